@@ -1,0 +1,71 @@
+"""Files that are either whole or not there.
+
+A file is written beside its destination under a temporary name, flushed to the disk, and renamed: POSIX `rename` is atomic
+within a file system, so a reader (or a crash) sees the old content or the new one, never a part of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+TEMPORARY_PREFIX = ".dae-tmp-"
+"""What the name of every unfinished file starts with; such files are safe to delete when no command runs."""
+
+
+@contextlib.contextmanager
+def atomic_path(destination: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a temporary path that becomes `destination` when the block ends without an error.
+
+    Args:
+        destination: The final path. Its parent folder must exist.
+        overwrite: If false, a destination that exists at the end is an error and stays as it was.
+
+    Yields:
+        The path to write to, in the destination's folder and with the destination's suffix.
+
+    Raises:
+        FileExistsError: `overwrite` is false and the destination exists.
+        OSError: The folder cannot be written to, or the disk is full.
+    """
+    final = Path(destination)
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=final.suffix, dir=final.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        if overwrite:
+            temporary.replace(final)
+        else:
+            os.link(temporary, final)  # unlike a rename, a link never replaces an existing file
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_atomic(destination: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) -> None:
+    """Write `data` to `destination` so that the file is whole or not there.
+
+    Raises:
+        FileExistsError: `overwrite` is false and the destination exists.
+        OSError: The folder cannot be written to, or the disk is full.
+    """
+    with atomic_path(destination, overwrite=overwrite) as temporary:
+        temporary.write_bytes(data)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    # mkstemp makes files private; the process's mask can only be read by setting it.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

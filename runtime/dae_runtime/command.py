@@ -1,0 +1,55 @@
+"""What the three commands share: one line per error, and the exit codes.
+
+0 done   1 failed   2 wrong usage   3 finished, but some files failed   130 interrupted
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+import click
+
+from .errors import DaeError, MissingDependencyError
+
+EXIT_FAILED = 1
+EXIT_SOME_FILES_FAILED = 3
+EXIT_INTERRUPTED = 130
+
+
+def run_command(command: click.Command) -> None:
+    """Run a click command on `sys.argv` and leave the process with the right exit code.
+
+    An error of ours becomes one line on standard error; anything else is a bug and keeps its traceback.
+    """
+    try:
+        result = command.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except DaeError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_FAILED)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`): stay quiet, also when the interpreter flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def require(command: str, extra: str, *modules: str) -> None:
+    """Check that the packages of an extra are installed, without importing them.
+
+    Raises:
+        MissingDependencyError: One of `modules` is not installed; the text names the install command.
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"{command} needs {', '.join(missing)}, which the base install leaves out. "
+            f"Install it with: pip install 'dae-toolkit[{extra}]'"
+        )

@@ -1,0 +1,1 @@
+"""Train small convolutional denoisers with Keras."""
