@@ -1,3 +1,51 @@
-"""Run exported denoisers with onnxruntime: batched, on CPU or CUDA, without a training framework."""
+"""Run exported denoisers with onnxruntime: batched, on CPU or CUDA, without a training framework.
+
+    from dae_runtime import Denoiser
+
+    with Denoiser("model.onnx") as denoiser:     # opening a model takes far longer than a small image: keep it and reuse it
+        clean = denoiser.denoise(noisy)          # (H, W), (H, W, C) or (N, H, W, C); uint8, uint16 or float32
+
+Importing this package loads neither onnxruntime nor the image library; each is loaded at its first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .contract import Contract
+from .errors import (
+    DaeError,
+    DeviceError,
+    ImageError,
+    InputError,
+    MissingDependencyError,
+    ModelError,
+    OutputExistsError,
+)
+
+if TYPE_CHECKING:
+    from .denoiser import Denoiser
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Contract",
+    "DaeError",
+    "Denoiser",
+    "DeviceError",
+    "ImageError",
+    "InputError",
+    "MissingDependencyError",
+    "ModelError",
+    "OutputExistsError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The Denoiser needs numpy, which costs more than everything else here: load it when it is asked for (PEP 562).
+    if name == "Denoiser":
+        from .denoiser import Denoiser
+
+        return Denoiser
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,6 +7,7 @@ within a file system, so a reader (or a crash) sees the old content or the new o
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ def atomic_path(destination: str | os.PathLike[str], *, overwrite: bool = True) 
         if overwrite:
             temporary.replace(final)
         else:
-            os.link(temporary, final)  # unlike a rename, a link never replaces an existing file
+            _move_to_new(temporary, final)
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
@@ -57,6 +58,17 @@ def write_atomic(destination: str | os.PathLike[str], data: bytes, *, overwrite:
     """
     with atomic_path(destination, overwrite=overwrite) as temporary:
         temporary.write_bytes(data)
+
+
+def _move_to_new(temporary: Path, final: Path) -> None:
+    try:
+        os.link(temporary, final)  # unlike a rename, a link never replaces an existing file
+    except FileExistsError:
+        raise
+    except OSError:  # FAT and some network file systems have no links: the best they allow is to look first
+        if os.path.lexists(final):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(final)) from None
+        temporary.replace(final)
 
 
 def _flush(path: Path) -> None:

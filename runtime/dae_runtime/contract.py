@@ -26,6 +26,7 @@ OUTPUT_NAME = "denoised"
 IO_DTYPES = {"float32": 4, "uint8": 1}
 """Tensor element types a model may have at its edges, with their sizes in bytes."""
 PRECISIONS = ("fp32", "fp16", "int8")
+CALIBRATION_METHODS = ("minmax", "entropy", "percentile")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class Calibration:
     """Where they came from, in words for people."""
 
     def __post_init__(self) -> None:
-        _check(self.samples > 0, "calibration.samples", "a positive number", self.samples)
+        _check(self.method in CALIBRATION_METHODS, "calibration.method", " or ".join(CALIBRATION_METHODS), self.method)
+        _check(_is_count(self.samples), "calibration.samples", "a positive whole number", self.samples)
+        _check(isinstance(self.source, str), "calibration.source", "text", self.source)
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,13 @@ class Parity:
             self.max_abs_error,
         )
         object.__setattr__(self, "shapes", tuple(tuple(shape) for shape in self.shapes))
+        sound = all(len(shape) == 4 and all(map(_is_count, shape)) for shape in self.shapes)
+        _check(bool(self.shapes) and sound, "parity.shapes", "a list of (N, H, W, C)", self.shapes)
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Mean PSNR over held-out noisy samples with clean references, in dB."""
+    """PSNR in dB over held-out noisy samples with clean references, from the mean squared error over all of them."""
 
     samples: int
     noisy_psnr_db: float
@@ -77,7 +82,9 @@ class Quality:
     """Of this file's output; equal to `fp32_psnr_db` for a float32 file."""
 
     def __post_init__(self) -> None:
-        _check(self.samples > 0, "quality.samples", "a positive number", self.samples)
+        _check(_is_count(self.samples), "quality.samples", "a positive whole number", self.samples)
+        for name in ("noisy_psnr_db", "fp32_psnr_db", "psnr_db"):
+            _check(math.isfinite(getattr(self, name)), f"quality.{name}", "a finite number", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -96,12 +103,14 @@ class Golden:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
         _check(
-            len(self.shape) == 4 and all(n > 0 for n in self.shape),
+            len(self.shape) == 4 and self.shape[0] == 1 and all(map(_is_count, self.shape)),
             "golden.shape",
             "(1, H, W, C)",
             self.shape,
         )
         _check(len(self.noisy) == len(self.denoised), "golden", "arrays of one size", len(self.denoised))
+        sound = math.isfinite(self.max_abs_error) and self.max_abs_error >= 0
+        _check(sound, "golden.max_abs_error", "a finite number, at least 0", self.max_abs_error)
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,8 @@ class Contract:
     def __post_init__(self) -> None:
         for text in ("name", "preset", "noise"):
             _check(isinstance(getattr(self, text), str), text, "text", getattr(self, text))
+        for count in ("channels", "alignment_px", "halo_px", "height_px", "width_px"):
+            _check(type(getattr(self, count)) in (int, type(None)), count, "a whole number", getattr(self, count))
         _check(self.channels in (1, 3), "channels", "1 or 3", self.channels)
         _check(self.io_dtype in IO_DTYPES, "io_dtype", " or ".join(IO_DTYPES), self.io_dtype)
         _check(self.precision in PRECISIONS, "precision", " or ".join(PRECISIONS), self.precision)
@@ -172,6 +183,8 @@ class Contract:
             f"{self.channels} channels",
             self.golden.shape,
         )
+        texts = all(isinstance(text, str) for pair in self.tools.items() for text in pair)
+        _check(texts, "tools", "versions as text, by package name", self.tools)
         size = math.prod(self.golden.shape) * IO_DTYPES[self.io_dtype]
         _check(len(self.golden.noisy) == size, "golden.noisy", f"{size} bytes", len(self.golden.noisy))
 
@@ -200,12 +213,12 @@ def from_json(text: str, where: str = "the model file") -> Contract:
         ModelError: The text is no contract, or one of another version, or holds unknown, missing or impossible fields.
     """
     try:
-        document = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        document = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{where}: the contract is not valid JSON ({error}). Export the model again.") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT_NAME:
         raise ModelError(f"{where}: expected a contract of format {FORMAT_NAME!r}. Export the model with dae-export.")
-    if document.get("version") != FORMAT_VERSION:
+    if type(document.get("version")) is not int or document["version"] != FORMAT_VERSION:
         raise ModelError(
             f"{where}: the contract has version {document.get('version')!r}, this release reads version {FORMAT_VERSION}. "
             "Export the model again, or install the release that wrote it."
@@ -223,7 +236,7 @@ def from_json(text: str, where: str = "the model file") -> Contract:
             fields["quality"] = _build(Quality, fields["quality"], "quality")
         contract: Contract = _build(Contract, fields, "contract")
         return contract
-    except (ModelError, TypeError, ValueError, binascii.Error) as error:
+    except (ModelError, AttributeError, TypeError, ValueError, binascii.Error) as error:
         raise ModelError(f"{where}: the contract is damaged: {error}. Export the model again.") from error
 
 
@@ -239,6 +252,14 @@ def _object(value: object, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{name} must be an object, not {type(value).__name__}")
     return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value > 0
 
 
 def _encode(value: object) -> str:

@@ -1,1 +1,33 @@
-"""Train small convolutional denoisers with Keras."""
+"""Train small convolutional denoisers with Keras.
+
+    from pathlib import Path
+    from dae_train import RunConfig, train
+
+    outcome = train(RunConfig(), Path("runs/first"))
+
+Importing this package loads no framework; the first call that trains does.
+"""
+
+from .config import DataSettings, NoiseSettings, RunConfig, TrainingSettings, from_toml, to_toml
+from .errors import ConfigError, DataError, RunError, TrainError
+from .fit import Outcome, resume, train
+from .network_settings import PRESETS, NetworkSettings, preset_settings
+
+__all__ = [
+    "PRESETS",
+    "ConfigError",
+    "DataError",
+    "DataSettings",
+    "NetworkSettings",
+    "NoiseSettings",
+    "Outcome",
+    "RunConfig",
+    "RunError",
+    "TrainError",
+    "TrainingSettings",
+    "from_toml",
+    "preset_settings",
+    "resume",
+    "to_toml",
+    "train",
+]

@@ -1,0 +1,43 @@
+# The few verbs for people and for continuous integration. All of them need only Python 3.11 or newer, and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# onnxruntime and onnxruntime-gpu must never share an environment: one of the two, by what the machine has.
+ENGINE := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: help demo test lint bench clean
+
+help:
+	@echo "make demo   train, export and run a denoiser on examples/ (about 4 minutes)"
+	@echo "make test   run the test suite"
+	@echo "make lint   ruff and mypy"
+	@echo "make bench  time the exported graphs and write docs/benchmarks.md"
+	@echo "make clean  remove what the above made, the environment included"
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; received $$($(PYTHON) --version). Name another with: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(ENGINE),train,export]"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(ENGINE),train,export,dev]"
+	@touch $@
+
+demo: $(VENV)/.installed
+	@BIN=$(BIN) examples/demo.sh
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m dae_export.bench --output docs/benchmarks.md
+
+clean:
+	rm -rf $(VENV) demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,144 @@
+"""The command dae-export: parses, calls `dae_export.export`, prints."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import dae_runtime
+from dae_runtime.command import require, run_command
+from dae_runtime.contract import CALIBRATION_METHODS
+
+from .options import OPSETS, ExportOptions
+
+if TYPE_CHECKING:
+    from .pipeline import ExportResult
+
+_DEFAULT = ExportOptions()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("source", metavar="RUN_OR_KERAS", type=click.Path(exists=True, path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write [default: RUN/PRESET[-int8].onnx].")
+@click.option("--quantize", is_flag=True, help="Write an INT8 model.")
+@click.option(
+    "--opset", type=click.IntRange(OPSETS[0], OPSETS[-1]), default=_DEFAULT.opset, help="Version of the ONNX operators."
+)
+@click.option(
+    "--calibration-data",
+    type=click.Path(exists=True, path_type=Path),
+    help="Noisy images for INT8: an .npz or .npy file or a folder [default: the run's own].",
+)
+@click.option(
+    "--calibration-method",
+    type=click.Choice(CALIBRATION_METHODS),
+    default=_DEFAULT.calibration_method,
+    help="How the ranges of the activations are chosen.",
+)
+@click.option(
+    "--max-psnr-drop",
+    type=click.FloatRange(min=0),
+    default=_DEFAULT.max_psnr_drop,
+    metavar="DB",
+    help="Refuse an INT8 model that loses more than this.",
+)
+@click.option(
+    "--atol",
+    type=click.FloatRange(min=0, min_open=True),
+    default=_DEFAULT.atol,
+    help="Refuse a graph that differs more from the Keras model.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an output file that exists.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what happens, and let TensorFlow talk.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.version_option(dae_runtime.__version__, prog_name="dae-export")
+def command(source: Path, output: Path | None, verbose: bool, quiet: bool, **options: Any) -> None:
+    """Convert a trained model to one ONNX file.
+
+    RUN_OR_KERAS is a run directory of dae-train, or a .keras file. The file is written only if it computes what the Keras
+    model computes, and with --quantize only if INT8 loses at most --max-psnr-drop.
+    """
+    chosen = ExportOptions(**options)
+    require("dae-export", "export", "tensorflow", "tf2onnx", "onnx")
+    require("dae-export", "cpu", "onnxruntime")
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
+    from .pipeline import check_arguments, export
+
+    check_arguments(source, output, chosen)
+    _load_tensorflow(verbose)
+    result = export(source, output, chosen)
+    if not quiet:
+        click.echo(summary(result))
+
+
+def summary(result: ExportResult) -> str:
+    """Return the lines that the command prints about a file that was written."""
+    contract = result.contract
+    size = " x ".join(str(n) for n in contract.fixed_size) if contract.fixed_size else "any size"
+    color = "gray" if contract.channels == 1 else "RGB"
+    lines = [
+        f"wrote    {result.path} ({result.size_bytes / 1024:.0f} KiB, {contract.precision}, {size}, {color})",
+        f"parity   {contract.parity.max_abs_error:.2g} at most from Keras over {len(contract.parity.shapes)} shapes "
+        f"({contract.parity.tolerance:g} allowed)",
+        *_quality_lines(result),
+        f"next     dae-run -m {result.path} IN OUT",
+    ]
+    return "\n".join(lines)
+
+
+def _quality_lines(result: ExportResult) -> Iterator[str]:
+    quality, judgment = result.contract.quality, result.judgment
+    if quality is not None:
+        figures = f"noisy {quality.noisy_psnr_db:.2f}, fp32 {quality.fp32_psnr_db:.2f}"
+        figures += f", INT8 {quality.psnr_db:.2f}" if judgment else ""
+        yield f"PSNR     {figures} dB over {quality.samples} test images"
+    if judgment is not None and quality is None:
+        yield (
+            f"PSNR     INT8 against fp32 {judgment.agreement_db:.2f} dB over {judgment.samples} images; without clean images "
+            f"the loss is estimated at {judgment.drop_db:.3f} dB"
+        )
+    if result.float_nodes:
+        yield f"float    {', '.join(result.float_nodes)} stayed in float to keep the loss within the limit"
+
+
+def _load_tensorflow(verbose: bool) -> None:
+    """Import TensorFlow, on the CPU alone; keep back what its C++ side prints past Python, unless the import fails."""
+    if verbose:
+        import tensorflow
+    else:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        with _kept_back():
+            import tensorflow
+    with contextlib.suppress(RuntimeError):  # too late to choose, if the process has used TensorFlow before
+        tensorflow.config.set_visible_devices([], "GPU")
+
+
+@contextlib.contextmanager
+def _kept_back() -> Iterator[None]:
+    """Redirect file descriptor 2 to a file, whose content is printed only after an error."""
+    sys.stderr.flush()
+    real = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(real, kept.read())
+            raise
+        finally:
+            os.dup2(real, 2)
+            os.close(real)
+
+
+def main() -> None:
+    """Run the command on `sys.argv`."""
+    run_command(command)

@@ -1,0 +1,39 @@
+"""A first layer with few input channels, computed for several columns at once.
+
+An NHWC image with C channels, its columns grouped by b, is the same memory as an image of W/b columns with b*C channels; and
+the output of a convolution that computes b columns at once is, in NHWC order, the plain output. So two reshapes that move
+nothing turn a 3x3 convolution from 1 to 32 channels into one from 4 to 128 over a quarter of the columns, a shape that the
+integer kernels of CPUs like: they want at least 4 input and 16 output channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from .graph import TO_NCHW, TO_NHWC, Builder, elementwise_after, read_conv
+from .kernels import blocked
+from .sizes import block_size, divisors
+
+
+def group_columns(graph: ir.Graph, alignment_px: int, wanted: int = 4) -> int:
+    """Rewrite convolutions of stride 1 with fewer than `wanted` input channels; return how many were rewritten."""
+    sizes = divisors(graph, alignment_px)
+    count = 0
+    for node in list(graph):
+        conv = read_conv(node, "Conv")
+        if conv is None or conv.x not in sizes or conv.y not in sizes or conv.strides != (1, 1):
+            continue
+        c_out, c_in = conv.weights.shape[:2]
+        block = block_size(sizes[conv.x][1], wanted)
+        if c_in >= wanted or block == 1:
+            continue
+        chain = [node, *elementwise_after(conv.y)]
+        build = Builder(graph, node)
+        x = build.reshape(build.transpose(conv.x, TO_NHWC), (0, 0, -1, block * c_in))
+        kernel = blocked(conv.convolution, (1, block), (1, block))
+        y = build.conv(build.transpose(x, TO_NCHW), kernel, np.tile(conv.bias, block))
+        y = build.transpose(build.elementwise(y, chain[1:]), TO_NHWC)
+        build.replace(chain, build.transpose(build.reshape(y, (0, 0, -1, c_out)), TO_NCHW))
+        count += 1
+    return count

@@ -1,0 +1,71 @@
+"""Which rewrites to apply, in which order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from .blocks import widen_narrow_outputs
+from .columns import group_columns
+from .lanes import fill_lanes
+from .layout import cancel_layout
+from .phases import split_into_phases
+from .subpixel import mirror_stride_one, split_into_rows, to_depth_to_space
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A choice of rewrites. All of them keep the function exactly, so that any choice is right and only the time differs."""
+
+    name: str
+    upsampling: str = "rows"
+    """`phases`, `rows`, `depth_to_space`, or `keep` for ConvTranspose as it is."""
+    columns: int = 4
+    """Columns of the first layer computed at once; 1 leaves it alone."""
+    blocks: int = 16
+    """Output channels that the last layer is widened to; 1 leaves it alone."""
+    lanes: int = 1
+    """Output channels are filled up to a multiple of this."""
+
+
+CANONICAL = Recipe("canonical", upsampling="keep", columns=1, blocks=1)
+ROWS = Recipe("rows")
+PHASES = Recipe("phases", upsampling="phases", columns=1)
+DEPTH_TO_SPACE = Recipe("depth-to-space", upsampling="depth_to_space")
+INTEGER = replace(ROWS, name="rows-16", lanes=16)
+CANDIDATES = (CANONICAL, PHASES, ROWS, DEPTH_TO_SPACE, INTEGER)
+
+
+def apply(model: onnx.ModelProto, recipe: Recipe, alignment_px: int) -> onnx.ModelProto:
+    """Return the rewritten model; the one given stays as it is.
+
+    Args:
+        model: A canonical float32 graph with NHWC edges.
+        recipe: What to do.
+        alignment_px: The multiple that free heights and widths are sure to have.
+    """
+    work = ir.from_proto(model)
+    graph = work.graph
+    if recipe.upsampling != "keep":
+        mirror_stride_one(graph)
+    if recipe.upsampling == "phases":
+        split_into_phases(graph, alignment_px)
+    if recipe.blocks > 1:
+        widen_narrow_outputs(graph, alignment_px, recipe.blocks)
+    if recipe.columns > 1:
+        group_columns(graph, alignment_px, recipe.columns)
+    if recipe.upsampling == "rows":
+        split_into_rows(graph)
+    elif recipe.upsampling == "depth_to_space":
+        to_depth_to_space(graph)
+    if recipe.lanes > 1:
+        fill_lanes(graph, recipe.lanes)
+    cancel_layout(work)
+    common.RemoveUnusedNodesPass()(work)
+    common.ShapeInferencePass()(work)
+    result: onnx.ModelProto = ir.to_proto(work)
+    onnx.checker.check_model(result, full_check=True)
+    return result

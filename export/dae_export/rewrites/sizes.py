@@ -1,0 +1,71 @@
+"""Which numbers are sure to divide the height and width of each tensor."""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+
+from .graph import ELEMENTWISE, TO_NCHW, ConvNode, constant, read_conv
+from .kernels import keeps_grid
+
+Divisors = tuple[int, int]
+"""What divides the height and the width."""
+
+
+def divisors(graph: ir.Graph, alignment_px: int) -> dict[ir.Value, Divisors]:
+    """Follow the image through the graph.
+
+    Args:
+        graph: Takes one NHWC image batch; the convolutions inside are NCHW.
+        alignment_px: The multiple that height and width of the input are sure to have where they are not fixed.
+
+    Returns:
+        For every NCHW tensor whose size follows from the input's, numbers that divide its height and width. Tensors behind
+        an operator that is not understood are missing: passes leave them alone.
+    """
+    image = graph.inputs[0]
+    sizes = [] if image.shape is None else list(image.shape)[1:3]
+    known: dict[ir.Value, Divisors] = {}
+    edge = tuple(size if isinstance(size, int) else alignment_px for size in sizes)
+    nhwc = {image: (edge[0], edge[1])} if len(edge) == 2 else {}
+    for node in graph:
+        x = node.inputs[0] if node.inputs else None
+        if x is None:
+            continue
+        y = node.outputs[0]
+        if x in nhwc:
+            if node.op_type == "Transpose" and tuple(node.attributes.get_ints("perm", ()) or ()) == TO_NCHW:
+                known[y] = nhwc[x]
+        elif x in known and (after := _through(node, known[x])) is not None:
+            known[y] = after
+    return known
+
+
+def _through(node: ir.Node, before: Divisors) -> Divisors | None:
+    if node.op_type in ELEMENTWISE or node.op_type == "Identity":
+        return before
+    if node.op_type in ("Add", "Mul", "Sub") and any(constant(v) is not None for v in node.inputs):
+        return before
+    if (conv := read_conv(node, "Conv")) is not None:
+        grid = all(_keeps_grid(conv, axis) for axis in (0, 1))
+        if grid and before[0] % conv.strides[0] == 0 and before[1] % conv.strides[1] == 0:
+            return before[0] // conv.strides[0], before[1] // conv.strides[1]
+    if (conv := read_conv(node, "ConvTranspose")) is not None and all(upsamples(conv, axis) for axis in (0, 1)):
+        return before[0] * conv.strides[0], before[1] * conv.strides[1]
+    return None
+
+
+def _keeps_grid(conv: ConvNode, axis: int) -> bool:
+    return keeps_grid(conv.weights.shape[2 + axis], conv.strides[axis], conv.pads[axis], conv.pads[2 + axis])
+
+
+def upsamples(conv: ConvNode, axis: int) -> bool:
+    """Tell whether a ConvTranspose turns n pixels of an axis into exactly n * stride."""
+    kernel: int = conv.weights.shape[2 + axis]
+    return kernel + conv.output_padding[axis] - conv.pads[axis] - conv.pads[2 + axis] == conv.strides[axis]
+
+
+def block_size(divisor: int, wanted: int) -> int:
+    """Return the largest power of two, at most `wanted`, that divides `divisor`."""
+    return math.gcd(divisor, wanted)

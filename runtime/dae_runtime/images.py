@@ -1,0 +1,152 @@
+"""Image files: finding, reading and writing them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .atomic import write_atomic
+from .codec import decode, encode
+from .errors import ImageError, OutputExistsError
+from .pnm import Pixels
+
+logger = logging.getLogger(__name__)
+
+FORMATS: Mapping[str, str] = {
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".webp": "webp",
+    ".pgm": "pnm",
+    ".ppm": "pnm",
+}
+"""Kinds of image file by suffix, in lower case."""
+IMAGE_SUFFIXES = tuple(FORMATS)
+OTHER_SUFFIXES = (".bmp", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".exr", ".dng")
+"""Images that are neither read nor written: named to the user where they would be passed over in silence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An image file's content."""
+
+    pixels: Pixels
+    """(H, W), or (H, W, C) with C of 3 (RGB), or with alpha last 2 or 4; uint8, or uint16 for 16-bit files; upright."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """ICC profile, EXIF, XMP and resolution, as the codec wants them back."""
+
+    def with_pixels(self, pixels: Pixels) -> Image:
+        """Return an image of other pixels with the same metadata."""
+        return dataclasses.replace(self, pixels=pixels)
+
+
+def read_image(path: str | os.PathLike[str]) -> Image:
+    """Read an image file: PNG, JPEG, TIFF, WebP, PGM or PPM, whatever its suffix.
+
+    8-bit files give uint8, 16-bit files uint16, palettes and 1-bit files become RGB(A) and 8-bit gray. The EXIF orientation
+    is applied.
+
+    Raises:
+        ImageError: The file cannot be read, is damaged, truncated, or of a kind that is not taken (CMYK, several pages).
+        MissingDependencyError: pyvips is not installed.
+    """
+    try:
+        pixels, metadata = decode(Path(path).read_bytes())
+    except OSError as error:
+        raise ImageError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}.") from error
+    except ImageError as error:
+        raise ImageError(f"{os.fspath(path)}: {error}.") from error
+    return Image(pixels, metadata)
+
+
+def write_image(path: str | os.PathLike[str], image: Image, *, overwrite: bool = True) -> None:
+    """Write an image file in the format of its suffix; the file is whole or not there.
+
+    JPEG and WebP are written at quality 95, PNG and TIFF without loss. 16-bit pixels are rounded to 8 bits for JPEG and WebP.
+
+    Args:
+        path: Where to; its folder must exist.
+        image: `pixels` of uint8 or uint16, (H, W) or (H, W, C) with C from 1 to 4.
+        overwrite: If false, an existing file is an error.
+
+    Raises:
+        OutputExistsError: The file exists and `overwrite` is false.
+        ImageError: The suffix is unknown, the format cannot hold the image, or the file cannot be written.
+        MissingDependencyError: pyvips is not installed.
+    """
+    name = os.fspath(path)
+    pixels = _check_pixels(image.pixels)
+    try:
+        write_atomic(path, encode(pixels, image_format(path), image.metadata), overwrite=overwrite)
+    except FileExistsError as error:
+        raise OutputExistsError(f"{name}: exists already. Give another output, or allow overwriting.") from error
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be written: {error.strerror or error}.") from error
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}.") from error
+
+
+def image_format(path: str | os.PathLike[str]) -> str:
+    """Return the kind of image that a path's suffix stands for.
+
+    Raises:
+        ImageError: The suffix is not one of IMAGE_SUFFIXES.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise ImageError(f"the suffix {suffix!r} is no image format that can be written; use one of {', '.join(FORMATS)}")
+    return FORMATS[suffix]
+
+
+def is_image_name(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path's suffix is one of IMAGE_SUFFIXES, in any case, and its name is not hidden."""
+    path = Path(path)
+    return path.suffix.lower() in FORMATS and not path.name.startswith(".")
+
+
+def find_images(folder: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
+    """Return the image files of a folder by their suffix, sorted.
+
+    Other files, hidden files, and folders named like an image are left out; broken links are kept, so that reading reports
+    them. Links to folders are not followed.
+
+    Raises:
+        ImageError: The folder cannot be read.
+    """
+    found = list(_find(os.fspath(folder), recursive))
+    other = sum(path.suffix.lower() in OTHER_SUFFIXES for path in found)
+    if other:
+        logger.warning("%s: %d images passed over: %s are not taken; convert them", folder, other, ", ".join(OTHER_SUFFIXES))
+    return sorted(path for path in found if is_image_name(path))
+
+
+def _find(folder: str, recursive: bool) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    if recursive and not entry.is_symlink() and not entry.name.startswith("."):
+                        yield from _find(entry.path, recursive)
+                elif not entry.name.startswith(".") and (entry.is_file() or entry.is_symlink()):
+                    yield Path(entry.path)
+    except OSError as error:
+        raise ImageError(f"the folder {folder} cannot be read: {error.strerror or error}.") from error
+
+
+def _check_pixels(pixels: Pixels) -> Pixels:
+    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3) or pixels.size == 0:
+        raise ImageError(
+            f"an image file holds uint8 or uint16 pixels of shape (H, W) or (H, W, C); received {pixels.dtype} {pixels.shape}."
+        )
+    if pixels.ndim == 3 and not 1 <= pixels.shape[2] <= 4:
+        raise ImageError(f"an image file holds 1 to 4 channels on the last axis; received {pixels.shape}.")
+    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels

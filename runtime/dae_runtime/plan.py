@@ -1,0 +1,184 @@
+"""Which file becomes which: the whole mapping from inputs to outputs, checked before the first image."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ImageError, InputError, OutputExistsError
+from .images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, find_images, image_format, is_image_name
+
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to denoise."""
+
+    source: Path
+    destination: Path
+    reference: Path | None = None
+    """The clean image to compare with, if there is one."""
+
+
+def plan(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    recursive: bool = False,
+    suffix: str = "",
+    format: str | None = None,
+    reference: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> list[Job]:
+    """Map every input to its output; nothing is written and no image is opened.
+
+    Args:
+        source: An image file, a folder, or a glob (`**` for any depth). A path that exists is never taken as a glob.
+        output: For one file, a file with an image suffix or a folder; else a folder, in which the input's tree is mirrored.
+        recursive: Take the sub-folders of a folder too.
+        suffix: Added to each name before the extension: `_clean` makes `a_clean.png` of `a.png`.
+        format: Extension of the outputs, such as `png`; None to keep each input's.
+        reference: Folder with clean images of the same relative path (any image extension), or, for one input file, a file.
+        overwrite: Allow outputs that exist.
+
+    Returns:
+        Jobs in the order of their sources' names.
+
+    Raises:
+        InputError: There is no input, or two inputs have one output, an output is an input, or the output lies inside the
+            input folder.
+        OutputExistsError: Outputs exist and `overwrite` is false.
+        ImageError: A folder cannot be read.
+    """
+    extension = _extension(format)
+    base, sources = find_sources(source, recursive)
+    target = Path(output)
+    single_file = Path(source).is_file()
+    if not single_file:
+        # Results at another depth are not matched again, unless the pattern matches every depth.
+        _check_folders(base, target, any_depth=Path(source).is_dir() or "**" in os.fspath(source))
+    if single_file and is_file_name(target):
+        if suffix or format:
+            raise InputError(f"the output {target} is named already; leave out --suffix and --format, or give a folder.")
+        destinations = [target]
+    else:
+        destinations = [_destination(path.relative_to(base), target, suffix, extension) for path in sources]
+    _check_mapping(sources, destinations)
+    if not overwrite:
+        _check_absent(destinations)
+    references = _references(base, sources, reference)
+    return [Job(*files) for files in zip(sources, destinations, references, strict=True)]
+
+
+def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tuple[Path, list[Path]]:
+    """Return the folder that relative paths start from, and the image files, sorted.
+
+    Raises:
+        InputError: There is none.
+        ImageError: A folder cannot be read.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = find_images(path, recursive)
+        if not found:
+            hint = "" if recursive else " Sub-folders are taken with --recursive."
+            raise InputError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)}).{hint}")
+        return path, found
+    if path.exists() or path.is_symlink():
+        return path.parent, [path]
+    pattern = os.fspath(source)
+    if not glob.has_magic(pattern):
+        raise InputError(f"{pattern} does not exist. Give an image file, a folder, or a pattern such as 'images/*.png'.")
+    matches = (Path(match) for match in glob.iglob(pattern, recursive=True))  # noqa: PTH207 - Path.glob treats ** otherwise
+    found = sorted({match for match in matches if is_image_name(match) and not match.is_dir()})
+    if not found:
+        raise InputError(f"no image file ({', '.join(IMAGE_SUFFIXES)}) matches {pattern!r}.")
+    return _fixed_part(path), found
+
+
+def is_file_name(output: Path) -> bool:
+    """Tell whether an output is meant as an image file rather than as a folder."""
+    return not output.is_dir() and output.suffix.lower() in (*FORMATS, *OTHER_SUFFIXES)
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Return the folders of a glob before its first wildcard."""
+    parts = pattern.parts
+    wild = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:wild])
+
+
+def _extension(format: str | None) -> str | None:
+    if format is None:
+        return None
+    extension = "." + format.lower().removeprefix(".")
+    if extension not in FORMATS:
+        known = ", ".join(name.removeprefix(".") for name in FORMATS)
+        raise InputError(f"images cannot be written as {format!r}; the formats are {known}.")
+    return extension
+
+
+def _destination(relative: Path, output: Path, suffix: str, extension: str | None) -> Path:
+    return output / relative.with_name(relative.stem + suffix + (extension or relative.suffix))
+
+
+def _check_folders(base: Path, output: Path, any_depth: bool) -> None:
+    inside, outside = output.resolve(), base.resolve()
+    if inside == outside or (any_depth and outside in inside.parents):
+        where = "is the input folder" if inside == outside else f"lies inside the input folder {base}"
+        raise InputError(f"the output {output} {where}; a second run would denoise its own results. Give a folder outside it.")
+    if output.exists() and not output.is_dir():
+        raise InputError(f"several images need a folder as output, and {output} is a file.")
+
+
+def _check_mapping(sources: list[Path], destinations: list[Path]) -> None:
+    taken: dict[Path, Path] = {}
+    inputs = {path.resolve(): path for path in sources}
+    for source, destination in zip(sources, destinations, strict=True):
+        try:
+            image_format(destination)
+        except ImageError as error:
+            raise InputError(f"{source} has no output: {error}.") from error
+        final = destination.resolve()
+        if final in inputs:
+            raise InputError(f"the output {destination} is also an input. Inputs are never changed; give another output.")
+        if final in taken:
+            raise InputError(
+                f"{taken[final]} and {source} would both become {destination}. Rename one, or leave out --format."
+            )
+        taken[final] = source
+
+
+def _check_absent(destinations: Iterable[Path]) -> None:
+    existing = [path for path in destinations if os.path.lexists(path)]
+    if existing:
+        names = ", ".join(os.fspath(path) for path in existing[:_NAMES_SHOWN])
+        more = ", ..." if len(existing) > _NAMES_SHOWN else ""
+        raise OutputExistsError(
+            f"{len(existing)} of the outputs exist already: {names}{more}. "
+            "Give --overwrite to replace them, or another output."
+        )
+
+
+def _references(base: Path, sources: list[Path], reference: str | os.PathLike[str] | None) -> list[Path | None]:
+    if reference is None:
+        return [None] * len(sources)
+    root = Path(reference)
+    if root.is_file() and len(sources) == 1:
+        return [root]
+    if not root.is_dir():
+        raise InputError(f"the reference {root} is not a folder of clean images.")
+    folders: dict[Path, dict[str, Path]] = {}
+    found: list[Path | None] = []
+    for source in sources:
+        folder = root / source.relative_to(base).parent
+        if folder not in folders:
+            images = find_images(folder) if folder.is_dir() else []
+            # By whole name first, then by stem: a clean a.png serves a noisy a.jpg.
+            folders[folder] = {path.stem: path for path in images} | {path.name: path for path in images}
+        found.append(folders[folder].get(source.name, folders[folder].get(source.stem)))
+    return found

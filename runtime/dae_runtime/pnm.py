@@ -1,0 +1,68 @@
+"""PGM and PPM files, the binary kinds: what every language can write in a line.
+
+Source: https://netpbm.sourceforge.net/doc/pgm.html and ppm.html
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ImageError
+
+Pixels = npt.NDArray[Any]
+
+_GAP = rb"(?:\s|#[^\n\r]*[\n\r])+"
+_HEADER = re.compile(rb"P([56])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,5})\s")
+_HEADER_BYTES = 65536
+
+
+def decode_pnm(data: bytes) -> Pixels:
+    """Decode a P5 (gray) or P6 (RGB) file.
+
+    Returns:
+        (H, W) or (H, W, 3); uint8, or uint16 when the file's largest value is above 255. Values are scaled to the full range.
+
+    Raises:
+        ImageError: The header is not sound, or pixels are missing.
+    """
+    header = _HEADER.match(data[:_HEADER_BYTES])
+    if header is None:
+        raise ImageError("the PGM/PPM header is damaged")
+    width, height, white = (int(number) for number in header.groups()[1:])
+    channels = 1 if header[1] == b"5" else 3
+    if not (width and height and 1 <= white <= 65535):
+        raise ImageError(f"the PGM/PPM header is impossible: {width} x {height} pixels, largest value {white}")
+    dtype = np.dtype(np.uint8) if white < 256 else np.dtype(">u2")
+    count = width * height * channels
+    if len(data) - header.end() < count * dtype.itemsize:
+        raise ImageError(f"the file is truncated: {width} x {height} pixels are announced")
+    values = np.frombuffer(data, dtype, count, header.end())
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    return _full_range(values, white).reshape(shape)
+
+
+def encode_pnm(pixels: Pixels) -> bytes:
+    """Encode (H, W) or (H, W, 3) uint8 or uint16 as P5 or P6.
+
+    Raises:
+        ImageError: The image has alpha, which these formats cannot hold.
+    """
+    if pixels.ndim == 3 and pixels.shape[2] != 3:
+        raise ImageError("PGM and PPM cannot hold alpha; write PNG, TIFF or WebP")
+    kind = "P5" if pixels.ndim == 2 else "P6"
+    white = np.iinfo(pixels.dtype).max
+    big_endian = pixels.astype(pixels.dtype.newbyteorder(">"), copy=False)
+    return f"{kind}\n{pixels.shape[1]} {pixels.shape[0]}\n{white}\n".encode("ascii") + big_endian.tobytes()
+
+
+def _full_range(values: Pixels, white: int) -> Pixels:
+    target = np.dtype(np.uint8) if white < 256 else np.dtype(np.uint16)
+    full = np.iinfo(target).max
+    if white == full:
+        return values.astype(target)
+    scaled: Pixels = (values.astype(np.uint32) * full + white // 2) // white
+    return np.minimum(scaled, full).astype(target)

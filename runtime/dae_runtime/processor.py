@@ -1,0 +1,98 @@
+"""The processor: how many CPUs this process may use, and which instructions they have. Linux; elsewhere the plain count."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+FAST_INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "asimddp", "i8mm")
+"""Flags of /proc/cpuinfo that decide how fast a network runs, above all an INT8 one."""
+
+
+def available_cpus(root: Path = Path("/")) -> int:
+    """Return the number of CPUs that this process may really keep busy, at least 1.
+
+    The smaller of the affinity mask and the control group's quota: a container limited to 2 CPUs on a machine of 64 must
+    not start 64 threads.
+
+    Args:
+        root: Where `/proc` and `/sys` are found.
+    """
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([affinity, *(math.ceil(quota) for quota in _quotas(root))]))
+
+
+def cpu_features(root: Path = Path("/")) -> list[str]:
+    """Return those of FAST_INSTRUCTIONS that the processor has; empty when the system does not tell.
+
+    Args:
+        root: Where `/proc` is found.
+    """
+    present = (_cpuinfo(root, "flags") or _cpuinfo(root, "Features")).split()  # x86 or ARM
+    return [flag for flag in FAST_INSTRUCTIONS if flag in present]
+
+
+def cpu_name(root: Path = Path("/")) -> str:
+    """Return the processor's name as its maker gives it, else its architecture.
+
+    Args:
+        root: Where `/proc` is found.
+    """
+    return _cpuinfo(root, "model name") or platform.machine()
+
+
+def _cpuinfo(root: Path, field: str) -> str:
+    for line in _read(root / "proc/cpuinfo").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == field:
+            return value.strip()
+    return ""
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Yield the CPU quota of each control group that holds this process, in CPUs.
+
+    Source: https://docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max) and cgroup-v1 (cpu.cfs_quota_us).
+    """
+    groups = root / "sys/fs/cgroup"
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        unified = controllers == ""
+        if not unified and "cpu" not in controllers.split(","):
+            continue
+        base = groups if unified else groups / "cpu"
+        group = base / path.lstrip("/")
+        while True:  # a limit on any ancestor holds for this process too
+            quota = _unified_quota(group) if unified else _legacy_quota(group)
+            if quota is not None:
+                yield quota
+            if group == base or base not in group.parents:
+                break
+            group = group.parent
+
+
+def _unified_quota(group: Path) -> float | None:
+    words = _read(group / "cpu.max").split()
+    return _ratio(*words) if len(words) == 2 else None
+
+
+def _legacy_quota(group: Path) -> float | None:
+    return _ratio(_read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us"))
+
+
+def _ratio(quota_us: str, period_us: str) -> float | None:
+    try:
+        quota, period = int(quota_us), int(period_us)
+    except ValueError:  # "max", or no such file
+        return None
+    return quota / period if quota > 0 and period > 0 else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,65 @@
+"""The command as a user meets it: a process, its output, its exit code."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import dae_export.cli
+from dae_runtime import __version__
+from dae_runtime.engine import open_session, read_contract
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, make_run):
+    return make_run(tmp_path_factory.mktemp("run") / "digits")
+
+
+def test_the_whole_command(run, dae_export, tmp_path):
+    finished = dae_export(run, "--quantize", "--max-psnr-drop", 1, "-o", "small.onnx", cwd=tmp_path)
+    assert finished.stderr == ""
+    assert finished.returncode == 0
+    wrote, parity, psnr, *rest = finished.stdout.splitlines()
+    assert "small.onnx" in wrote
+    assert "int8" in wrote
+    assert "1e-05 allowed" in parity
+    assert "fp32" in psnr
+    assert "INT8" in psnr
+    assert rest[-1] == "next     dae-run -m small.onnx IN OUT"
+    assert os.listdir(tmp_path) == ["small.onnx"]
+    assert read_contract(open_session(tmp_path / "small.onnx"), "file").precision == "int8"
+
+
+def test_quiet_prints_nothing_and_a_refusal_is_one_line(run, dae_export):
+    first = dae_export(run, "-q")
+    assert (first.returncode, first.stdout, first.stderr) == (0, "", "")
+    assert (run / "v2.onnx").exists()
+    second = dae_export(run)
+    assert second.returncode == 1
+    assert second.stdout == ""
+    assert second.stderr.startswith("error: ")
+    assert second.stderr.count("\n") == 1
+    assert "--overwrite" in second.stderr
+
+
+def test_a_damaged_model_is_one_line_too(dae_export, tmp_path):
+    (tmp_path / "damaged.keras").write_bytes(b"nothing")
+    finished = dae_export(tmp_path / "damaged.keras")
+    assert finished.returncode == 1
+    assert finished.stderr.count("\n") == 1
+    assert "not a zip archive" in finished.stderr
+    assert os.listdir(tmp_path) == ["damaged.keras"]
+
+
+def test_usage(dae_export, tmp_path):
+    assert f"dae-export, version {__version__}" in dae_export("--version").stdout
+    text = dae_export("--help").stdout
+    for parameter in dae_export_options():
+        assert parameter in text
+    for arguments in ([], ["missing"], [tmp_path, "--opset", "12"], [tmp_path, "--atol", "0"], [tmp_path, "--wrong"]):
+        assert dae_export(*arguments).returncode == 2, arguments
+
+
+def dae_export_options() -> list[str]:
+    return [name for parameter in dae_export.cli.command.params for name in parameter.opts if name.startswith("--")]

@@ -1,0 +1,233 @@
+"""The whole export: what it writes, what the file says, and that a refusal writes nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from dae_export import (
+    CalibrationError,
+    ConversionError,
+    DestinationError,
+    ExportOptions,
+    GateError,
+    KerasFileError,
+    ParityError,
+    export,
+)
+from dae_export.pipeline import tool_versions
+from dae_runtime.contract import METADATA_KEY, from_json
+from dae_runtime.engine import open_session, read_contract, run_session
+from dae_runtime.errors import InputError
+
+INT8 = ExportOptions(quantize=True, max_psnr_drop=1.0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, make_run) -> Path:
+    return make_run(tmp_path_factory.mktemp("run") / "digits")
+
+
+@pytest.fixture(scope="module")
+def fp32(run):
+    return export(run)
+
+
+@pytest.fixture(scope="module")
+def int8(run):
+    return export(run, options=INT8)
+
+
+@pytest.fixture(scope="module")
+def reference(keras, run):
+    return keras.models.load_model(run / "model.keras", compile=False)
+
+
+def test_the_file_goes_beside_the_model(run, fp32, int8):
+    assert fp32.path == run / "v2.onnx"
+    assert int8.path == run / "v2-int8.onnx"
+    assert fp32.size_bytes == fp32.path.stat().st_size
+    assert not [name for name in os.listdir(run) if name.startswith(".")]
+
+
+def test_the_file_computes_what_keras_computes_at_any_size(fp32, reference):
+    session = open_session(fp32.path)
+    for shape in ((1, 4, 4, 1), (3, 36, 20, 1), (7, 28, 28, 1)):
+        noisy = np.random.default_rng(1).random(shape, np.float32)
+        expected = np.asarray(reference(noisy, training=False))
+        np.testing.assert_allclose(run_session(session, noisy), expected, atol=1e-5, rtol=0)
+
+
+def test_the_contract_in_the_file_is_the_result_s(fp32, int8):
+    for result in (fp32, int8):
+        assert read_contract(open_session(result.path), "file") == result.contract
+        model = onnx.load(result.path)
+        assert [entry.key for entry in model.metadata_props] == [METADATA_KEY]
+        assert from_json(model.metadata_props[0].value) == result.contract
+        onnx.checker.check_model(model, full_check=True)
+
+
+def test_the_contract_says_what_the_model_is(fp32, int8):
+    contract = fp32.contract
+    assert (contract.name, contract.preset, contract.noise) == ("digits", "v2", "gaussian:0.1")
+    assert (contract.channels, contract.io_dtype, contract.precision) == (1, "float32", "fp32")
+    assert (contract.fixed_size, contract.alignment_px, contract.halo_px) == (None, 4, 8)
+    assert contract.parity.max_abs_error <= contract.parity.tolerance == 1e-5
+    assert len(contract.parity.shapes) >= 4
+    assert contract.calibration is None
+    assert contract.quality is not None
+    assert contract.quality.samples == 24
+    assert contract.quality.psnr_db == contract.quality.fp32_psnr_db
+    assert contract.tools == tool_versions()
+    assert {"dae-toolkit", "tensorflow", "keras", "tf2onnx", "onnx", "numpy"} <= set(contract.tools)
+
+    contract = int8.contract
+    assert contract.precision == "int8"
+    assert contract.calibration is not None
+    assert (contract.calibration.method, contract.calibration.samples) == ("minmax", 24)
+    assert contract.quality is not None
+    assert contract.quality.fp32_psnr_db == pytest.approx(fp32.contract.quality.fp32_psnr_db, abs=1e-6)
+    assert int8.judgment is not None
+    assert contract.report["psnr_drop_db"] == pytest.approx(int8.judgment.drop_db, abs=1e-4)
+    assert contract.report["layers_in_float"] == list(int8.float_nodes)
+
+
+def test_the_golden_sample_replays(fp32, int8):
+    for result in (fp32, int8):
+        golden = result.contract.golden
+        noisy, expected = (np.frombuffer(data, "<f4").reshape(golden.shape) for data in (golden.noisy, golden.denoised))
+        assert golden.shape == (1, 28, 28, 1)
+        assert 0 < golden.max_abs_error < 0.02
+        np.testing.assert_allclose(run_session(open_session(result.path), noisy), expected, atol=golden.max_abs_error, rtol=0)
+        assert noisy.std() > 0.01
+
+
+def test_int8_is_integer_inside_and_float32_is_canonical(fp32, int8):
+    assert fp32.node_counts == {"Transpose": 2, "Conv": 3, "LeakyRelu": 5, "ConvTranspose": 3, "Sigmoid": 1}
+    assert int8.node_counts["QuantizeLinear"] > 5
+    weights = [tensor for tensor in onnx.load(int8.path).graph.initializer if len(tensor.dims) == 4]
+    assert [tensor.data_type for tensor in weights] == [onnx.TensorProto.INT8] * 6
+
+
+def test_the_same_export_gives_the_same_bytes(run, tmp_path, fp32):
+    assert export(run, tmp_path / "again.onnx").path.read_bytes() == fp32.path.read_bytes()
+
+
+def test_a_fixed_size_model(tmp_path, make_run, make_v1):
+    contract = export(make_run(tmp_path / "vector", make_v1(), preset="v1"), options=INT8).contract
+    assert (contract.preset, contract.fixed_size, contract.alignment_px, contract.halo_px) == ("v1", (28, 28), 1, None)
+    assert contract.golden.shape == (1, 28, 28, 1)
+    assert {shape[0] for shape in contract.parity.shapes} == {1, 2, 5}
+    noisy = np.random.default_rng(0).random((4, 28, 28, 1), np.float32)
+    assert run_session(open_session(tmp_path / "vector" / "v1-int8.onnx"), noisy).shape == noisy.shape
+
+
+def test_a_bare_color_file_with_its_own_samples(tmp_path, make_v2, pictures):
+    make_v2(3, filters=(4, 4, 8)).save(tmp_path / "mine.keras")
+    np.save(tmp_path / "noisy.npy", (pictures(9, 30, 3)[0] * 255).astype(np.uint8))
+    contract = export(tmp_path / "mine.keras").contract
+    assert (contract.name, contract.preset, contract.noise, contract.channels) == ("mine", "v2", "unknown", 3)
+    assert contract.quality is None
+    assert contract.golden.shape == (1, 32, 32, 3)
+    options = ExportOptions(quantize=True, calibration_data=tmp_path / "noisy.npy", max_psnr_drop=5.0)
+    result = export(tmp_path / "mine.keras", tmp_path / "small.onnx", options)
+    assert result.contract.calibration is not None
+    assert (result.contract.calibration.source, result.contract.calibration.samples) == ("noisy.npy", 6)
+    assert result.contract.quality is None
+    assert result.contract.report["psnr_drop_is_estimated"] is True
+
+
+def test_an_existing_file_is_replaced_only_on_request(run, tmp_path):
+    target = tmp_path / "model.onnx"
+    target.write_bytes(b"precious")
+    with pytest.raises(DestinationError, match="exists already"):
+        export(run, target)
+    assert target.read_bytes() == b"precious"
+    export(run, target, ExportOptions(overwrite=True))
+    onnx.checker.check_model(onnx.load(target))
+
+
+def test_no_stray_files(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    export(run, "model.onnx", ExportOptions(quantize=True, max_psnr_drop=1.0, calibration_method="percentile"))
+    assert os.listdir(tmp_path) == ["model.onnx"]
+
+
+# --- refusals -----------------------------------------------------------------------------------------------------------
+
+
+def refused(source: Path, folder: Path, error: type[Exception], words: str, **options: Any) -> None:
+    """Export into an empty folder, expect a refusal, and expect the folder to stay empty."""
+    folder.mkdir(exist_ok=True)
+    with pytest.raises(error, match=words):
+        export(source, folder / "model.onnx", ExportOptions(**options))
+    assert os.listdir(folder) == []
+
+
+def test_a_difference_from_keras_writes_nothing(run, tmp_path):
+    refused(run, tmp_path / "out", ParityError, r"differs from the Keras model by .*at most 1e-12", atol=1e-12)
+
+
+def test_too_much_loss_writes_nothing(tmp_path, keras, make_run, make_model):
+    # A sound denoiser (it returns its input) whose middle layers use two channels of very different size: one step for both
+    # loses the smaller, which is the picture.
+    def net(x: Any) -> Any:
+        for filters in (1, 2, 1, 1):
+            x = keras.layers.Conv2D(filters, 1)(x)
+        return x
+
+    model = make_model(net)
+    kernels = ([[1]], [[1, 3000]], [[1], [1e-7]], [[1]])
+    model.set_weights([np.array(v, np.float32) for k in kernels for v in ([[k]], np.zeros(len(k[0])))])
+    run = make_run(tmp_path / "run", model)
+    refused(run, tmp_path / "out", GateError, r"INT8 would lose \d+\.\d+ dB", quantize=True)
+
+
+def test_missing_samples_are_refused_before_the_model_is_loaded(tmp_path, make_run):
+    run = make_run(tmp_path / "run", samples=None)
+    (run / "model.keras").write_bytes(b"never read")
+    refused(run, tmp_path / "out", CalibrationError, "--calibration-data", quantize=True)
+    refused(run, tmp_path / "out", CalibrationError, "there is nothing", calibration_data=tmp_path / "missing")
+    refused(run, tmp_path / "out", KerasFileError, "not a zip archive")
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_model_is_loaded(tmp_path, make_run):
+    run = make_run(tmp_path / "run")
+    (run / "model.keras").write_bytes(b"never read")
+    for target, words in {
+        tmp_path: "is a folder",
+        tmp_path / "no" / "model.onnx": "no folder",
+        run / "model.keras": r"ends in \.onnx",
+    }.items():
+        with pytest.raises(DestinationError, match=words):
+            export(run, target, ExportOptions(overwrite=True))
+
+
+def test_a_model_of_free_size_that_cannot_be_tiled_is_refused(tmp_path, keras, make_run, make_model):
+    def net(x: Any) -> Any:
+        return keras.layers.Conv2DTranspose(1, 3)(keras.layers.Conv2D(2, 3)(x))
+
+    refused(make_run(tmp_path / "run", make_model(net)), tmp_path / "out", ConversionError, "padding='same'")
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"opset": 12}, "opset"),
+        ({"opset": 19}, "opset"),
+        ({"calibration_method": "guess"}, "minmax, entropy, percentile"),
+        ({"max_psnr_drop": -0.1}, "max_psnr_drop"),
+        ({"max_psnr_drop": float("nan")}, "max_psnr_drop"),
+        ({"atol": 0.0}, "atol"),
+        ({"atol": float("inf")}, "atol"),
+    ],
+)
+def test_impossible_options_are_refused(options, word):
+    with pytest.raises(InputError, match=word):
+        ExportOptions(**options)

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from dae_runtime import __version__
+from dae_runtime.atomic import TEMPORARY_PREFIX
+from dae_runtime.contract import Golden
+from dae_runtime.images import Image, read_image, write_image
+
+
+def random_pixels(shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(3):
+        write_image(folder / f"{index}.png", Image(random_pixels((10, 12), index)))
+    return folder
+
+
+def test_a_folder_with_bad_files(tmp_path, blur_file, blur, dae_run):
+    """Twenty good images among everything that can go wrong: twenty outputs, the bad ones named, nothing changed."""
+    folder = tmp_path / "in"
+    (folder / "leerer Ordner äöü ß.png").mkdir(parents=True)
+    good = [f"good {index}.png" for index in range(17)]
+    good += ["naïve Größe.jpg", "色.webp", os.fsdecode(b"undecodable \xff\xfe.png")]
+    for index, name in enumerate(good):
+        shape = [(20, 30), (20, 30, 3), (1, 1), (5, 3, 4)][index % 4 if index < 17 else 1]
+        write_image(folder / name, Image(random_pixels(shape, index)))
+    (folder / "truncated.png").write_bytes((folder / "good 1.png").read_bytes()[:700])
+    (folder / "text.png").write_text("this is no image\n")
+    (folder / "empty.png").touch()
+    (folder / "notes.txt").write_text("not taken\n")
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir() if path.is_file()}
+
+    result = dae_run("-m", blur_file, folder, tmp_path / "out")
+    assert result.returncode == 3, result.stderr
+    for name in ("truncated.png", "text.png", "empty.png"):
+        assert re.search(rf"^failed: .*{name}", result.stderr, re.MULTILINE)
+    assert result.stderr.count("failed:") == 3
+    assert "20 of 23 files denoised, 3 failed" in result.stdout
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(good)
+    for name in good[:17]:
+        clean = blur.denoise(read_image(folder / name).pixels)
+        np.testing.assert_array_equal(read_image(tmp_path / "out" / name).pixels, clean)
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_one_file_and_its_exit_code(tmp_path, images, blur_file, dae_run):
+    output = tmp_path / "clean.png"
+    result = dae_run("-m", blur_file, images / "0.png", output)
+    assert result.returncode == 0
+    assert result.stdout.startswith("1 of 1 files denoised, 0 failed")
+    assert "running on the CPU" in result.stderr or "running on cuda" in result.stderr
+    assert read_image(output).pixels.shape == (10, 12)
+
+    again = dae_run("-m", blur_file, images / "0.png", output)
+    assert again.returncode == 1
+    assert "clean.png" in again.stderr
+    assert "--overwrite" in again.stderr
+    quiet = dae_run("-q", "-m", blur_file, images / "0.png", output, "--overwrite")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+
+
+def test_options_of_a_folder_run(tmp_path, images, blur_file, dae_run):
+    (images / "sub").mkdir()
+    (images / "0.png").rename(images / "sub" / "0.png")
+    options = ("-r", "--format", "tif", "--suffix", "_x", "-b", "2", "--threads", "1", "--device", "cpu", "-v")
+    result = dae_run("-m", blur_file, *options, images, tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
+    assert written == ["1_x.tif", "2_x.tif", "sub/0_x.tif"]
+
+
+def test_dry_run_needs_no_model_and_writes_nothing(tmp_path, images, dae_run):
+    result = dae_run("--dry-run", images, tmp_path / "out")
+    assert result.returncode == 0
+    assert result.stdout.splitlines()[0] == f"{images}/0.png -> {tmp_path}/out/0.png"
+    assert len(result.stdout.splitlines()) == 3
+    assert not (tmp_path / "out").exists()
+
+
+def test_references(tmp_path, images, blur_file, dae_run):
+    (tmp_path / "clean").mkdir()
+    for name in ("0.png", "1.png"):
+        write_image(tmp_path / "clean" / name, Image(np.full((10, 12), 128, np.uint8)))
+    result = dae_run("-m", blur_file, images, tmp_path / "out", "--reference", tmp_path / "clean")
+    assert result.returncode == 0, result.stderr
+    before, after = map(float, re.search(r"PSNR (\S+) -> (\S+) dB", result.stdout).groups())
+    assert after > before + 3
+    assert "mean of 2 files" in result.stdout
+    assert "1 files could not be compared" in result.stdout
+    assert "2.png: there is no reference" in result.stderr
+
+
+def test_fail_fast(tmp_path, images, blur_file, dae_run):
+    (images / "0.png").write_text("text")
+    result = dae_run("--fail-fast", "-m", blur_file, images, tmp_path / "out")
+    assert result.returncode == 3
+    assert "0 of 3 files denoised, 1 failed" in result.stdout
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "IN and OUT"),
+        (("only-in",), "IN and OUT"),
+        (("{in}", "{out}"), "-m MODEL"),
+        (("-m", "{model}", "no-such-input", "{out}"), "does not exist"),
+        (("-m", "{model}", "{in}", "{in}/sub"), "inside the input"),
+        (("-m", "{model}", "{in}", "{out}", "--device", "tpu"), "auto, cpu, cuda"),
+        (("-m", "{model}", "{in}", "{out}", "--threads", "0"), "--threads"),
+        (("-m", "{model}", "{in}", "{out}", "-b", "0"), "--batch-size"),
+        (("-m", "{model}", "{in}", "{out}", "--format", "gif"), "gif"),
+        (("-m", "{model}", "{in}", "{out}", "--reference", "none"), "reference none"),
+        (("-m", "{model}", "{in}", "{out}", "--self-test"), "stand alone"),
+        (("--no-such-option",), "no-such-option"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(tmp_path, images, blur_file, dae_run, arguments, words):
+    names = {"in": images, "out": tmp_path / "out", "model": blur_file}
+    result = dae_run(*(argument.format(**names) for argument in arguments))
+    assert result.returncode == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failure_is_exit_code_1_in_one_line(tmp_path, images, dae_run):
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"junk" * 50)
+    for model in (damaged, "no-such-model"):
+        result = dae_run("-m", model, images, tmp_path / "out")
+        assert result.returncode == 1
+        assert result.stderr.startswith("error: ")
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_self_test(tmp_path, make_model, blur_file, dae_run):
+    result = dae_run("--self-test", "-m", blur_file)
+    assert result.returncode == 0
+    assert "passed" in result.stdout
+    zeros = bytes(4 * 16)
+    wrong = Golden((1, 4, 4, 1), zeros, np.ones(16, np.float32).tobytes(), 1e-5)
+    (tmp_path / "wrong.onnx").write_bytes(make_model(golden=wrong))
+    result = dae_run("--self-test", "-m", tmp_path / "wrong.onnx")
+    assert result.returncode == 1
+    assert "largest error 1," in result.stdout
+
+
+def test_the_other_actions(dae_run):
+    assert dae_run("--version").stdout.strip().endswith(__version__)
+    assert "Exit codes" in dae_run("--help").stdout
+    models = dae_run("--list-models")
+    assert models.returncode == 0
+    assert models.stdout
+    doctor = dae_run("--doctor")
+    assert "onnxruntime" in doctor.stdout
+    assert "libvips" in doctor.stdout
+    assert "threads" in doctor.stdout
+    assert (doctor.returncode == 0) == ("no problems found" in doctor.stdout)
+
+
+def test_bundled_models_are_found_by_name(tmp_path, make_model, monkeypatch, capsys):
+    from dae_runtime import cli, models
+
+    (tmp_path / "tiny.onnx").write_bytes(make_model())
+    (tmp_path / "README").touch()
+    assert models.bundled_models(tmp_path) == {"tiny": tmp_path / "tiny.onnx"}
+    assert models.find_model("tiny", tmp_path) == tmp_path / "tiny.onnx"
+    monkeypatch.setattr(cli, "bundled_models", lambda: models.bundled_models(tmp_path))
+    assert cli._list_models() == 0
+    assert "tiny  test, gray, fp32, noise gaussian:0.1" in capsys.readouterr().out
+
+
+def test_a_reader_that_goes_away_is_no_crash(tmp_path, images, dae_run):
+    for index in range(3, 2000):
+        os.link(images / "0.png", images / f"{index}.png")
+    code = "import sys; from dae_runtime.cli import main; main()"
+    arguments = [sys.executable, "-c", code, "--dry-run", str(images), str(tmp_path / "out")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.read(10)
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_interrupting_leaves_whole_files_and_exit_code_130(tmp_path, blur_file):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    write_image(folder / "0.png", Image(random_pixels((300, 300, 3))))
+    for index in range(1, 1500):
+        os.link(folder / "0.png", folder / f"{index}.png")
+    arguments = [sys.executable, "-m", "dae_runtime", "-m", str(blur_file), str(folder), str(out)]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not (out.is_dir() and any(out.iterdir())) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert b"Traceback" not in error
+    written = [path for path in out.iterdir() if not path.name.startswith(TEMPORARY_PREFIX)]
+    assert 0 < len(written) < 1500
+    for path in written:
+        assert read_image(path).pixels.shape == (300, 300, 3)
+
+
+def test_a_terminal_gets_a_progress_bar(tmp_path, images, blur_file):
+    terminal, end = pty.openpty()
+    arguments = [sys.executable, "-m", "dae_runtime", "-m", str(blur_file), str(images), str(tmp_path / "out")]
+    result = subprocess.run(arguments, stderr=end, stdout=subprocess.PIPE, timeout=60, check=False)
+    os.close(end)
+    shown = b""
+    try:
+        while part := os.read(terminal, 4096):
+            shown += part
+    except OSError:  # a pseudo-terminal that is read out
+        pass
+    os.close(terminal)
+    assert result.returncode == 0
+    assert b"denoising" in shown
+    assert b"3/3" in shown
+    assert result.stdout.startswith(b"3 of 3 files")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_names_that_the_terminal_cannot_print(tmp_path, dae_run, encoding):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("色.png", os.fsdecode(b"\xff.png")):
+        (folder / name).touch()
+    result = dae_run("--dry-run", folder, tmp_path / "out", env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 2

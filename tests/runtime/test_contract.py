@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from dae_runtime.contract import Calibration, Contract, Golden, Parity, Quality, from_json, to_json
+from dae_runtime.errors import ModelError
+
+PLAIN = Contract(
+    name="tiny",
+    preset="v2",
+    channels=1,
+    io_dtype="uint8",
+    height_px=None,
+    width_px=None,
+    alignment_px=4,
+    halo_px=17,
+    noise="gaussian:0.1",
+    precision="int8",
+    parity=Parity(1e-7, 1e-5, ((1, 8, 8, 1), (3, 12, 8, 1))),
+    golden=Golden((1, 2, 2, 1), b"\x00\x01\x02\x03", b"\x03\x02\x01\x00", 1.0),
+    calibration=Calibration("minmax", 64, "the run's samples"),
+    quality=Quality(64, 20.0, 28.5, 28.4),
+    tools={"onnx": "1.0"},
+    report={"nodes": {"Conv": 3}},
+)
+
+
+def test_a_contract_survives_json():
+    assert from_json(to_json(PLAIN)) == PLAIN
+    fixed = dataclasses.replace(PLAIN, height_px=28, width_px=32, halo_px=None, quality=None)
+    assert from_json(to_json(fixed)) == fixed
+    assert fixed.fixed_size == (28, 32)
+    assert PLAIN.fixed_size is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"version": 2}, "version 2"),
+        ({"version": None}, "version None"),
+        ({"format": "other"}, "dae-model"),
+        ({"surprise": 1}, "surprise"),
+        ({"channels": 2}, "channels"),
+        ({"channels": True}, "channels"),
+        ({"channels": "1"}, "channels"),
+        ({"alignment_px": 0}, "alignment_px"),
+        ({"alignment_px": 2.5}, "alignment_px"),
+        ({"alignment_px": None}, "damaged"),
+        ({"halo_px": -1}, "halo_px"),
+        ({"io_dtype": "float64"}, "io_dtype"),
+        ({"precision": "int4"}, "precision"),
+        ({"precision": "fp32"}, "calibration"),
+        ({"calibration": None}, "calibration"),
+        ({"height_px": 28}, "width_px"),
+        ({"height_px": 30, "width_px": 28}, "height_px"),
+        ({"name": 3}, "name"),
+        ({"parity": None}, "parity"),
+        ({"parity": {"max_abs_error": 2, "tolerance": 1, "shapes": []}}, "max_abs_error"),
+        ({"golden": {}}, "damaged"),
+        ({"golden": {"shape": [1, 2, 2, 1], "noisy": "!!", "denoised": "", "max_abs_error": 1}}, "damaged"),
+        ({"golden": {"shape": [1, 9, 9, 1], "noisy": "AAAA", "denoised": "AAAA", "max_abs_error": 1}}, "golden.noisy"),
+        ({"golden": {"shape": 4, "noisy": "", "denoised": "", "max_abs_error": 1}}, "damaged"),
+    ],
+)
+def test_an_impossible_contract_is_refused_by_name(changes, word):
+    with pytest.raises(ModelError, match=word) as caught:
+        from_json(json.dumps({**json.loads(to_json(PLAIN)), **changes}), "some.onnx")
+    assert "some.onnx" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Contract) if field.name not in
+                                  ("calibration", "quality", "tools", "report")])  # fmt: skip
+def test_a_missing_field_is_refused(name):
+    document = json.loads(to_json(PLAIN))
+    del document[name]
+    with pytest.raises(ModelError, match="damaged"):
+        from_json(json.dumps(document))

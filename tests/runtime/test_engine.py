@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import ctypes
+import logging
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from dae_runtime import Denoiser, DeviceError, InputError, ModelError, engine
+from dae_runtime.contract import from_json, to_json
+from dae_runtime.selftest import self_test
+
+
+def has_gpu() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return engine.CUDA_PROVIDER in onnxruntime.get_available_providers()
+
+
+without_gpu = pytest.mark.skipif(has_gpu(), reason="a GPU is present")
+with_gpu = pytest.mark.skipif(not has_gpu(), reason="no GPU is present")
+
+
+@pytest.mark.parametrize(
+    ("name", "parsed"), [("auto", ("auto", 0)), ("cpu", ("cpu", 0)), ("cuda", ("cuda", 0)), ("cuda:3", ("cuda", 3))]
+)
+def test_device_names(name, parsed):
+    assert engine.parse_device(name) == parsed
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "CPU", "", "cpu:0", "cuda:-1", None])
+def test_unknown_devices_are_refused(name, blur_bytes):
+    with pytest.raises(InputError, match="auto, cpu, cuda or cuda:N"):
+        Denoiser(blur_bytes, device=name)
+
+
+def test_threads_are_checked(blur_bytes):
+    with pytest.raises(InputError, match="at least 1, not 0"):
+        Denoiser(blur_bytes, threads=0)
+
+
+@without_gpu
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_cuda_that_cannot_be_had_is_an_error_that_says_why(blur_bytes, device):
+    with pytest.raises(DeviceError, match=f"cannot run on {device}: (the installed onnxruntime has no CUDA|no NVIDIA driver)"):
+        Denoiser(blur_bytes, device=device)
+
+
+@without_gpu
+def test_auto_says_what_it_chose(blur_bytes, caplog):
+    with caplog.at_level(logging.INFO, "dae_runtime"):
+        assert Denoiser(blur_bytes, device="auto").device == "cpu"
+    assert len(caplog.records) == 1
+    assert "running on the CPU" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_cuda_that_fails_to_load_is_noticed(blur_bytes, monkeypatch):
+    """onnxruntime falls back to the CPU without an error when the CUDA libraries cannot be loaded."""
+    monkeypatch.setattr(engine, "cuda_obstacle", lambda _: None)
+    if has_gpu():
+        monkeypatch.setattr(engine, "CUDA_PROVIDER", "CPUExecutionProviderX")
+    with pytest.raises(DeviceError, match="could not start CUDA device 0"):
+        engine.open_session(blur_bytes, "cuda")
+    assert engine.session_device(engine.open_session(blur_bytes, "auto")) == "cpu"
+    with pytest.raises(ModelError):  # a damaged model is not blamed on the device
+        engine.open_session(blur_bytes[:300], "cuda")
+
+
+@with_gpu
+def test_cuda_gives_the_pixels_of_the_cpu(blur_bytes):
+    gpu, cpu = Denoiser(blur_bytes, "cuda"), Denoiser(blur_bytes, "cpu")
+    assert gpu.device == "cuda:0"
+    assert Denoiser(blur_bytes, "auto").device == "cuda:0"
+    image = np.random.default_rng(0).integers(0, 256, (50, 61, 3)).astype(np.uint8)
+    assert np.abs(gpu.denoise(image).astype(int) - cpu.denoise(image)).max() <= 1
+    assert self_test(gpu).passed
+
+
+@with_gpu
+def test_a_cuda_device_that_is_not_there(blur_bytes):
+    with pytest.raises(DeviceError, match="CUDA device 99"):
+        Denoiser(blur_bytes, "cuda:99")
+
+
+def test_the_session_has_the_threads_asked_for(blur_bytes):
+    assert engine.open_session(blur_bytes, threads=3).get_session_options().intra_op_num_threads == 3
+    assert engine.open_session(blur_bytes).get_session_options().intra_op_num_threads == engine.available_cpus()
+
+
+BLOCKED = "import sys; sys.modules['onnxruntime'] = None\n"
+
+
+def test_without_the_engine_both_install_commands_are_named(blur_file, run_python):
+    code = BLOCKED + f"from dae_runtime import Denoiser\nDenoiser({str(blur_file)!r})"
+    result = run_python("-c", code)
+    assert "MissingDependencyError" in result.stderr
+    assert "pip install 'dae-toolkit[cpu]'" in result.stderr
+    assert "pip install 'dae-toolkit[gpu]'" in result.stderr
+
+
+def test_both_engine_packages_at_once_are_noticed(tmp_path, blur_file, run_python):
+    for name in ("onnxruntime", "onnxruntime_gpu"):
+        folder = tmp_path / f"{name}-1.2.3.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.2.3\n")
+    code = (
+        f"import sys, logging; logging.basicConfig(); sys.path.insert(0, {str(tmp_path)!r})\n"
+        f"from dae_runtime import Denoiser; Denoiser({str(blur_file)!r}, 'cpu')"
+    )
+    result = run_python("-c", code)
+    assert result.returncode == 0
+    assert "both installed" in result.stderr
+    assert "pip uninstall" in result.stderr
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99])
+def test_a_truncated_model_is_a_model_error(blur_bytes, tmp_path, share):
+    part = blur_bytes[: int(len(blur_bytes) * share)]
+    path = tmp_path / "part.onnx"
+    path.write_bytes(part)
+    for model in (part, path):
+        with pytest.raises(ModelError):
+            Denoiser(model, "cpu")
+
+
+def test_no_damaged_byte_gets_past_our_errors(blur_bytes):
+    """Either the model still opens (the byte did not matter) or the error is ours."""
+    refused = 0
+    for position in np.random.default_rng(0).integers(0, len(blur_bytes), 60):
+        damaged = bytearray(blur_bytes)
+        damaged[position] ^= 0xFF
+        try:
+            Denoiser(bytes(damaged), "cpu", 1)
+        except ModelError:
+            refused += 1
+    assert refused > 10
+
+
+def test_other_files_are_model_errors(tmp_path):
+    path = tmp_path / "text.onnx"
+    path.write_text("not a model")
+    with pytest.raises(ModelError, match=r"text\.onnx"):
+        Denoiser(path)
+    with pytest.raises(ModelError, match="neither a file"):
+        Denoiser(tmp_path / "absent.onnx")
+
+
+def test_a_model_without_a_contract(make_model):
+    with pytest.raises(ModelError, match="no contract"):
+        Denoiser(make_model(metadata=""), "cpu")
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "null", '{"format":"dae-model","version":2}', '{"format":"other"}', "[" * 100_000]
+)
+def test_a_model_with_a_damaged_contract(make_model, text):
+    with pytest.raises(ModelError):
+        Denoiser(make_model(metadata=text), "cpu")
+
+
+def test_a_model_that_contradicts_its_contract(make_model):
+    def contract_of(**settings):
+        session = engine.open_session(make_model(**settings))
+        return to_json(from_json(session.get_modelmeta().custom_metadata_map["dae"]))
+
+    for claim in ({"channels": 3}, {"io_dtype": "uint8"}, {"size": (8, 12), "alignment": 4}):
+        # A graph of free size may serve a contract of fixed size; every other difference is refused.
+        if "size" in claim:
+            Denoiser(make_model(metadata=contract_of(**claim)), "cpu")
+        else:
+            with pytest.raises(ModelError, match=r"contradicts its contract.*expected one input 'noisy'"):
+                Denoiser(make_model(metadata=contract_of(**claim)), "cpu")
+    with pytest.raises(ModelError, match="contradicts"):
+        Denoiser(make_model(size=(8, 12), alignment=4, metadata=contract_of(alignment=4)), "cpu")
+
+
+def test_an_engine_failure_is_ours(make_model):
+    # The contract claims alignment 1, the graph needs 4.
+    denoiser = Denoiser(make_model(alignment=4, alignment_px=1), "cpu")
+    with pytest.raises(DeviceError, match=r"\(1, 5, 5, 1\)"):
+        denoiser.denoise(np.zeros((5, 5), np.uint8))
+
+
+@pytest.mark.parametrize("io_dtype", ["float32", "uint8"])
+def test_self_test(make_model, io_dtype):
+    sound = Denoiser(make_model(io_dtype=io_dtype, alignment=4), "cpu")
+    assert self_test(sound).passed
+    golden = sound.model.golden
+    wrong = type(golden)(golden.shape, golden.noisy, golden.noisy, golden.max_abs_error)
+    outcome = self_test(Denoiser(make_model(io_dtype=io_dtype, alignment=4, golden=wrong), "cpu"))
+    assert not outcome.passed
+    assert outcome.max_abs_error > outcome.allowed

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import pyvips
+
+from dae_runtime.errors import ImageError, OutputExistsError
+from dae_runtime.images import IMAGE_SUFFIXES, Image, find_images, read_image, write_image
+from dae_runtime.pnm import decode_pnm
+
+LOSSLESS = (".png", ".tif", ".tiff")
+
+
+def random_pixels(shape, dtype=np.uint8):
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+
+
+def smooth_pixels(shape):
+    ramp = np.linspace(20, 230, shape[0])[:, None] + np.zeros(shape[1])
+    return np.broadcast_to(ramp[(..., *[None] * (len(shape) - 2))], shape).astype(np.uint8)
+
+
+def vips_image(pixels, interpretation="srgb"):
+    bands = pixels.shape[2] if pixels.ndim == 3 else 1
+    kind = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}[pixels.dtype.name]
+    image = pyvips.Image.new_from_memory(np.ascontiguousarray(pixels).data, pixels.shape[1], pixels.shape[0], bands, kind)
+    return image.copy(interpretation=interpretation)
+
+
+@pytest.mark.parametrize("suffix", [*LOSSLESS, ".pgm", ".PNG"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(7, 5), (1, 1), (7, 5, 2), (7, 5, 3), (7, 5, 4)])
+def test_lossless_formats_keep_every_pixel(tmp_path, suffix, dtype, shape):
+    if suffix == ".pgm" and shape[-1] in (2, 4):
+        with pytest.raises(ImageError, match="alpha"):
+            write_image(tmp_path / "a.pgm", Image(random_pixels(shape, dtype)))
+        return
+    path = tmp_path / f"a{suffix}"
+    pixels = random_pixels(shape, dtype)
+    write_image(path, Image(pixels))
+    read = read_image(path).pixels
+    assert read.dtype == dtype
+    np.testing.assert_array_equal(read, pixels)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp"])
+@pytest.mark.parametrize("shape", [(40, 30), (40, 30, 3)])
+def test_lossy_formats_come_near(tmp_path, suffix, shape):
+    path = tmp_path / f"a{suffix}"
+    pixels = smooth_pixels(shape)
+    write_image(path, Image(pixels))
+    read = read_image(path).pixels
+    if suffix == ".webp" and len(shape) == 2:  # WebP has no gray
+        read = read[..., 0]
+    assert read.shape == shape
+    assert np.abs(read.astype(int) - pixels).max() <= 4
+
+
+def test_16_bits_become_8_where_the_format_has_no_more(tmp_path):
+    write_image(tmp_path / "a.jpg", Image(np.full((16, 16), 128 * 257 + 100, np.uint16)))
+    read = read_image(tmp_path / "a.jpg").pixels
+    assert read.dtype == np.uint8
+    assert np.abs(read.astype(int) - 128).max() <= 1
+
+
+def test_the_content_decides_not_the_suffix(tmp_path):
+    write_image(tmp_path / "a.png", Image(random_pixels((4, 4))))
+    (tmp_path / "a.png").rename(tmp_path / "a.jpg")
+    assert read_image(tmp_path / "a.jpg").pixels.shape == (4, 4)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "jpeg", "tiff"])
+def test_the_orientation_is_applied_once(tmp_path, orientation, kind):
+    upright = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda a: np.rot90(a),
+    }[orientation]
+    stored = np.zeros((16, 24, 3), np.uint8)
+    stored[:8, :8] = 250
+    image = vips_image(stored)
+    image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    path = tmp_path / "a.img"
+    path.write_bytes(getattr(image, f"{kind}save_buffer")())
+    read = read_image(path)
+    assert np.abs(read.pixels.astype(int) - upright(stored)).max() <= 8
+    for suffix in (".png", ".jpg", ".tif", ".webp"):
+        write_image(tmp_path / f"b{suffix}", read)
+        again = read_image(tmp_path / f"b{suffix}").pixels
+        assert again.shape == read.pixels.shape
+        assert np.abs(again.astype(int) - read.pixels).max() <= 8
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+def test_profile_and_resolution_and_exif_are_kept(tmp_path, suffix):
+    image = vips_image(smooth_pixels((20, 30, 3))).icc_transform("p3", input_profile="srgb")
+    image = image.copy(xres=300 / 25.4, yres=300 / 25.4)
+    image.set_type(pyvips.GValue.gstr_type, "exif-ifd0-Make", "ACME (ACME, ASCII, 5 components, 5 bytes)")
+    source = tmp_path / "a.jpg"
+    source.write_bytes(image.jpegsave_buffer(Q=95))
+    write_image(tmp_path / f"b{suffix}", read_image(source))
+    result = pyvips.Image.new_from_file(str(tmp_path / f"b{suffix}"))
+    assert result.get("icc-profile-data") == image.get("icc-profile-data")
+    if suffix != ".webp":
+        assert result.xres * 25.4 == pytest.approx(300, abs=0.5)
+    if suffix != ".tif":
+        assert result.get("exif-ifd0-Make").startswith("ACME")
+
+
+def test_palette_and_one_bit_files(tmp_path):
+    colors = random_pixels((16, 16, 3)) // 64 * 64
+    (tmp_path / "palette.png").write_bytes(vips_image(colors).pngsave_buffer(palette=True, Q=100, dither=0))
+    assert read_image(tmp_path / "palette.png").pixels.shape == (16, 16, 3)
+    bits = random_pixels((9, 11)) // 128 * 255
+    (tmp_path / "bits.png").write_bytes(vips_image(bits, "b-w").pngsave_buffer(bitdepth=1))
+    np.testing.assert_array_equal(read_image(tmp_path / "bits.png").pixels, bits)
+
+
+def test_kinds_that_are_refused_by_name(tmp_path):
+    gray = random_pixels((8, 8))
+    pages = vips_image(np.vstack([gray, gray]), "b-w")
+    pages.set_type(pyvips.GValue.gint_type, "page-height", 8)
+    text = zlib.compress(b"\0\0\0\0\0")
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)), (b"acTL", struct.pack(">II", 2, 0)), (b"IDAT", text)]
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in [*chunks, (b"IEND", b"")]
+    )
+    cases = {
+        "cmyk.tif": (vips_image(random_pixels((8, 8, 4)), "cmyk").tiffsave_buffer(), "CMYK.*RGB"),
+        "cmyk.jpg": (vips_image(random_pixels((8, 8, 4)), "cmyk").jpegsave_buffer(), "CMYK"),
+        "pages.tif": (pages.tiffsave_buffer(), "2 pages"),
+        "float.tif": (vips_image(np.zeros((8, 8), np.float32), "b-w").tiffsave_buffer(), "float"),
+        "lab.tif": (vips_image(random_pixels((8, 8, 3))).colourspace("lab").tiffsave_buffer(), "float|lab"),
+        "animated.png": (png, "several pages or frames"),
+        "animated.gif": (b"GIF89a" + bytes(20), "convert it to PNG"),
+        "bitmap.bmp": (b"BM" + bytes(60), "convert it to PNG"),
+    }
+    for name, (data, words) in cases.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        with pytest.raises(ImageError, match=words) as caught:
+            read_image(path)
+        assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.97])
+def test_a_truncated_file_is_an_error(tmp_path, suffix, share):
+    path = tmp_path / f"a{suffix}"
+    write_image(path, Image(random_pixels((60, 80, 3))))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(ImageError, match=suffix):
+        read_image(path)
+
+
+def test_a_header_over_no_data_is_an_error(tmp_path):
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (tmp_path / "huge.png").write_bytes(png + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT")))
+    (tmp_path / "huge.ppm").write_bytes(b"P6 999999999 999999999 255\n")
+    for name in ("huge.png", "huge.ppm"):
+        with pytest.raises(ImageError, match=name):
+            read_image(tmp_path / name)
+
+
+def test_files_that_are_no_images(tmp_path):
+    (tmp_path / "text.png").write_text("not an image")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "folder.png").mkdir()
+    for name, words in (
+        ("text.png", "no PNG"),
+        ("empty.png", "empty"),
+        ("folder.png", "cannot be read"),
+        ("no.png", "No such"),
+    ):
+        with pytest.raises(ImageError, match=words):
+            read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+def test_damaged_bytes_end_in_an_image_or_our_error(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    write_image(path, Image(random_pixels((20, 30, 3))))
+    data = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        damaged = bytearray(data)
+        for position in rng.integers(0, len(data), 3):
+            damaged[position] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(ImageError):
+            assert read_image(path).pixels.ndim in (2, 3)
+
+
+def test_writing_what_cannot_be_written(tmp_path):
+    good = Image(random_pixels((4, 4)))
+    write_image(tmp_path / "a.png", good)
+    before = (tmp_path / "a.png").read_bytes()
+    with pytest.raises(OutputExistsError, match=r"a\.png: exists"):
+        write_image(tmp_path / "a.png", Image(random_pixels((5, 5))), overwrite=False)
+    assert (tmp_path / "a.png").read_bytes() == before
+    for name, image, words in (
+        ("a.bmp", good, r"'\.bmp'"),
+        ("a.jpg", Image(random_pixels((4, 4, 4))), "alpha"),
+        ("a.png", Image(np.zeros((4, 4), np.float32)), "float32"),
+        ("a.png", Image(np.zeros((4, 4, 5), np.uint8)), "channels"),
+        ("none/a.png", good, "cannot be written"),
+        ("a.webp", Image(np.zeros((1, 17_000), np.uint8)), "WEBP"),
+    ):
+        with pytest.raises(ImageError, match=words):
+            write_image(tmp_path / name, image)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_finding_images(tmp_path):
+    odd = os.fsdecode(b"\xff\xfe name \xc3\xa9.png")
+    for name in ("b.PNG", "a.jpg", "ä ö.tiff", odd, "notes.txt", ".hidden.png", "sub/c.webp", ".git/d.png", "x.bmp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "dangling.png").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe.png")
+    flat = {"b.PNG", "a.jpg", "ä ö.tiff", odd, "dangling.png"}
+    assert {str(path.relative_to(tmp_path)) for path in find_images(tmp_path)} == flat
+    found = find_images(tmp_path, recursive=True)
+    assert {str(path.relative_to(tmp_path)) for path in found} == {*flat, "sub/c.webp"}
+    assert found == sorted(found)
+    with pytest.raises(ImageError, match="cannot be read"):
+        find_images(tmp_path / "none")
+
+
+def test_images_of_other_kinds_are_named(tmp_path, caplog):
+    (tmp_path / "x.bmp").touch()
+    assert find_images(tmp_path) == []
+    assert "1 images passed over" in caplog.text
+
+
+def test_portable_maps_as_others_write_them():
+    np.testing.assert_array_equal(decode_pnm(b"P5 # a comment\n2 1\n# another\n255\n\x07\x08"), [[7, 8]])
+    np.testing.assert_array_equal(decode_pnm(b"P5\n2 1 15\n\x00\x0f"), [[0, 255]])
+    np.testing.assert_array_equal(decode_pnm(b"P5\n2 1 1023\n\x00\x00\x03\xff"), [[0, 65535]])
+    for data in (b"P5", b"P5 0 1 255\n", b"P5 1 1 0\n\0", b"P5 1 1 65536\n\0\0", b"P5 2 2 255\n\0\0\0", b"P6 1 1 255\n\0\0"):
+        with pytest.raises(ImageError):
+            decode_pnm(data)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from dae_runtime.errors import InputError, OutputExistsError
+from dae_runtime.plan import plan
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    for name in ("a.png", "b.jpg", "notes.txt", "sub/c.png", "sub/deep/d.tif"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def pairs(*arguments, **options):
+    return [(os.fspath(job.source), os.fspath(job.destination)) for job in plan(*arguments, **options)]
+
+
+def test_a_folder(tree):
+    assert pairs("in", "out") == [("in/a.png", "out/a.png"), ("in/b.jpg", "out/b.jpg")]
+
+
+def test_a_tree_is_mirrored(tree):
+    assert pairs("in", "out", recursive=True) == [
+        ("in/a.png", "out/a.png"),
+        ("in/b.jpg", "out/b.jpg"),
+        ("in/sub/c.png", "out/sub/c.png"),
+        ("in/sub/deep/d.tif", "out/sub/deep/d.tif"),
+    ]
+
+
+def test_suffix_and_format(tree):
+    expected = [("in/a.png", "out/a_x.webp"), ("in/b.jpg", "out/b_x.webp")]
+    for format in ("webp", ".WEBP"):
+        assert pairs("in", "out", suffix="_x", format=format) == expected
+
+
+@pytest.mark.parametrize(
+    ("output", "destination"), [("x.png", "x.png"), ("x", "x/a.png"), ("x/y.jpg", "x/y.jpg"), ("in/z.png", "in/z.png")]
+)
+def test_a_single_file(tree, output, destination):
+    assert pairs("in/a.png", output) == [("in/a.png", destination)]
+
+
+def test_a_single_file_beside_itself(tree):
+    assert pairs("in/a.png", "in", suffix="_x") == [("in/a.png", "in/a_x.png")]
+
+
+def test_patterns(tree):
+    assert pairs("in/*.png", "out") == [("in/a.png", "out/a.png")]
+    assert pairs("in/**/*.png", "out") == [("in/a.png", "out/a.png"), ("in/sub/c.png", "out/sub/c.png")]
+    assert pairs("*/sub/c.*", "out") == [("in/sub/c.png", "out/in/sub/c.png")]
+    assert pairs("in/*.png", "in/new") == [("in/a.png", "in/new/a.png")]
+    assert pairs(f"{tree}/in/?.png", "out") == [(f"{tree}/in/a.png", "out/a.png")]
+
+
+def test_a_file_with_wildcards_in_its_name_is_itself(tree):
+    (tree / "in" / "[a].png").touch()
+    assert pairs("in/[a].png", "out") == [("in/[a].png", "out/[a].png")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        (("none", "out"), {}, "does not exist"),
+        (("in/*.gif", "out"), {}, "no image file"),
+        (("empty", "out"), {}, "--recursive"),
+        (("in", "in"), {}, "is the input folder"),
+        (("in", "./in/../in"), {}, "is the input folder"),
+        (("in", "in/sub"), {}, "inside the input folder"),
+        (("in", "in/new"), {"recursive": True}, "inside the input folder"),
+        (("in/*.png", "in"), {}, "is the input folder"),
+        (("in/**/*.png", "in/new"), {}, "inside the input folder"),
+        (("in", "in/a.png"), {}, "inside the input folder"),
+        (("in", "file"), {}, "is a file"),
+        (("in/a.png", "in/a.png"), {}, "also an input"),
+        (("in/a.png", "in"), {}, "also an input"),
+        (("in/a.png", "link.png"), {}, "also an input"),
+        (("twins", "out"), {"format": "png"}, "both become"),
+        (("in/a.png", "x.bmp"), {}, "no output.*bmp"),
+        (("in/a.png", "x.png"), {"format": "jpg"}, "leave out"),
+        (("in/notes.txt", "out"), {}, "no output.*txt"),
+        (("in", "out"), {"format": "gif"}, "'gif'"),
+        (("in", "out"), {"reference": "none"}, "reference none"),
+    ],
+)
+def test_what_is_refused_before_the_first_image(tree, arguments, options, words):
+    (tree / "empty").mkdir()
+    (tree / "file").touch()
+    (tree / "link.png").symlink_to("in/a.png")
+    (tree / "twins").mkdir()
+    for name in ("a.png", "a.jpg"):
+        (tree / "twins" / name).touch()
+    with pytest.raises(InputError, match=words):
+        plan(*arguments, overwrite=True, **options)
+
+
+def test_outputs_that_exist(tree):
+    (tree / "out").mkdir()
+    (tree / "out" / "b.jpg").touch()
+    with pytest.raises(OutputExistsError, match=r"1 of the outputs.*out/b\.jpg.*--overwrite"):
+        plan("in", "out")
+    assert len(plan("in", "out", overwrite=True)) == 2
+
+
+def test_references(tree):
+    for name in ("a.png", "b.tif", "sub/c.webp", "sub/c.png"):
+        path = tree / "clean" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    jobs = plan("in", "out", recursive=True, reference="clean")
+    found = [job.reference and os.fspath(job.reference) for job in jobs]
+    assert found == ["clean/a.png", "clean/b.tif", "clean/sub/c.png", None]
+    assert os.fspath(plan("in/a.png", "o", reference="clean/b.tif")[0].reference) == "clean/b.tif"

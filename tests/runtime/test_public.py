@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import dae_runtime
+
+HEAVY = ("tensorflow", "keras", "onnx", "tf2onnx", "jax", "matplotlib", "onnxruntime", "pyvips")
+
+
+def test_the_public_names_are_pinned():
+    assert dae_runtime.__all__ == [
+        "Contract",
+        "DaeError",
+        "Denoiser",
+        "DeviceError",
+        "ImageError",
+        "InputError",
+        "MissingDependencyError",
+        "ModelError",
+        "OutputExistsError",
+        "__version__",
+    ]
+    assert all(hasattr(dae_runtime, name) for name in dae_runtime.__all__)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = dae_runtime.no_such_name
+
+
+@pytest.mark.parametrize(
+    ("code", "allowed"),
+    [
+        ("import dae_runtime", set()),
+        ("from dae_runtime import Denoiser", set()),
+        ("import dae_runtime.cli, dae_runtime.plan, dae_runtime.folder, dae_runtime.metrics", set()),
+        ("from dae_runtime import Denoiser; Denoiser({model!r}).denoise([[0]] and __import__('numpy').ones((8, 8), 'f'))",
+         {"onnxruntime"}),
+    ],
+)  # fmt: skip
+def test_what_importing_and_using_the_package_loads(code: str, allowed: set[str], blur_file: Path, run_python):
+    report = f"\nimport sys, json; print(json.dumps([n for n in {HEAVY} if n in sys.modules]))"
+    result = run_python("-c", code.format(model=str(blur_file)) + report)
+    assert result.returncode == 0, result.stderr
+    assert set(json.loads(result.stdout)) == allowed
+
+
+def test_importing_the_package_does_not_load_numpy(run_python):
+    assert run_python("-c", "import dae_runtime, sys; sys.exit('numpy' in sys.modules)").returncode == 0

@@ -1,0 +1,81 @@
+"""The command line: what it refuses, how fast, and with which exit code."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_help_is_quick_and_names_the_noises(dae_train: Run) -> None:
+    started = time.perf_counter()
+    done = dae_train("--help")
+    assert time.perf_counter() - started < 3
+    assert done.returncode == 0
+    for part in ("poisson-gaussian:GAIN,SIGMA", "--noise-once", "--resume", "synthetic", "[default: mse]"):
+        assert part in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--noise", "gauss:1"], 2, "no kind of noise"),
+        (["--preset", "v3"], 2, "one of v1, v2"),
+        (["--loss", "psnr"], 2, "bce, mse, l1 or charbonnier"),
+        (["--epochs", "0"], 2, "at least 1"),
+        (["--epochs", "many"], 2, "not a valid integer"),
+        (["--lrr", "1"], 2, "No such option"),
+        (["--config", "missing.toml"], 2, "missing.toml"),
+        (["nowhere"], 2, "no training data at 'nowhere'"),
+        (["--target", "nowhere"], 2, "folder of noisy images"),
+        (["--device", "tpu"], 2, "auto, cpu, gpu"),
+        (["--z-dim", "2"], 2, "image_px must be given exactly with z_dim"),
+        (["--resume", "--config", "x.toml"], 2, "leave --config out"),
+        (["--resume", "--overwrite"], 2, "leave --overwrite out"),
+        (["--resume"], 1, "nothing to resume: runs/synthetic-v2"),
+        (["digits.npz", "--patch-size", "30"], 1, "multiples of 4"),
+    ],
+)
+def test_mistakes_are_told_before_a_framework_is_loaded(
+    dae_train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez(tmp_path / "digits.npz", images=np.zeros((4, 32, 32), np.uint8))
+    (tmp_path / "keras.py").write_text("raise SystemExit('keras was imported')")
+    done = dae_train(*arguments, PYTHONPATH=str(tmp_path), PYTHONSAFEPATH="")
+    assert done.returncode == code, done.stderr
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_unsupported_backend(dae_train: Run, tmp_path: Path) -> None:
+    done = dae_train("-o", tmp_path / "run", KERAS_BACKEND="torch")
+    assert done.returncode != 0
+    assert "KERAS_BACKEND is 'torch'; training supports tensorflow and jax" in done.stderr
+
+
+def test_missing_gpu_is_an_error(dae_train: Run, tmp_path: Path, digits_file: Path) -> None:
+    done = dae_train(digits_file, "-o", tmp_path / "run", "--device", "gpu", CUDA_VISIBLE_DEVICES="-1")
+    assert done.returncode == 1
+    assert "--device gpu: tensorflow finds no GPU" in done.stderr
+
+
+def test_command_trains_reports_and_names_what_comes_next(dae_train: Run, tmp_path: Path, digits_file: Path) -> None:
+    run = tmp_path / "run"
+    words = ["--epochs", 1, "--batch-size", 16, "--noise", "gaussian:0.5", "--device", "cpu"]
+    done = dae_train(digits_file, "-o", run, *words)
+    assert done.returncode == 0, done.stderr
+    assert "training on CPU" in done.stderr
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("validation: psnr ") for line in lines)
+    assert any(line.startswith("test: bce ") and "noisy psnr" in line and line.endswith("images 40") for line in lines)
+    assert lines[-1] == f"next: dae-export {run}"
+    assert f"dae-train {digits_file} --noise gaussian:0.5 --epochs 1 --batch-size 16" in (run / "run.toml").read_text()
+    refused = dae_train("--resume", "-o", run, "--lr", 1, "--seed", 0)
+    assert refused.returncode == 2
+    assert "--lr 1.0 (the run has 0.002)" in refused.stderr

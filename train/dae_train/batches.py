@@ -1,0 +1,68 @@
+"""The stream of training batches: a pure function of the seed and the step, so that a resumed run sees what it would have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .image_set import FloatArray, ImageSet
+from .patches import Size, draw_patches
+
+_ORDER, _PLACES = 2, 3  # what a random number is for, as part of its seed
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Which pieces of which images make up each batch.
+
+    An epoch goes through the images in a random order, as often as its steps need; every epoch has an order of its own.
+    """
+
+    images: ImageSet
+    """None smaller than the patch."""
+    patch: Size
+    batch_size: int
+    """At most the number of images."""
+    steps_per_epoch: int
+    seed: int
+
+    def batch(self, step: int) -> tuple[FloatArray, FloatArray]:
+        """Return the batch of a step, counted from the beginning of the run.
+
+        Returns:
+            Input and target, float32 (N, H, W, C) in [0, 1]; see `draw_patches`.
+        """
+        epoch, position = divmod(step, self.steps_per_epoch)
+        rng = np.random.default_rng([self.seed, _PLACES, step])
+        return draw_patches(self.images, self._indices(epoch, position).tolist(), self.patch, rng)
+
+    def _indices(self, epoch: int, position: int) -> npt.NDArray[np.int64]:
+        count = len(self.images)
+        places = np.arange(position * self.batch_size, (position + 1) * self.batch_size)
+        passes = {int(number): self._order(epoch, int(number)) for number in np.unique(places // count)}
+        return np.array([passes[place // count][place % count] for place in places.tolist()], np.int64)
+
+    def _order(self, epoch: int, number: int) -> npt.NDArray[np.int64]:
+        return np.random.default_rng([self.seed, _ORDER, epoch, number]).permutation(len(self.images))
+
+
+def plan_batches(images: ImageSet, patch: Size, batch_size: int, steps_per_epoch: int | None, seed: int) -> BatchPlan:
+    """Return the plan of a run.
+
+    Args:
+        images: None smaller than the patch.
+        patch: Size of the pieces.
+        batch_size: Made smaller if there are fewer images.
+        steps_per_epoch: None: one pass if the pieces are whole images, 200 batches if they are crops.
+        seed: Decides orders and places.
+    """
+    size = min(batch_size, len(images))
+    full_pass = max(1, len(images) // size)
+    default = full_pass if images.sizes == {patch} else DEFAULT_STEPS
+    return BatchPlan(images, patch, size, steps_per_epoch or default, seed)
+
+
+DEFAULT_STEPS = 200
+"""Batches of crops that make an epoch."""

@@ -1,0 +1,151 @@
+"""The command `dae-train`."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dae_runtime.command import EXIT_INTERRUPTED, require, run_command
+from dae_runtime.run_directory import RunDirectory
+
+from .config import LOSSES, PRECISIONS, SCHEDULES, RunConfig, TrainingSettings
+from .device import DEVICES, backend
+from .errors import ConfigError, DataError
+from .network_settings import PRESETS
+from .noise_spec import forms
+from .options import check_same, command_line, default_output, merge
+from .run_files import read_config
+from .sources import check_source
+
+_DEFAULT = TrainingSettings()
+
+EPILOG = f"""
+\b
+NOISE is one of
+  {forms().replace(", ", chr(10) + "  ")}
+\b
+or several joined by +, applied in that order. An amount may be a fraction (25/255)
+or a range that is drawn from for each image (0.02-0.2).
+
+\b
+The recipe of the original network, noise drawn once and a constant rate:
+  dae-train mnist --preset v2 --noise gaussian:0.5 --noise-once --loss bce \\
+    --lr 5e-4 --schedule constant --batch-size 128 --epochs 100
+
+KERAS_BACKEND chooses the framework: tensorflow (default) or jax.
+"""
+
+
+@click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("data", required=False)
+@click.option("-o", "--output", metavar="RUN", help="Run directory to write.  [default: runs/DATA-PRESET]")
+@click.option("--config", metavar="FILE.toml", help="Settings to start from; other flags override them.")
+@click.option(
+    "--target", metavar="DIR", help="Clean images; DATA is then the folder of noisy ones with the same relative paths."
+)
+@click.option("--preset", help=f"Network: {', '.join(PRESETS)}.  [default: v2]")
+@click.option("--channels", type=int, help="1 (gray) or 3 (RGB).  [default: those of the data]")
+@click.option("--z-dim", type=int, help="Length of the latent vector of v1.  [default: 2]")
+@click.option("--dropout", type=float, help="Dropout rate after each layer.  [default: 0]")
+@click.option("--batch-norm/--no-batch-norm", default=None, help="Batch normalization after each layer.")
+@click.option("--noise", metavar="NOISE", help="See below.  [default: by the data, as gaussian:0.02-0.2]")
+@click.option("--clip/--no-clip", default=None, help="Clip noisy values to [0, 1].  [default: clip]")
+@click.option("--noise-once/--noise-fresh", default=None, help="Draw the noise once, or for each batch.  [default: fresh]")
+@click.option("--loss", help=f"{', '.join(LOSSES)}.  [default: {_DEFAULT.loss}]")
+@click.option("--epochs", type=int, help=f"[default: {_DEFAULT.epochs}]")
+@click.option("--steps-per-epoch", type=int, help="Batches in an epoch.  [default: one pass; 200 where crops are drawn]")
+@click.option("--batch-size", type=int, help=f"[default: {_DEFAULT.batch_size}]")
+@click.option("--lr", type=float, help=f"Highest learning rate.  [default: {_DEFAULT.learning_rate:g}]")
+@click.option("--schedule", help=f"{', '.join(SCHEDULES)}.  [default: {_DEFAULT.schedule}]")
+@click.option("--warmup-steps", type=int, help="[default: 200, at most a tenth of all]")
+@click.option("--patch-size", type=int, help="Side of the crops in pixels.  [default: whole small images, else 64]")
+@click.option("--limit", type=int, help="Use only the first images.")
+@click.option("--val-split", type=float, help="Part of the images that judges each epoch.  [default: 0.05]")
+@click.option("--seed", type=int, help=f"[default: {_DEFAULT.seed}]")
+@click.option("--deterministic/--no-deterministic", default=None, help="The same weights every time on one machine; slower.")
+@click.option("--precision", help=f"{', '.join(PRECISIONS)}: amp computes in 16 bits.  [default: {_DEFAULT.precision}]")
+@click.option("--patience", type=int, help="Stop after so many epochs without progress; 0: never.  [default: 0]")
+@click.option("--device", default="auto", show_default=True, help=f"{', '.join(DEVICES)}.")
+@click.option("--resume", is_flag=True, help="Continue the run in RUN, with its own settings.")
+@click.option("--overwrite", is_flag=True, help="Replace a run in RUN.")
+def command(output: str | None, config: str | None, device: str, resume: bool, overwrite: bool, **given: Any) -> int:
+    """Train a denoiser on DATA: synthetic (default, needs no download), mnist, fashion_mnist, a folder of images, or an
+    .npz or .npy file.
+    """
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("dae_train").setLevel(logging.INFO)
+    require("dae-train", "train", "keras", "matplotlib", "tomli_w")
+    backend()
+    if device not in DEVICES:
+        raise click.UsageError(f"--device must be one of {', '.join(DEVICES)}, not {device!r}.")
+    try:
+        run, settings = _resumed(output, config, overwrite, given) if resume else _new(output, config, given)
+    except (ConfigError, DataError) as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        _train(run, settings, device, resume, overwrite, given["epochs"])
+    except KeyboardInterrupt:
+        return _interrupted(run)
+    return 0
+
+
+def main() -> None:
+    """Run `dae-train` on the command line's arguments."""
+    run_command(command)
+
+
+def _new(output: str | None, config: str | None, given: dict[str, Any]) -> tuple[RunDirectory, RunConfig]:
+    settings = merge(config, given)
+    check_source(settings.data)
+    return RunDirectory(Path(output) if output else default_output(settings)), settings
+
+
+def _resumed(output: str | None, config: str | None, overwrite: bool, given: dict[str, Any]) -> tuple[RunDirectory, RunConfig]:
+    for flag, present in (("--config", config), ("--overwrite", overwrite)):
+        if present:
+            raise ConfigError(f"--resume takes the settings of the run itself; leave {flag} out.")
+    run = RunDirectory(Path(output) if output else default_output(merge(None, given)))
+    settings = read_config(run)
+    check_same(settings, given)
+    return run, settings
+
+
+def _train(run: RunDirectory, settings: RunConfig, device: str, resume: bool, overwrite: bool, epochs: int | None) -> None:
+    from . import fit
+
+    verbose = 1 if sys.stdout.isatty() else 2
+    if resume:
+        outcome = fit.resume(run.root, epochs=epochs, device=device, verbose=verbose)
+    else:
+        line = command_line(settings)
+        outcome = fit.train(settings, run.root, device=device, overwrite=overwrite, verbose=verbose, command=line)
+    _report(outcome)
+
+
+def _report(outcome: Any) -> None:
+    run, best, test = outcome.run, outcome.best, outcome.test
+    click.echo(
+        f"validation: psnr {best['val_psnr']:.2f} dB  ssim {best['val_ssim']:.4f}  "
+        f"(best of {outcome.epochs} epochs: {best['epoch']:.0f})"
+    )
+    if test:
+        click.echo(
+            f"test: bce {test['bce']:.4f}  mse {test['mse']:.4f}  psnr {test['psnr_db']:.2f} dB (from mean mse)  "
+            f"ssim {test['ssim']:.4f}  noisy psnr {test['noisy_psnr_db']:.2f} dB  images {test['images']}"
+        )
+    pictures = [path.name for path in (run.curves, run.samples, run.latent) if path.exists()]
+    click.echo(f"run directory: {run.root}  (look at {', '.join(pictures)})")
+    click.echo(f"next: dae-export {shlex.quote(str(run.root))}")
+
+
+def _interrupted(run: RunDirectory) -> int:
+    if run.description.is_file():
+        click.echo(f"interrupted; continue with: dae-train --resume -o {shlex.quote(str(run.root))}", err=True)
+    else:
+        click.echo("interrupted before anything was written", err=True)
+    return EXIT_INTERRUPTED

@@ -1,0 +1,236 @@
+"""What a training run is: the network, the noise, the data, the training. Frozen, checked when made, read and written as TOML.
+
+A configuration file has the tables `[model]`, `[noise]`, `[data]` and `[training]`, whose keys are the fields of the classes
+here; a key that is left out has the default. A run directory's `run.toml` is such a file too (its other entries are records
+of what happened and are not read back), so `dae-train --config RUN/run.toml` repeats a run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import ConfigError
+from .network_settings import NetworkSettings, preset_settings
+from .noise_spec import NO_NOISE, parse_noise
+
+LOSSES = ("bce", "mse", "l1", "charbonnier")
+SCHEDULES = ("cosine", "constant")
+PRECISIONS = ("fp32", "amp")
+RECORDS = ("command", "versions", "record")
+"""Entries of run.toml that say what happened and are no settings."""
+
+DEFAULT_NOISE = {"mnist": "gaussian:0.5", "fashion_mnist": "gaussian:0.2"}
+"""Noise for well-known data; `GENERAL_NOISE` for everything else."""
+GENERAL_NOISE = "gaussian:0.02-0.2"
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class NoiseSettings:
+    """The noise that the network learns to remove."""
+
+    spec: str | None = None
+    """A noise specification (see `noise_spec`). None: `DEFAULT_NOISE` of the data, `none` when the data are pairs."""
+    clip: bool = True
+    """Whether noisy values are clipped to [0, 1]."""
+    once: bool = False
+    """Draw the noise once and use it again in every epoch, instead of afresh for each batch."""
+
+    def __post_init__(self) -> None:
+        if self.spec is not None:
+            parse_noise(self.spec)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """The images."""
+
+    source: str = "synthetic"
+    """`synthetic`, `mnist`, `fashion_mnist`, a folder of images, an .npz or an .npy file."""
+    target: str | None = None
+    """Folder of clean images of the same relative paths; `source` is then the folder of noisy ones."""
+    patch_px: int | None = None
+    """Side of the square crops. None: whole images if they are all of one size up to 64 pixels, else 64."""
+    limit: int | None = None
+    """Use only the first images; for `synthetic` the number of images made."""
+    validation_fraction: float = 0.05
+    """Part of the images that is set aside to judge each epoch."""
+    sha256: str | None = None
+    """Digest of the images; if given, other images are refused."""
+
+    def __post_init__(self) -> None:
+        _check(self.patch_px is None or self.patch_px > 0, "data.patch_px", "at least 1", self.patch_px)
+        _check(self.limit is None or self.limit >= 2, "data.limit", "at least 2", self.limit)
+        fraction = self.validation_fraction
+        _check(0 < fraction < 1, "data.validation_fraction", "above 0 and below 1", fraction)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How the weights are found."""
+
+    loss: str = "mse"
+    """`bce`, `mse`, `l1` or `charbonnier`."""
+    epochs: int = 10
+    steps_per_epoch: int | None = None
+    """Batches in an epoch. None: one pass over whole images, 200 where crops are drawn."""
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    """Of Adam: the highest rate of the `cosine` schedule, the rate of the `constant` one."""
+    schedule: str = "cosine"
+    """`cosine`: linear warm-up, then down to 1 % along a half cosine. `constant`: the same rate throughout."""
+    warmup_steps: int | None = None
+    """Of the `cosine` schedule. None: 200, or a tenth of all steps where that is less."""
+    seed: int = 0
+    deterministic: bool = False
+    """Choose slower kernels that give the same weights every time on the same machine."""
+    precision: str = "fp32"
+    """`fp32`, or `amp`: arithmetic in float16 (GPU) or bfloat16 (CPU) with float32 weights."""
+    patience: int = 0
+    """Stop after this many epochs without a lower validation loss; 0: never."""
+
+    def __post_init__(self) -> None:
+        _check(self.loss in LOSSES, "training.loss", one_of(LOSSES), self.loss)
+        _check(self.schedule in SCHEDULES, "training.schedule", one_of(SCHEDULES), self.schedule)
+        _check(self.precision in PRECISIONS, "training.precision", one_of(PRECISIONS), self.precision)
+        _check(self.learning_rate > 0, "training.learning_rate", "above 0", self.learning_rate)
+        _check(0 <= self.seed < 2**31, "training.seed", "from 0 up to 2147483647", self.seed)
+        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0), ("steps_per_epoch", 1), ("warmup_steps", 0)):
+            value = getattr(self, name)
+            _check(value is None or value >= least, f"training.{name}", f"at least {least}", value)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what a run does."""
+
+    model: NetworkSettings = field(default_factory=lambda: preset_settings("v2"))
+    noise: NoiseSettings = field(default_factory=NoiseSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def __post_init__(self) -> None:
+        paired = self.data.target is not None
+        if not paired and self.noise.spec is not None and not parse_noise(self.noise.spec):
+            raise ConfigError(f"noise {NO_NOISE!r} leaves nothing to remove. Give a noise, or clean images with --target.")
+
+    @property
+    def noise_spec(self) -> str:
+        """The noise specification in force, the default filled in."""
+        if self.noise.spec is not None:
+            return self.noise.spec
+        return NO_NOISE if self.data.target is not None else DEFAULT_NOISE.get(self.data.source, GENERAL_NOISE)
+
+
+def from_mapping(document: Mapping[str, Any], where: str = "the configuration") -> RunConfig:
+    """Make a configuration from nested tables.
+
+    Args:
+        document: The tables `model`, `noise`, `data`, `training`, each optional; records of a run are passed over.
+        where: What the tables came from, for messages.
+
+    Raises:
+        ConfigError: A table or key is unknown, or a value is of the wrong type or impossible.
+    """
+    tables = {name: value for name, value in document.items() if name not in RECORDS}
+    known = [f.name for f in dataclasses.fields(RunConfig)]
+    if unknown := sorted(set(tables) - set(known)):
+        raise ConfigError(f"{where}: unknown tables {', '.join(unknown)}. Known are: {', '.join(known)}.")
+    model = dict(_table(tables.get("model", {}), "model", where))
+    preset = model.pop("preset", "v2")
+    return RunConfig(
+        model=preset_settings(preset, **_checked(NetworkSettings, model, "model", where)),
+        noise=_build(NoiseSettings, tables, "noise", where),
+        data=_build(DataSettings, tables, "data", where),
+        training=_build(TrainingSettings, tables, "training", where),
+    )
+
+
+def from_toml(path: str | os.PathLike[str]) -> RunConfig:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: The file cannot be read, is no TOML, or holds something unknown or impossible.
+    """
+    return from_mapping(read_toml(path), os.fspath(path))
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a TOML file as nested tables.
+
+    Raises:
+        ConfigError: The file cannot be read or is no TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"the configuration {os.fspath(path)} cannot be read: {error}.") from error
+
+
+def to_mapping(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """Return the configuration as nested tables that `from_mapping` reads; fields that are None are left out."""
+    document = dataclasses.asdict(config)
+    return {
+        name: {key: list(value) if isinstance(value, tuple) else value for key, value in table.items() if value is not None}
+        for name, table in document.items()
+    }
+
+
+def to_toml(config: RunConfig, records: Mapping[str, Any] | None = None) -> str:
+    """Return the configuration as TOML text.
+
+    Args:
+        config: What to write.
+        records: Further entries, of those named in `RECORDS`.
+    """
+    import tomli_w  # of the `train` extra: reading a configuration must work without it
+
+    return tomli_w.dumps({**(records or {}), **to_mapping(config)})
+
+
+def one_of(names: tuple[str, ...]) -> str:
+    """Return the names as `a, b or c`."""
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _build(kind: type[Settings], tables: Mapping[str, Any], name: str, where: str) -> Settings:
+    return kind(**_checked(kind, _table(tables.get(name, {}), name, where), name, where))
+
+
+def _table(value: object, name: str, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: [{name}] must be a table, not {value!r}.")
+    return value
+
+
+def _checked(kind: type[Any], values: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
+    """Check names and types against a dataclass; turn lists into tuples and whole numbers into floats where those are due."""
+    types = {f.name: str(f.type) for f in dataclasses.fields(kind) if f.name != "preset"}
+    if unknown := sorted(set(values) - set(types)):
+        raise ConfigError(f"{where}: [{name}] has unknown keys {', '.join(unknown)}. Known are: {', '.join(types)}.")
+    return {key: _convert(value, types[key], f"{where}: {name}.{key}") for key, value in values.items()}
+
+
+def _convert(value: Any, annotation: str, name: str) -> Any:
+    wanted = annotation.removesuffix(" | None")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if wanted == "float" and is_number:
+        return float(value)
+    if wanted == "tuple[int, ...]" and isinstance(value, list) and all(type(item) is int for item in value):
+        return tuple(value)
+    if wanted in ("int", "str", "bool") and type(value).__name__ == wanted:
+        return value
+    words = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
+    raise ConfigError(f"{name} must be {words.get(wanted, 'a list of whole numbers')}, not {value!r}.")
+
+
+def _check(condition: bool, name: str, expected: str, received: object) -> None:
+    if not condition:
+        raise ConfigError(f"{name} must be {expected}, not {received!r}.")

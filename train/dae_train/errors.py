@@ -1,0 +1,30 @@
+"""The errors that training raises on purpose.
+
+Every text says what went wrong, what was expected, what was received, and what to do about it.
+
+    DaeError
+    └── TrainError          something about a training run
+        ├── ConfigError     a setting is unknown, impossible, or at odds with another
+        ├── DataError       the images cannot be had, or do not fit the network
+        └── RunError        the run directory cannot be used
+"""
+
+from __future__ import annotations
+
+from dae_runtime.errors import DaeError
+
+
+class TrainError(DaeError):
+    """Base class of the errors of training."""
+
+
+class ConfigError(TrainError):
+    """A setting is unknown, impossible, or at odds with another."""
+
+
+class DataError(TrainError):
+    """The images cannot be had, or do not fit the network."""
+
+
+class RunError(TrainError):
+    """The run directory cannot be used."""

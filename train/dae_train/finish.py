@@ -1,0 +1,81 @@
+"""What a run leaves besides its models: calibration samples, figures, pictures."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import keras
+import numpy as np
+
+from dae_runtime.atomic import atomic_path, write_atomic
+from dae_runtime.run_directory import RunDirectory
+
+from . import plots
+from .evaluation import calibration_samples, denoise, figures
+from .history import Row, best_epoch
+from .image_set import FloatArray, to_unit
+from .noise import draw_noisy
+from .preparation import TEST_SEED
+from .session import Session
+
+_LOG = logging.getLogger("dae_train")
+
+SAMPLES = 10
+"""Columns of samples.png."""
+LATENT_POINTS = 4000
+
+
+def write_calibration(run: RunDirectory, session: Session) -> None:
+    """Write the samples that INT8 needs."""
+    samples = calibration_samples(session.validation_noisy, session.prepared.validation_clean)
+    with atomic_path(run.calibration) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **samples)
+
+
+def write_results(run: RunDirectory, session: Session, rows: list[Row]) -> dict[str, Any] | None:
+    """Judge the best model on the test images, write figures and pictures, and return the figures on the test images."""
+    import tomli_w
+
+    prepared = session.prepared
+    best = keras.models.load_model(run.best_model, compile=False)
+    row = best_epoch(rows)
+    result: dict[str, Any] = {
+        "epochs": len(rows),
+        "best_epoch": int(row["epoch"]),
+        "seconds": round(sum(row["seconds"] for row in rows), 1),
+        "parameters": int(best.count_params()),
+        "validation": {"loss": row["val_loss"], "psnr_db": row["val_psnr"], "ssim": row["val_ssim"]},
+    }
+    pair = _test_pair(session)
+    if pair is not None:
+        result["test"] = figures(best, *pair, prepared.config.model.alignment_px)
+    write_atomic(run.result, tomli_w.dumps(result).encode())
+    _draw(run, session, rows, best, pair)
+    return result.get("test")
+
+
+def _test_pair(session: Session) -> tuple[FloatArray, FloatArray] | None:
+    """Return noisy and clean test images, if there are any and they fit the network."""
+    prepared, config = session.prepared, session.prepared.config
+    if prepared.test is None:
+        return None
+    if config.model.image_px is not None and prepared.test.sizes != {prepared.patch}:
+        _LOG.warning("the test images do not fit a network of fixed size and are left out")
+        return None
+    noisy = draw_noisy(prepared.test.clean, config.noise_spec, config.noise.clip, TEST_SEED)
+    return np.asarray(noisy), to_unit(np.asarray(prepared.test.clean))
+
+
+def _draw(
+    run: RunDirectory, session: Session, rows: list[Row], best: keras.Model, pair: tuple[FloatArray, FloatArray] | None
+) -> None:
+    prepared = session.prepared
+    alignment_px = prepared.config.model.alignment_px
+    noisy, clean = pair or (session.validation_noisy, prepared.validation_clean)
+    labels = prepared.validation_labels if pair is None or prepared.test is None else prepared.test.labels
+    plots.draw_curves(run.curves, rows)
+    plots.draw_samples(run.samples, noisy[:SAMPLES], denoise(best, noisy[:SAMPLES], alignment_px), clean[:SAMPLES])
+    if prepared.config.model.z_dim is not None:
+        points = best.get_layer("encoder").predict(noisy[:LATENT_POINTS], verbose=0)
+        plots.draw_latent(run.latent, points, None if labels is None else labels[:LATENT_POINTS])

@@ -1,0 +1,138 @@
+"""Training: from settings to a run directory, and from an interrupted run directory to a finished one."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dae_runtime.run_directory import RunDirectory
+
+from . import device as devices
+from .config import RunConfig, TrainingSettings
+from .errors import ConfigError, RunError
+from .history import Row, best_epoch, out_of_patience, read_history, write_history
+from .preparation import Prepared, prepare
+from .run_files import claim, read_config, remove_unfinished, write_description
+
+_LOG = logging.getLogger("dae_train")
+
+WARMUP_STEPS = 200
+WARMUP_SHARE = 0.1
+FINAL_RATE_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run came to."""
+
+    run: RunDirectory
+    epochs: int
+    best: Row
+    """History row of the epoch whose model was kept."""
+    test: dict[str, Any] | None
+    """Figures on the test images (see `evaluation.figures`); None if the data have none."""
+
+
+def train(
+    config: RunConfig, output: Path, *, device: str = "auto", overwrite: bool = False, verbose: int = 0, command: str = ""
+) -> Outcome:
+    """Train a denoiser into a new run directory.
+
+    Args:
+        config: What to do.
+        output: Folder to write; must not exist or be empty.
+        device: `auto`, `cpu` or `gpu`; see `device.start`.
+        overwrite: Whether a run that is there may be deleted.
+        verbose: 0 silent, 1 progress bar, 2 one line per epoch.
+        command: What to write into `run.toml` as the command that repeats the run.
+
+    Raises:
+        TrainError: Settings, images or folder cannot be used, or the loss became infinite.
+        DeviceError: A GPU was demanded and there is none.
+        KeyboardInterrupt: The user stopped it; `resume` continues.
+    """
+    prepared = prepare(config)
+    run = claim(output, overwrite)
+    described = devices.start(device, config.training.seed, config.training.deterministic)
+    write_description(run, prepared.config, command, {"device": described})
+    return _train(prepared, run, described, verbose)
+
+
+def resume(output: Path, *, epochs: int | None = None, device: str = "auto", verbose: int = 0) -> Outcome:
+    """Continue an interrupted run as if it had not been interrupted.
+
+    Args:
+        output: Its run directory.
+        epochs: Another number of epochs than the run was started with; only with the `constant` schedule.
+        device: `auto`, `cpu` or `gpu`; see `device.start`.
+        verbose: 0 silent, 1 progress bar, 2 one line per epoch.
+
+    Raises:
+        TrainError: There is no run, it is damaged, or its images have changed.
+        DeviceError: A GPU was demanded and there is none.
+        KeyboardInterrupt: The user stopped it; `resume` continues.
+    """
+    run = RunDirectory(output)
+    config = _with_epochs(read_config(run), epochs)
+    remove_unfinished(run)
+    prepared = prepare(config)
+    return _train(prepared, run, devices.start(device, config.training.seed, config.training.deterministic), verbose)
+
+
+def _with_epochs(config: RunConfig, epochs: int | None) -> RunConfig:
+    training = config.training
+    if epochs in (None, training.epochs):
+        return config
+    if training.schedule != "constant":
+        raise ConfigError(
+            f"--epochs {epochs}: the {training.schedule} schedule of this run ends after {training.epochs} epochs, and with "
+            "another number it would have gone another way from the start. Start a new run, or use --schedule constant."
+        )
+    assert epochs is not None
+    return dataclasses.replace(config, training=dataclasses.replace(training, epochs=epochs))
+
+
+def _train(prepared: Prepared, run: RunDirectory, described: str, verbose: int) -> Outcome:
+    """Do what is left of a run; the framework has been started."""
+    from . import finish, session
+
+    training = prepared.config.training
+    _LOG.info("training on %s", described)
+    current = session.open_session(prepared, run)
+    rows = continue_from(run, current.restore) if run.last_model.exists() else []
+    write_history(run.history, rows)
+    finish.write_calibration(run, current)
+    if len(rows) < training.epochs and not out_of_patience(rows, training.patience):
+        current.fit(rows, verbose)
+    test = finish.write_results(run, current, rows)
+    return Outcome(run, len(rows), best_epoch(rows), test)
+
+
+def continue_from(run: RunDirectory, restore: Callable[[Path], int]) -> list[Row]:
+    """Restore the last model of a run and return the history up to it.
+
+    The history is written before the model: a kill between the two leaves a row too many, which will be trained again.
+
+    Raises:
+        RunError: Model and history do not belong together.
+    """
+    step = restore(run.last_model)
+    rows = read_history(run.history)
+    kept = [row for row in rows if row["step"] <= step]
+    if not kept or kept[-1]["step"] != step:
+        raise RunError(
+            f"{run.last_model} is at step {step}, at which {run.history} has no epoch. Start the run again with --overwrite."
+        )
+    _LOG.info("continuing after epoch %d", len(kept))
+    return kept
+
+
+def warmup_steps(training: TrainingSettings, total_steps: int) -> int:
+    """Return the length of the warm-up in steps: as set, or 200, or a tenth of all steps where that is less."""
+    if training.warmup_steps is not None:
+        return min(training.warmup_steps, total_steps)
+    return min(WARMUP_STEPS, int(WARMUP_SHARE * total_steps))

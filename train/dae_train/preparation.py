@@ -1,0 +1,81 @@
+"""Everything about a run that is known before a framework is loaded: the images, and all settings that depend on them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from .batches import BatchPlan, plan_batches
+from .config import RunConfig
+from .image_set import FloatArray, ImageSet, to_unit
+from .patches import Size, choose_patch, draw_patches, padded
+from .sources import load
+
+_LOG = logging.getLogger("dae_train")
+
+VALIDATION_CROPS = 64
+"""At least so many crops judge an epoch."""
+VALIDATION_SEED, TEST_SEED = 1_000_003, 1_000_033
+"""Of the noise that the network is judged by: the same in all runs, so that their figures can be compared."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run ready to be trained."""
+
+    config: RunConfig
+    """With every setting filled in that depended on the data."""
+    patch: Size
+    plan: BatchPlan
+    validation_input: FloatArray
+    """(N, H, W, C) in [0, 1], before noise is drawn."""
+    validation_clean: FloatArray
+    validation_labels: FloatArray | None
+    test: ImageSet | None
+    mean: float
+    """Mean value of the clean training images, in [0, 1]."""
+
+
+def prepare(config: RunConfig) -> Prepared:
+    """Read the images and fill in the settings that depend on them.
+
+    Raises:
+        DataError: The images cannot be had, or do not fit the network.
+    """
+    training = config.training
+    dataset = load(config.data, config.model.channels, training.seed)
+    patch = choose_patch(config.data.patch_px, config.model, dataset.train.sizes | dataset.validation.sizes)
+    train, small = padded(dataset.train, patch)
+    if small:
+        _LOG.warning("%d images are smaller than the patch of %dx%d and are continued by reflection", small, *patch[::-1])
+    plan = plan_batches(train, patch, training.batch_size, training.steps_per_epoch, training.seed)
+    inputs, clean, labels = _validation(padded(dataset.validation, patch)[0], patch)
+    filled = _filled(config, train.channels, patch, train.sizes == {patch}, plan, dataset.sha256)
+    return Prepared(filled, patch, plan, inputs, clean, labels, dataset.test, _mean(train))
+
+
+def _filled(config: RunConfig, channels: int, patch: Size, whole: bool, plan: BatchPlan, sha256: str) -> RunConfig:
+    """Fill in what depended on the data; a patch of whole images or of a network's own size is left to follow from those."""
+    fixed = whole or config.model.image_px is not None
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, channels=channels),
+        noise=dataclasses.replace(config.noise, spec=config.noise_spec),
+        data=dataclasses.replace(config.data, patch_px=config.data.patch_px if fixed else patch[0], sha256=sha256),
+        training=dataclasses.replace(config.training, steps_per_epoch=plan.steps_per_epoch),
+    )
+
+
+def _validation(images: ImageSet, patch: Size) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+    count = len(images) if images.sizes == {patch} else max(VALIDATION_CROPS, len(images))
+    indices = np.resize(np.arange(len(images)), count)
+    inputs, clean = draw_patches(images, indices.tolist(), patch, np.random.default_rng(VALIDATION_SEED))
+    return inputs, clean, None if images.labels is None else images.labels[indices]
+
+
+def _mean(images: ImageSet) -> float:
+    """Return the mean over images, so that large images weigh no more than small ones: crops come from all alike."""
+    return float(np.mean([to_unit(image).mean() for image in images.clean]))
