@@ -111,12 +111,13 @@ def _quality_lines(result: ExportResult) -> Iterator[str]:
 
 def _load_tensorflow(verbose: bool) -> None:
     """Import TensorFlow, on the CPU alone; keep back what its C++ side prints past Python, unless the import fails."""
-    if verbose:
-        import tensorflow
-    else:
+    from .keras_file import import_keras
+
+    if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        with _kept_back():
-            import tensorflow
+    with contextlib.nullcontext() if verbose else _kept_back():
+        import_keras()
+        import tensorflow
     with contextlib.suppress(RuntimeError):  # too late to choose, if the process has used TensorFlow before
         tensorflow.config.set_visible_devices([], "GPU")
 

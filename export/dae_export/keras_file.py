@@ -11,7 +11,6 @@ import contextlib
 import math
 import os
 import re
-import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -145,7 +144,7 @@ def load(source: Source) -> KerasModel:
     Raises:
         KerasFileError: The file is damaged, needs custom objects, or is no denoiser.
     """
-    keras = _import_keras()
+    keras = import_keras()
     where = os.fspath(source.model_path)
     try:
         with _cpu():
@@ -155,15 +154,20 @@ def load(source: Source) -> KerasModel:
     return KerasModel(model, where)
 
 
-def _import_keras() -> Any:
-    """Import Keras on TensorFlow, whatever the environment asks for."""
+def import_keras() -> Any:
+    """Import Keras on TensorFlow, whatever the environment asks for.
+
+    Raises:
+        KerasFileError: This process has imported Keras on another backend.
+    """
     before = os.environ.get("KERAS_BACKEND")
-    if "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
         import keras
     finally:
-        if before is not None:
+        if before is None:
+            del os.environ["KERAS_BACKEND"]
+        else:
             os.environ["KERAS_BACKEND"] = before
     if keras.backend.backend() != "tensorflow":
         raise KerasFileError(
@@ -187,8 +191,8 @@ def _load_problem(path: Path, error: Exception) -> str:
     text = str(error).strip()
     if match := re.search(r"Could not locate (?:class|function) '([^']+)'", text):
         return (
-            f"{path} needs {match[1]!r}, which is not part of Keras. Export needs a model of standard Keras layers alone; leave "
-            "noise, losses and metrics out of the saved model."
+            f"{path} needs {match[1]!r}, which is not part of Keras. Export needs a model of standard Keras layers alone; "
+            "leave noise, losses and metrics out of the saved model."
         )
     if "Lambda" in text:
         return f"{path} holds a Lambda layer, which runs stored code. Replace it by a standard Keras layer and save it again."

@@ -189,9 +189,10 @@ def make_run(make_v2: Callable[..., Any]) -> Callable[..., Path]:
 def dae_export() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command as a process of its own."""
 
-    def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
         code = "from dae_export.cli import main; main()"
         command = [sys.executable, "-c", code, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
+        whole = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"} | environment
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=whole, timeout=300, check=False)
 
     return run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def test_the_file_goes_beside_the_model(run, fp32, int8):
     assert fp32.path == run / "v2.onnx"
     assert int8.path == run / "v2-int8.onnx"
     assert fp32.size_bytes == fp32.path.stat().st_size
-    assert not [name for name in os.listdir(run) if name.startswith(".")]
+    assert not list(run.glob(".*"))
 
 
 def test_the_file_computes_what_keras_computes_at_any_size(fp32, reference):
@@ -156,7 +155,7 @@ def test_no_stray_files(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     export(run, "model.onnx", ExportOptions(quantize=True, max_psnr_drop=1.0, calibration_method="percentile"))
-    assert os.listdir(tmp_path) == ["model.onnx"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
 # --- refusals -----------------------------------------------------------------------------------------------------------
@@ -167,7 +166,7 @@ def refused(source: Path, folder: Path, error: type[Exception], words: str, **op
     folder.mkdir(exist_ok=True)
     with pytest.raises(error, match=words):
         export(source, folder / "model.onnx", ExportOptions(**options))
-    assert os.listdir(folder) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_a_difference_from_keras_writes_nothing(run, tmp_path):

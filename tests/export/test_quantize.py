@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -74,7 +73,7 @@ def test_the_source_is_not_changed_and_nothing_is_left_behind(blur_denoiser, sam
     for method in CALIBRATION_METHODS:
         quantize(blur_denoiser, calibrate(blur_denoiser, samples.calibration, method))
     assert blur_denoiser.SerializeToString() == before
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dae_export.errors import CalibrationError
-from dae_export.samples import BATCH_SIZE, Fit, Samples, load_samples
+from dae_export.samples import BATCH_SIZE, Fit, load_samples
 from dae_runtime.images import Image, write_image
 
 GRAY = Fit(1, 4, None)
@@ -89,8 +89,7 @@ def test_a_folder_of_images_in_any_color(tmp_path):
 
 def refused(path, words: str, fit: Fit = GRAY) -> None:
     with pytest.raises(CalibrationError, match=words):
-        result: Samples = load_samples(path, fit)
-        images(result.calibration)
+        load_samples(path, fit)
 
 
 def test_unusable_samples_are_refused_with_the_reason(tmp_path):

@@ -14,10 +14,10 @@ from dae_runtime.images import Image, write_image
 from dae_runtime.run_directory import RunDirectory, read_description
 from dae_train import DataSettings, NoiseSettings, RunConfig, RunError, TrainError, TrainingSettings, preset_settings, train
 from dae_train.config import from_mapping
-from dae_train.fit import continue_from, resume, warmup_steps
+from dae_train.fit import continue_from, resume
 from dae_train.history import COLUMNS, best_epoch, out_of_patience, read_history, write_history
 from dae_train.image_set import to_unit
-from dae_train.session import _learning_rate
+from dae_train.schedule import learning_rate, warmup_steps
 
 PNG = b"\x89PNG\r\n"
 
@@ -262,7 +262,7 @@ def test_history_is_cut_to_the_last_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("total", [1, 5, 50, 1000, 2500])
 def test_rate_rises_then_falls(total: int) -> None:
     training = TrainingSettings(epochs=1, learning_rate=1e-3)
-    schedule = _learning_rate(training, total)
+    schedule = learning_rate(training, total)
     rates = np.array([float(schedule(step)) for step in range(total)])
     warmup = warmup_steps(training, total)
     assert warmup == min(200, total // 10)

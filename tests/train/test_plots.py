@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from dae_train.evaluation import calibration_samples
 from dae_train.plots import convex_hull, to_plane
 
 
@@ -37,13 +36,3 @@ def test_latent_is_projected_onto_its_principal_axes() -> None:
     np.testing.assert_allclose(flat.std(axis=0), [5, 2], rtol=0.1)
     assert to_plane(points[:, :1])[0].shape == (500, 2)
     np.testing.assert_array_equal(to_plane(points[:, :2])[0], points[:, :2])
-
-
-@pytest.mark.parametrize(("count", "size"), [(1, 28), (3, 28), (2000, 28), (64, 128), (10, 600)])
-def test_calibration_and_test_samples_are_apart(count: int, size: int) -> None:
-    clean = np.broadcast_to(np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1), (count, size, size, 1))
-    samples = calibration_samples(clean + 1, clean)
-    assert all(len(samples[name]) > 0 for name in ("noisy", "test_noisy"))
-    first, second = (set(samples[name][:, 0, 0, 0].tolist()) for name in ("clean", "test_clean"))
-    assert not first & second or count == 1
-    assert sum(array.nbytes for array in samples.values()) <= 2 * 4 * (2**19 + 2**18) or count * size <= 6000

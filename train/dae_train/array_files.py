@@ -45,9 +45,9 @@ def from_arrays(arrays: dict[str, Pixels], name: str, where: str, channels: int 
     """
     images = _checked(arrays[name], f"{where}: {name}", channels)
     labels = arrays.get(name.replace("x_", "y_", 1)) if name.startswith("x_") else None
-    if labels is not None and labels.shape != (len(images),):
+    if labels is not None and labels.size != len(images):
         raise DataError(f"{where}: expected one label for each of {len(images)} images; received shape {labels.shape}.")
-    return ImageSet(images[:limit], None, None if labels is None else labels[:limit])
+    return ImageSet(images[:limit], None, None if labels is None else labels.ravel()[:limit])
 
 
 def _test_part(arrays: dict[str, Pixels], where: str, channels: int | None) -> ImageSet | None:

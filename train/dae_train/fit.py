@@ -12,17 +12,13 @@ from typing import Any
 from dae_runtime.run_directory import RunDirectory
 
 from . import device as devices
-from .config import RunConfig, TrainingSettings
+from .config import RunConfig
 from .errors import ConfigError, RunError
 from .history import Row, best_epoch, out_of_patience, read_history, write_history
 from .preparation import Prepared, prepare
-from .run_files import claim, read_config, remove_unfinished, write_description
+from .run_files import check_output, claim, read_config, remove_unfinished, write_description
 
 _LOG = logging.getLogger("dae_train")
-
-WARMUP_STEPS = 200
-WARMUP_SHARE = 0.1
-FINAL_RATE_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -55,9 +51,10 @@ def train(
         DeviceError: A GPU was demanded and there is none.
         KeyboardInterrupt: The user stopped it; `resume` continues.
     """
+    check_output(output, overwrite)  # before the slow parts; nothing is deleted until all of them have succeeded
     prepared = prepare(config)
-    run = claim(output, overwrite)
     described = devices.start(device, config.training.seed, config.training.deterministic)
+    run = claim(output, overwrite)
     write_description(run, prepared.config, command, {"device": described})
     return _train(prepared, run, described, verbose)
 
@@ -129,10 +126,3 @@ def continue_from(run: RunDirectory, restore: Callable[[Path], int]) -> list[Row
         )
     _LOG.info("continuing after epoch %d", len(kept))
     return kept
-
-
-def warmup_steps(training: TrainingSettings, total_steps: int) -> int:
-    """Return the length of the warm-up in steps: as set, or 200, or a tenth of all steps where that is less."""
-    if training.warmup_steps is not None:
-        return min(training.warmup_steps, total_steps)
-    return min(WARMUP_STEPS, int(WARMUP_SHARE * total_steps))

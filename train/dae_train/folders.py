@@ -1,4 +1,7 @@
-"""Images from folders, alone or in noisy and clean pairs."""
+"""Images from folders, alone or in noisy and clean pairs.
+
+All of them are kept in memory as the files hold them: one byte per 8-bit value.
+"""
 
 from __future__ import annotations
 

@@ -18,40 +18,55 @@ from .errors import RunError
 PACKAGES = ("dae-toolkit", "keras", "tensorflow", "jax", "jaxlib", "numpy", "matplotlib", "pyvips")
 
 
-def claim(output: Path, overwrite: bool) -> RunDirectory:
-    """Create the folder of a new run.
+def check_output(output: Path, overwrite: bool) -> None:
+    """Check that a new run may be written.
 
     Args:
-        output: Where to; may exist if it is empty.
-        overwrite: Whether the run that is there may be deleted.
+        output: Its folder; may exist if it is empty.
+        overwrite: Whether a run that is there may be deleted.
 
     Raises:
-        RunError: There are files and they may not be deleted, or they are not those of a run, or the folder cannot be made.
+        RunError: There are files and they may not be deleted, or they are not those of a run.
     """
     run = RunDirectory(output)
+    if not output.exists() or (output.is_dir() and not any(map(_is_finished, output.iterdir()))):
+        return
+    if not run.description.is_file():
+        raise RunError(f"{output} exists and is no run directory. Choose another --output.")
+    if not overwrite:
+        raise RunError(
+            f"{output} holds a run already. Continue it with --resume, replace it with --overwrite, "
+            "or choose another --output."
+        )
+
+
+def claim(output: Path, overwrite: bool) -> RunDirectory:
+    """Create the folder of a new run, deleting the run that is there if that is allowed; see `check_output`.
+
+    Raises:
+        RunError: As `check_output`, or the folder cannot be made.
+    """
+    check_output(output, overwrite)
+    run = RunDirectory(output)
     try:
-        remove_unfinished(run)
-        if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            _clear(run, overwrite)
+        _clear(run)
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"the run directory {output} cannot be made: {error}.") from error
     return run
 
 
-def _clear(run: RunDirectory, overwrite: bool) -> None:
-    if not run.description.is_file():
-        raise RunError(f"{run.root} exists and is no run directory. Choose another --output.")
-    if not overwrite:
-        raise RunError(
-            f"{run.root} holds a run already. Continue it with --resume, replace it with --overwrite, "
-            "or choose another --output."
-        )
+def _clear(run: RunDirectory) -> None:
+    remove_unfinished(run)
     for path in (run.best_model, run.last_model, run.result, run.history, run.curves, run.samples, run.latent):
         path.unlink(missing_ok=True)
     run.calibration.unlink(missing_ok=True)
     shutil.rmtree(run.tensorboard, ignore_errors=True)
-    run.description.unlink()  # last: until then the folder can be recognized
+    run.description.unlink(missing_ok=True)  # last: until then the folder can be recognized
+
+
+def _is_finished(path: Path) -> bool:
+    return not path.name.startswith(TEMPORARY_PREFIX)
 
 
 def remove_unfinished(run: RunDirectory) -> None:

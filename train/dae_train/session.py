@@ -16,7 +16,6 @@ from .callbacks import Judge, Recorder, ReseedEpoch, tensorboard
 from .checkpoints import load_last, save_model, save_with_optimizer
 from .config import TrainingSettings
 from .device import on_gpu
-from .fit import FINAL_RATE_SHARE, warmup_steps
 from .history import Row, write_history
 from .image_metrics import Psnr, Ssim
 from .image_set import FloatArray, ImageSet
@@ -25,6 +24,7 @@ from .networks import FULL_PRECISION, build_network, start_at_mean
 from .noise import NoiseLayer, draw_noisy
 from .noise_spec import NO_NOISE
 from .preparation import VALIDATION_SEED, Prepared
+from .schedule import learning_rate
 
 _VALIDATION_BATCH_PX = 2**18
 
@@ -129,28 +129,11 @@ def _trainer(denoiser: keras.Model, prepared: Prepared, noise: NoiseLayer, dtype
     channels = prepared.config.model.channels
     image = keras.Input((*prepared.patch, channels), batch_size=prepared.plan.batch_size)
     trainer = keras.Model(image, denoiser(noise(image)))
-    optimizer: Any = keras.optimizers.Adam(_learning_rate(prepared.config.training, prepared.plan.steps_per_epoch))
+    optimizer: Any = keras.optimizers.Adam(learning_rate(prepared.config.training, prepared.plan.steps_per_epoch))
     if dtype == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # float16 gradients underflow without it
     trainer.compile(optimizer, LOSSES[prepared.config.training.loss], auto_scale_loss=False)
     return trainer
-
-
-def _learning_rate(training: TrainingSettings, steps_per_epoch: int) -> Any:
-    if training.schedule == "constant":
-        return training.learning_rate
-    total = training.epochs * steps_per_epoch
-    warmup = warmup_steps(training, total)
-    falling = max(1, total - warmup)
-    if warmup == 0:
-        return keras.optimizers.schedules.CosineDecay(training.learning_rate, falling, alpha=FINAL_RATE_SHARE)
-    return keras.optimizers.schedules.CosineDecay(
-        training.learning_rate / warmup,  # the first step moves too
-        falling,
-        alpha=FINAL_RATE_SHARE,
-        warmup_target=training.learning_rate,
-        warmup_steps=warmup,
-    )
 
 
 def _dtype(training: TrainingSettings) -> str:

@@ -1,0 +1,39 @@
+"""Judging a denoiser, and the samples for INT8."""
+
+import numpy as np
+import pytest
+
+from dae_runtime import metrics
+from dae_train.evaluation import calibration_samples, denoise, figures
+from dae_train.network_settings import preset_settings
+from dae_train.networks import build_network
+
+
+@pytest.mark.parametrize("size", [(28, 28), (30, 45), (1, 1), (5, 3)])
+def test_images_of_any_size_are_judged(size: tuple[int, int]) -> None:
+    network = build_network(preset_settings("v2", channels=3))
+    rng = np.random.default_rng(0)
+    clean = rng.random((3, *size, 3), np.float32)
+    noisy = np.clip(clean + 0.1 * rng.standard_normal(clean.shape), 0, 1).astype(np.float32)
+    denoised = denoise(network, noisy, 4)
+    assert denoised.shape == noisy.shape
+    found = figures(network, noisy, clean, 4)
+    assert found["images"] == 3
+    assert found["mse"] == pytest.approx(metrics.mean_square_error(clean, denoised))
+    assert found["psnr_db"] == pytest.approx(metrics.psnr_db(clean, denoised))
+    assert found["noisy_psnr_db"] == pytest.approx(metrics.psnr_db(clean, noisy))
+    assert found["ssim"] == pytest.approx(
+        np.mean([metrics.ssim(a, b) for a, b in zip(clean, denoised, strict=True)]), abs=1e-4
+    )
+    expected = -np.mean(clean * np.log(denoised) + (1 - clean) * np.log(1 - denoised))
+    assert found["bce"] == pytest.approx(float(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 28), (3, 28), (2000, 28), (64, 128), (10, 600)])
+def test_calibration_and_test_samples_are_apart(count: int, size: int) -> None:
+    clean = np.broadcast_to(np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1), (count, size, size, 1))
+    samples = calibration_samples(clean + 1, clean)
+    assert all(len(samples[name]) > 0 for name in ("noisy", "test_noisy"))
+    first, second = (set(samples[name][:, 0, 0, 0].tolist()) for name in ("clean", "test_clean"))
+    assert not first & second or count == 1
+    assert sum(array.nbytes for array in samples.values()) <= 2 * 4 * (2**19 + 2**18) or count * size <= 6000
