@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import dae_runtime
-from dae_runtime.command import require, run_command
+from dae_runtime.command import require, run_command, stderr_kept_back
 from dae_runtime.contract import CALIBRATION_METHODS
 
 from .options import OPSETS, ExportOptions
@@ -115,29 +114,11 @@ def _load_tensorflow(verbose: bool) -> None:
 
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with contextlib.nullcontext() if verbose else _kept_back():
+    with contextlib.nullcontext() if verbose else stderr_kept_back():
         import_keras()
         import tensorflow
     with contextlib.suppress(RuntimeError):  # too late to choose, if the process has used TensorFlow before
         tensorflow.config.set_visible_devices([], "GPU")
-
-
-@contextlib.contextmanager
-def _kept_back() -> Iterator[None]:
-    """Redirect file descriptor 2 to a file, whose content is printed only after an error."""
-    sys.stderr.flush()
-    real = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            kept.seek(0)
-            os.write(real, kept.read())
-            raise
-        finally:
-            os.dup2(real, 2)
-            os.close(real)
 
 
 def main() -> None:

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 
 import click
 
@@ -53,3 +56,24 @@ def require(command: str, extra: str, *modules: str) -> None:
             f"{command} needs {', '.join(missing)}, which the base install leaves out. "
             f"Install it with: pip install 'dae-toolkit[{extra}]'"
         )
+
+
+@contextlib.contextmanager
+def stderr_kept_back() -> Iterator[None]:
+    """Keep back what is written to file descriptor 2, also by C++ code, and print it only if the block raises.
+
+    For loading TensorFlow, whose greeting no setting silences.
+    """
+    sys.stderr.flush()
+    real = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(real, kept.read())
+            raise
+        finally:
+            os.dup2(real, 2)
+            os.close(real)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from importlib.util import find_spec
 
 from dae_runtime.errors import DeviceError, MissingDependencyError
@@ -29,6 +30,12 @@ def backend() -> str:
             + (f" {name}" if name != BACKENDS[0] else "")
         )
     return name
+
+
+def load_backend() -> None:
+    """Import the backend's framework, which takes seconds; `start` finds it loaded."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters is raised as an exception
+    import_module(backend())
 
 
 def start(device: str, seed: int, deterministic: bool) -> str:
@@ -71,7 +78,7 @@ def on_gpu() -> bool:
 
 
 def _start_tensorflow(device: str, deterministic: bool) -> str | None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    load_backend()
     import tensorflow as tf
 
     if deterministic:
