@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from dae_runtime.command import EXIT_INTERRUPTED, require, run_command, stderr_kept_back
+from dae_runtime.command import EXIT_INTERRUPTED, require, run_command
 from dae_runtime.run_directory import RunDirectory
 
 from .config import LOSSES, PRECISIONS, SCHEDULES, RunConfig, TrainingSettings
-from .device import DEVICES, backend, load_backend
+from .device import DEVICES, backend
 from .errors import ConfigError, DataError
 from .network_settings import PRESETS
 from .noise_spec import forms
@@ -116,8 +116,6 @@ def _resumed(output: str | None, config: str | None, overwrite: bool, given: dic
 
 
 def _train(run: RunDirectory, settings: RunConfig, device: str, resume: bool, overwrite: bool, epochs: int | None) -> None:
-    with stderr_kept_back():
-        load_backend()
     from . import fit
 
     verbose = 1 if sys.stdout.isatty() else 2
