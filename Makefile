@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 ENGINE := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test nightly lint bench clean
 
 help:
 	@echo "make demo   train, export and run a denoiser on examples/ (about 4 minutes)"
 	@echo "make test   run the test suite"
+	@echo "make nightly  what takes long or needs more: thousands of damaged files, browsers, other engines (docs/fuzzing.md)"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  time the exported graphs and write docs/benchmarks.md"
 	@echo "make clean  remove what the above made, the environment included"
@@ -30,6 +31,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+nightly: $(VENV)/.installed-dev
+	DAE_FUZZ_IMAGES=20000 DAE_FUZZ_MODELS=6000 DAE_FUZZ_KILLS=50 $(BIN)/python -m pytest -s tests/fuzz
+	$(BIN)/python -m pytest tests/examples/nightly/check_*.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

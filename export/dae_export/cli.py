@@ -14,9 +14,9 @@ import click
 
 import dae_runtime
 from dae_runtime.command import require, run_command, stderr_kept_back
-from dae_runtime.contract import CALIBRATION_METHODS
+from dae_runtime.contract import CALIBRATION_METHODS, IO_DTYPES
 
-from .options import OPSETS, ExportOptions
+from .options import DTYPES, OPSETS, ExportOptions
 
 if TYPE_CHECKING:
     from .pipeline import ExportResult
@@ -28,6 +28,9 @@ _DEFAULT = ExportOptions()
 @click.argument("source", metavar="RUN_OR_KERAS", type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write [default: RUN/PRESET[-int8].onnx].")
 @click.option("--quantize", is_flag=True, help="Write an INT8 model.")
+@click.option("--dtype", type=click.Choice(DTYPES), default=_DEFAULT.dtype, help="Write a float model of this type.")
+@click.option("--io", type=click.Choice(list(IO_DTYPES)), default=_DEFAULT.io, help="Type of the pixels, in and out.")
+@click.option("--no-rewrite", is_flag=True, help="Write the graph as it is, not the form that is the fastest here.")
 @click.option(
     "--opset", type=click.IntRange(OPSETS[0], OPSETS[-1]), default=_DEFAULT.opset, help="Version of the ONNX operators."
 )
@@ -42,12 +45,26 @@ _DEFAULT = ExportOptions()
     default=_DEFAULT.calibration_method,
     help="How the ranges of the activations are chosen.",
 )
+@click.option("--reduce-range", is_flag=True, help="7-bit weights for INT8, for x86 processors without VNNI.")
 @click.option(
     "--max-psnr-drop",
     type=click.FloatRange(min=0),
     default=_DEFAULT.max_psnr_drop,
     metavar="DB",
-    help="Refuse an INT8 model that loses more than this.",
+    help="Refuse an INT8 or FP16 model that loses more than this.",
+)
+@click.option(
+    "--max-color-shift",
+    type=click.FloatRange(min=0),
+    default=_DEFAULT.max_color_shift,
+    metavar="STEPS",
+    help="Refuse one that makes a channel brighter or darker by more in the mean, in steps of 255.",
+)
+@click.option(
+    "--min-speedup",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="X",
+    help="Refuse an INT8 model that is not X times as fast as float32 here [default: no such gate].",
 )
 @click.option(
     "--atol",
@@ -55,17 +72,18 @@ _DEFAULT = ExportOptions()
     default=_DEFAULT.atol,
     help="Refuse a graph that differs more from the Keras model.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an output file that exists.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write an HTML page with figures and pictures, too.")
+@click.option("--overwrite", is_flag=True, help="Replace output files that exist.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what happens, and let TensorFlow talk.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.version_option(dae_runtime.__version__, prog_name="dae-export")
-def command(source: Path, output: Path | None, verbose: bool, quiet: bool, **options: Any) -> None:
+def command(source: Path, output: Path | None, no_rewrite: bool, verbose: bool, quiet: bool, **options: Any) -> None:
     """Convert a trained model to one ONNX file.
 
     RUN_OR_KERAS is a run directory of dae-train, or a .keras file. The file is written only if it computes what the Keras
-    model computes, and with --quantize only if INT8 loses at most --max-psnr-drop.
+    model computes, and with --quantize or --dtype fp16 only if that costs no more than the --max options say.
     """
-    chosen = ExportOptions(**options)
+    chosen = ExportOptions(rewrite=not no_rewrite, **options)
     require("dae-export", "export", "tensorflow", "tf2onnx", "onnx")
     require("dae-export", "cpu", "onnxruntime")
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -87,25 +105,43 @@ def summary(result: ExportResult) -> str:
         f"wrote    {result.path} ({result.size_bytes / 1024:.0f} KiB, {contract.precision}, {size}, {color})",
         f"parity   {contract.parity.max_abs_error:.2g} at most from Keras over {len(contract.parity.shapes)} shapes "
         f"({contract.parity.tolerance:g} allowed)",
+        *_form_lines(result),
         *_quality_lines(result),
         f"next     dae-run -m {result.path} IN OUT",
     ]
     return "\n".join(lines)
 
 
+def _form_lines(result: ExportResult) -> Iterator[str]:
+    choice = result.choice
+    if choice is not None:
+        batch, height, width, _ = choice.shape
+        others = ", ".join(f"{name} {t.median_ms:.3g}" for name, t in choice.times.items() if name != result.form)
+        images = f"{batch} x {height} x {width}" if batch > 1 else f"{height} x {width}"
+        yield f"form     {result.form}: {choice.times[result.form].median_ms:.3g} ms for {images} here ({others} ms)"
+    if result.speedup is not None:
+        yield f"speed    {result.speedup:.2f} times that of the float32 file"
+
+
 def _quality_lines(result: ExportResult) -> Iterator[str]:
-    quality, judgment = result.contract.quality, result.judgment
+    quality, judgment, report = result.contract.quality, result.judgment, result.contract.report
+    name = {"int8": "INT8", "fp16": "FP16"}.get(result.contract.precision, "")
     if quality is not None:
         figures = f"noisy {quality.noisy_psnr_db:.2f}, fp32 {quality.fp32_psnr_db:.2f}"
-        figures += f", INT8 {quality.psnr_db:.2f}" if judgment else ""
+        figures += f", {name} {quality.psnr_db:.2f}" if judgment else ""
         yield f"PSNR     {figures} dB over {quality.samples} test images"
     if judgment is not None and quality is None:
         yield (
-            f"PSNR     INT8 against fp32 {judgment.agreement_db:.2f} dB over {judgment.samples} images; without clean images "
-            f"the loss is estimated at {judgment.drop_db:.3f} dB"
+            f"PSNR     {name} against fp32 {judgment.agreement_db:.2f} dB over {judgment.samples} images; without clean "
+            f"images the loss is estimated at {judgment.drop_db:.3f} dB"
         )
-    if result.float_nodes:
-        yield f"float    {', '.join(result.float_nodes)} stayed in float to keep the loss within the limit"
+    if "integer_share" in report:
+        yield f"INT8     {report['integer_share']:.1%} of the arithmetic is in integers"
+    if result.float_layers:
+        yield (
+            f"float    {', '.join(result.float_layers)} ({report['float_share']:.1%} of the network) stayed in float to keep "
+            "the loss within the limits"
+        )
 
 
 def _load_tensorflow(verbose: bool) -> None:

@@ -38,7 +38,7 @@ def convert(model: KerasModel, opset: int = 18) -> Graph:
     """
     try:
         with _quiet():
-            proto = _run(model, opset)
+            proto = _run(model, opset, (PROBE_BATCH, *model.probe_size, model.channels))
     except Exception as error:  # tf2onnx and TensorFlow raise whatever their parts raise
         reason = str(error).strip().split("\n")[0]
         raise ConversionError(_problem(model, f"{type(error).__name__}: {reason}")) from error
@@ -52,11 +52,26 @@ def convert(model: KerasModel, opset: int = 18) -> Graph:
     return graph
 
 
-def _run(model: KerasModel, opset: int) -> onnx.ModelProto:
+def convert_plainly(model: KerasModel, opset: int = 18) -> onnx.ModelProto:
+    """Convert a Keras model as tf2onnx does it by itself, its free sizes left free: what other exports are compared with.
+
+    Raises:
+        ConversionError: tf2onnx cannot convert a layer.
+    """
+    height, width = model.fixed_size or (None, None)
+    try:
+        with _quiet():
+            proto = _run(model, opset, (None, height, width, model.channels))
+    except Exception as error:  # tf2onnx and TensorFlow raise whatever their parts raise
+        raise ConversionError(_problem(model, f"{type(error).__name__}: {error}")) from error
+    _rename_output(proto, OUTPUT_NAME)
+    return proto
+
+
+def _run(model: KerasModel, opset: int, shape: tuple[int | None, ...]) -> onnx.ModelProto:
     import tensorflow
     import tf2onnx
 
-    shape = (PROBE_BATCH, *model.probe_size, model.channels)
     signature = [tensorflow.TensorSpec(shape, tensorflow.float32, name=INPUT_NAME)]
     function = tensorflow.function(lambda noisy: model.model(noisy, training=False))
     with tensorflow.device("/CPU:0"):
@@ -64,6 +79,13 @@ def _run(model: KerasModel, opset: int) -> onnx.ModelProto:
         proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=opset)
     assert isinstance(proto, onnx.ModelProto)
     return proto
+
+
+def _rename_output(proto: onnx.ModelProto, new: str) -> None:
+    old, proto.graph.output[0].name = proto.graph.output[0].name, new
+    for node in proto.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new if name == old else name for name in names]
 
 
 def _repair_pads(proto: onnx.ModelProto) -> None:

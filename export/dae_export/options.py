@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from dae_runtime.contract import CALIBRATION_METHODS
+from dae_runtime.contract import CALIBRATION_METHODS, IO_DTYPES
 from dae_runtime.errors import InputError
 
 OPSETS = range(13, 19)
 """ONNX operator versions: from the first with per-channel DequantizeLinear to the last that tf2onnx writes."""
+DTYPES = ("fp32", "fp16")
 
 
 @dataclass(frozen=True)
@@ -18,27 +19,52 @@ class ExportOptions:
     """What one export is asked for; impossible values are refused when it is made."""
 
     quantize: bool = False
-    """Write an INT8 model instead of a float32 one."""
+    """Write an INT8 model instead of a float one."""
+    dtype: str = "fp32"
+    """What a model that is not quantized computes in, one of `DTYPES`: fp16 is for CUDA."""
+    io: str = "float32"
+    """Element type of input and output: `float32` in [0, 1] or `uint8` in 0..255."""
     opset: int = 18
     """Version of the ONNX operators, one of `OPSETS`."""
+    rewrite: bool = True
+    """Write the form of the graph that is the fastest here; False for the canonical graph."""
     calibration_data: Path | None = None
     """Noisy images for INT8, an .npz or .npy file or a folder; None for the samples that the training run left."""
     calibration_method: str = "minmax"
     """How the ranges of the activations are chosen, one of `dae_runtime.contract.CALIBRATION_METHODS`."""
+    reduce_range: bool = False
+    """Use 7 bits of the INT8 weights: for x86 processors without VNNI, which lose precision with 8."""
     max_psnr_drop: float = 0.1
-    """Largest PSNR in dB that INT8 may cost."""
+    """Largest PSNR in dB that INT8 or FP16 may cost."""
+    max_color_shift: float = 0.5
+    """Largest mean shift of a channel by INT8 or FP16, up or down, in 8-bit steps."""
+    min_speedup: float | None = None
+    """How many times as fast as float32 INT8 must be, measured here; None for no such gate."""
     atol: float = 1e-5
     """Largest absolute difference between the float32 graph and the Keras model, in units of the value range [0, 1]."""
+    report: Path | None = None
+    """HTML page to write beside the model; None for none. Its measurements take about 20 seconds."""
     overwrite: bool = False
     """Replace an output file that exists."""
 
     def __post_init__(self) -> None:
+        _check(self.dtype in DTYPES, "dtype", " or ".join(DTYPES), self.dtype)
+        _check(self.io in IO_DTYPES, "io", " or ".join(IO_DTYPES), self.io)
+        _check(not self.quantize or self.dtype == "fp32", "dtype", "fp32 together with quantize", self.dtype)
         _check(self.opset in OPSETS, "opset", f"from {OPSETS[0]} to {OPSETS[-1]}", self.opset)
         known = self.calibration_method in CALIBRATION_METHODS
         _check(known, "calibration_method", "one of " + ", ".join(CALIBRATION_METHODS), self.calibration_method)
-        drop = self.max_psnr_drop
+        drop, shift, speedup = self.max_psnr_drop, self.max_color_shift, self.min_speedup
         _check(math.isfinite(drop) and drop >= 0, "max_psnr_drop", "a number of dB, at least 0", drop)
+        _check(math.isfinite(shift) and shift >= 0, "max_color_shift", "a number of 8-bit steps, at least 0", shift)
+        _check(speedup is None or (math.isfinite(speedup) and speedup > 0), "min_speedup", "a number above 0", speedup)
+        _check(speedup is None or self.quantize, "min_speedup", "left out without quantize", speedup)
         _check(math.isfinite(self.atol) and self.atol > 0, "atol", "a number above 0", self.atol)
+
+    @property
+    def precision(self) -> str:
+        """What the model computes in, as in the contract: `fp32`, `fp16` or `int8`."""
+        return "int8" if self.quantize else self.dtype
 
 
 def _check(condition: bool, name: str, expected: str, received: object) -> None:

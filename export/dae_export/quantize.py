@@ -22,12 +22,14 @@ from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
 
 from .errors import CalibrationError
 from .graph import Graph
+from .ties import tied_tensors
 
 FloatArray = npt.NDArray[np.float32]
 
 QUANTIZED_KINDS = (
     *("Conv", "ConvTranspose", "Gemm", "LeakyRelu", "Relu", "Clip", "Sigmoid", "Add", "Mul", "Concat"),
-    *("Transpose", "Reshape", "Resize", "MaxPool", "AveragePool", "GlobalAveragePool", "DepthToSpace", "SpaceToDepth"),
+    *("Transpose", "Reshape", "Slice", "DepthToSpace", "SpaceToDepth", "Resize"),
+    *("MaxPool", "AveragePool", "GlobalAveragePool"),
 )
 """Node kinds that get integer inputs and outputs; the others stay in float."""
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -52,7 +54,7 @@ def calibrate(model: onnx.ModelProto, batches: Iterable[FloatArray], method: str
     The memory needed is that of the activations of one batch, however many batches there are.
 
     Args:
-        model: The float32 model, with the shape of every tensor.
+        model: The float32 model.
         batches: Noisy images (N, H, W, C), float32, as the model takes them.
         method: One of `dae_runtime.contract.CALIBRATION_METHODS`.
 
@@ -69,7 +71,7 @@ def calibrate(model: onnx.ModelProto, batches: Iterable[FloatArray], method: str
     # The calibrator leaves files beside the model and prints its progress: give it a folder of its own, and no terminal.
     with tempfile.TemporaryDirectory(prefix="dae-export-") as folder, contextlib.redirect_stdout(io.StringIO()):
         path = Path(folder) / "model.onnx"
-        onnx.save(model, path)
+        onnx.save(Graph(model).to_model(), path)  # a tensor without a shape would not be observed
         augmented = str(Path(folder) / "augmented.onnx")
         calibrator = create_calibrator(path, QUANTIZED_KINDS, augmented, kind, extra_options=_OPTIONS[method])
         empty = True
@@ -79,37 +81,44 @@ def calibrate(model: onnx.ModelProto, batches: Iterable[FloatArray], method: str
         if empty:
             raise CalibrationError("there are no samples to calibrate with. Give noisy images with --calibration-data.")
         values = calibrator.compute_data()
-    _set_edges(model, values)
+    _tie(model, values)
     return Ranges(values, method)
 
 
-def quantize(model: onnx.ModelProto, ranges: Ranges, keep_float: Collection[str] = ()) -> onnx.ModelProto:
+def quantize(
+    model: onnx.ModelProto, ranges: Ranges, keep_float: Collection[str] = (), reduce_range: bool = False
+) -> onnx.ModelProto:
     """Return an INT8 version of a model; `model` is not changed.
 
     Args:
         model: The float32 model.
         ranges: From `calibrate` with the same model.
         keep_float: Names of nodes that stay in float.
+        reduce_range: Use 7 bits of the weights. Processors without VNNI add two products in 16 bits, which 8-bit weights
+            overflow: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
     """
     from onnxruntime.quantization import QDQQuantizer, QuantType
 
-    source = onnx.ModelProto()
-    source.CopyFrom(model)
+    source = Graph(model).to_model()  # a tensor without a shape would stop the quantizer
     source.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")  # says that the shapes are inferred already
     # Without this option the Transpose at the input would move floats.
     options = {"ForceQuantizeNoInputCheck": True}
     quantizer = QDQQuantizer(
-        source, True, False, QuantType.QInt8, QuantType.QUInt8, ranges.values, [], list(keep_float), QUANTIZED_KINDS, options
+        source,
+        per_channel=True,
+        reduce_range=reduce_range,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=ranges.values,
+        nodes_to_quantize=[],
+        nodes_to_exclude=list(keep_float),
+        op_types_to_quantize=QUANTIZED_KINDS,
+        extra_options=options,
     )
     quantizer.quantize_model()
     graph = Graph(quantizer.model.model)  # drops what the quantizer adds to the file and nothing needs
     graph.name = model.graph.name
     return graph.to_model()
-
-
-def weighted_nodes(model: onnx.ModelProto) -> list[str]:
-    """Return the names of the nodes with weights, first to last."""
-    return [node.name for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose", "Gemm")]
 
 
 def _reader(batch: FloatArray) -> Any:
@@ -125,16 +134,21 @@ def _reader(batch: FloatArray) -> Any:
     return OneBatch()
 
 
-def _set_edges(model: onnx.ModelProto, values: Any) -> None:
-    """Give the images at both edges the range [0, 1]: at a scale of 1/255 8-bit pixels are exact, and nothing is clipped."""
+def _tie(model: onnx.ModelProto, values: Any) -> None:
+    """Give tensors that must share their parameters the union of their ranges, and the images at both edges [0, 1].
+
+    At a scale of 1/255 8-bit pixels are exact, and nothing is clipped.
+    """
     from onnxruntime.quantization import TensorData
 
-    whole = TensorData(lowest=np.array(0, np.float32), highest=np.array(1, np.float32))
-    graph = Graph(model)
-    names = {INPUT_NAME, OUTPUT_NAME}
-    for node in graph.nodes:
-        if node.op_type == "Transpose" and (node.input[0] in names or node.output[0] in names):
-            names |= {node.input[0], node.output[0]}
-    for name in names:
-        if name in values:
-            values[name] = whole
+    edges = {INPUT_NAME, OUTPUT_NAME}
+    for group in [*tied_tensors(model), edges]:
+        ranges = [values[name].range_value for name in group if name in values]
+        if group & edges:
+            low, high = np.float32(0), np.float32(1)
+        else:
+            low = np.float32(min((np.min(r[0]) for r in ranges), default=0))
+            high = np.float32(max((np.max(r[1]) for r in ranges), default=0))
+        for name in group:
+            if name in values:
+                values[name] = TensorData(lowest=np.array(low), highest=np.array(high))

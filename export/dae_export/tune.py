@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import onnx
 
 from dae_runtime.engine import open_session, run_session
+from dae_runtime.errors import DaeError
 
 from .latency import Latency, measure
 
@@ -19,20 +22,23 @@ TUNING_BATCH = 16
 WORTHWHILE = 0.97
 """A rewritten graph must need at most this share of the canonical one's time."""
 
+Shape = tuple[int, int, int, int]
+
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Choice:
     """The fastest of several graphs."""
 
     name: str
-    model: onnx.ModelProto
     times: Mapping[str, Latency]
-    """Of every candidate, in milliseconds for one run on `shape`."""
-    shape: tuple[int, int, int, int]
+    """Of everything that was timed, in milliseconds for one run on `shape`."""
+    shape: Shape
     """The (N, H, W, C) that was timed."""
 
 
-def tuning_shape(channels: int, alignment_px: int, fixed_size: tuple[int, int] | None) -> tuple[int, int, int, int]:
+def tuning_shape(channels: int, alignment_px: int, fixed_size: tuple[int, int] | None) -> Shape:
     """Return the (N, H, W, C) that candidates are timed on."""
     if fixed_size is not None:
         return (TUNING_BATCH, *fixed_size, channels)
@@ -40,18 +46,49 @@ def tuning_shape(channels: int, alignment_px: int, fixed_size: tuple[int, int] |
     return (1, side, side, channels)
 
 
-def fastest(candidates: Mapping[str, onnx.ModelProto], shape: tuple[int, int, int, int], rounds: int = 5) -> Choice:
-    """Time models in alternation on the CPU, on all its threads, and return the fastest.
+def fastest(
+    candidates: Mapping[str, onnx.ModelProto],
+    shape: Shape,
+    beside: Mapping[str, onnx.ModelProto] | None = None,
+    rounds: int = 5,
+) -> Choice:
+    """Time models in alternation on the CPU, on all its threads, and choose the fastest.
 
     Args:
-        candidates: Models by name; the first is the one to keep unless another is clearly faster.
+        candidates: Models by name; the first is the one to keep unless another is clearly faster. Others that cannot run are
+            left out with a warning.
         shape: The (N, H, W, C) to time.
-        rounds: Turns of each candidate.
+        beside: Further models by name that are timed, for comparison, and never chosen.
+        rounds: Turns of each model.
     """
-    image = np.random.default_rng(0).random(shape, np.float32)
-    sessions = {name: open_session(model.SerializeToString(), "cpu") for name, model in candidates.items()}
-    times = measure({name: partial(run_session, session, image) for name, session in sessions.items()}, rounds)
     first, *others = candidates
+    sessions = {first: open_session(candidates[first].SerializeToString(), "cpu")}
+    sessions |= {name: session for name in others if (session := _opened(name, candidates[name], shape)) is not None}
+    others = [name for name in others if name in sessions]
+    sessions |= {name: open_session(model.SerializeToString(), "cpu") for name, model in (beside or {}).items()}
+    times = _measure(sessions, shape, rounds)
     best = min(others, key=lambda name: times[name].median_ms, default=first)
     chosen = best if times[best].median_ms <= WORTHWHILE * times[first].median_ms else first
-    return Choice(chosen, candidates[chosen], times, shape)
+    return Choice(chosen, times, shape)
+
+
+def speedup(slow: onnx.ModelProto, fast: onnx.ModelProto, shape: Shape, rounds: int = 5) -> float:
+    """Return how many times as fast one model is as another: medians of both, timed in alternation as in `fastest`."""
+    sessions = {name: open_session(m.SerializeToString(), "cpu") for name, m in (("slow", slow), ("fast", fast))}
+    times = _measure(sessions, shape, rounds)
+    return times["slow"].median_ms / times["fast"].median_ms
+
+
+def _opened(name: str, model: onnx.ModelProto, shape: Shape) -> Any | None:
+    try:
+        session = open_session(model.SerializeToString(), "cpu")
+        run_session(session, np.zeros(shape, np.float32))
+    except DaeError as error:
+        logger.warning("rewrite %s left out: it cannot run: %s", name, error)
+        return None
+    return session
+
+
+def _measure(sessions: Mapping[str, Any], shape: Shape, rounds: int) -> dict[str, Latency]:
+    image = np.random.default_rng(0).random(shape, np.float32)
+    return measure({name: partial(run_session, session, image) for name, session in sessions.items()}, rounds)

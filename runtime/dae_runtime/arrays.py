@@ -30,8 +30,9 @@ def as_image(noisy: npt.ArrayLike) -> Array:
         InputError: The dtype or the shape is another one.
     """
     image = np.asarray(noisy)
-    dtype = image.dtype.newbyteorder("=")
-    if dtype not in FULL_SCALE:
+    if image.dtype not in FULL_SCALE:  # in another byte order, or not usable
+        image = image.astype(image.dtype.newbyteorder("="), copy=False)
+    if image.dtype not in FULL_SCALE:
         raise InputError(
             f"an image must be uint8 (0..255), uint16 (0..65535) or float32 (0..1), not {image.dtype}. "
             "Convert it first, for instance with image.astype(numpy.float32) for values from 0 to 1."
@@ -47,7 +48,7 @@ def as_image(noisy: npt.ArrayLike) -> Array:
             "the last axis must hold 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha) channels; "
             f"received {image.shape}.{hint}"
         )
-    return image.astype(dtype, copy=False)
+    return image
 
 
 def check_values(image: Array) -> None:
@@ -147,3 +148,21 @@ def pad_to_multiple(batch: Array, alignment_px: int) -> Array:
     if bottom == right == 0:
         return batch
     return np.pad(batch, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="reflect")
+
+
+def check_strength(strength: float) -> None:
+    """Check how much of the change is wanted.
+
+    Raises:
+        InputError: It is outside 0..1.
+    """
+    if not 0 <= strength <= 1:
+        raise InputError(f"strength must be from 0 (no change) to 1 (all of it), not {strength!r}.")
+
+
+def blend(noisy: Array, clean: Array, strength: float) -> npt.NDArray[np.float32]:
+    """Return noisy + strength * (clean - noisy) as float32, for arrays of one shape and any image dtypes."""
+    change: npt.NDArray[np.float32] = convert(clean, np.float32) - convert(noisy, np.float32)
+    change *= np.float32(strength)
+    change += convert(noisy, np.float32)
+    return change

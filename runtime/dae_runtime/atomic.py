@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 TEMPORARY_PREFIX = ".dae-tmp-"
@@ -33,13 +33,12 @@ def atomic_path(destination: str | os.PathLike[str], *, overwrite: bool = True) 
         OSError: The folder cannot be written to, or the disk is full.
     """
     final = Path(destination)
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=final.suffix, dir=final.parent)
-    os.close(handle)
-    temporary = Path(name)
+    # The mask of the process holds for it, unlike for files of the module tempfile; reading the mask is not safe with threads.
+    temporary = final.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{final.suffix}"
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
         _flush(temporary)
-        temporary.chmod(0o666 & ~_umask())
         if overwrite:
             temporary.replace(final)
         else:
@@ -60,6 +59,14 @@ def write_atomic(destination: str | os.PathLike[str], data: bytes, *, overwrite:
         temporary.write_bytes(data)
 
 
+def remove_unfinished(folders: Iterable[Path]) -> None:
+    """Delete what killed processes left behind in folders. No other process may be writing there."""
+    for folder in folders:
+        for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
 def _move_to_new(temporary: Path, final: Path) -> None:
     try:
         os.link(temporary, final)  # unlike a rename, a link never replaces an existing file
@@ -74,10 +81,3 @@ def _move_to_new(temporary: Path, final: Path) -> None:
 def _flush(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    # mkstemp makes files private; the process's mask can only be read by setting it.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .arrays import Array
 
 T = TypeVar("T")
 
@@ -31,3 +35,41 @@ def windows(items: Iterable[T], values_of: Callable[[T], int], batch_size: int |
             window, values = [], 0
     if window:
         yield window
+
+
+def until(items: Iterable[T], cancel: Callable[[], bool] | None) -> Iterator[T]:
+    """Yield items until `cancel`, asked before each is taken, returns true."""
+    iterator = iter(items)
+    while cancel is None or not cancel():
+        try:
+            item = next(iterator)
+        except StopIteration:
+            return
+        yield item
+
+
+def by_shape(images: list[Array], denoise: Callable[[Array], Array]) -> Iterator[Array]:
+    """Denoise single images, those of one shape and dtype as one batch; yield the results in the images' order.
+
+    Args:
+        images: Each (H, W) or (H, W, C).
+        denoise: Maps (N, H, W, C) to the same shape.
+    """
+    groups: dict[tuple[Any, ...], list[Array]] = {}
+    places: list[tuple[tuple[Any, ...], int]] = []
+    for image in images:
+        key = (image.shape, image.dtype)
+        group = groups.setdefault(key, [])
+        places.append((key, len(group)))
+        group.append(image)
+    clean = {key: denoise(_batch(group)).reshape(len(group), *key[0]) for key, group in groups.items()}
+    for key, place in places:
+        yield clean[key][place].copy()  # a view would keep the whole batch alive
+
+
+def _batch(images: list[Array]) -> Array:
+    """Return images of one shape and dtype as (N, H, W, C)."""
+    batch = np.empty((len(images), *images[0].shape), images[0].dtype)
+    for place, image in enumerate(images):  # a third of the time of numpy.stack for many small images
+        batch[place] = image
+    return batch.reshape(*batch.shape[:3], -1)

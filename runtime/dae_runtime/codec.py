@@ -6,28 +6,26 @@ called, chosen by the file's first bytes, so that none of libvips' other readers
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from .arrays import convert
+from .bmp import bmp_size, decode_bmp, encode_bmp
 from .errors import ImageError, MissingDependencyError
-from .pnm import Pixels, decode_pnm, encode_pnm
+from .headers import Read, check_png, compression, sniff
+from .pnm import Pixels, decode_pnm, encode_pnm, pnm_size
 
 MAX_PIXELS = 2**29
-"""Larger images are refused: a header may announce any size over no data."""
+"""Larger images are refused unless the caller allows them: a header may announce any size over no data."""
+LOWEST_QUALITY = 75
+"""Of a JPEG: one that was compressed harder is not compressed as hard again, or its blocks would come back."""
 
-_SIGNATURES = (
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"\xff\xd8\xff", "jpeg"),
-    (b"II*\0", "tiff"),
-    (b"MM\0*", "tiff"),
-    (b"II+\0", "tiff"),
-    (b"MM\0+", "tiff"),
-    (b"P5", "pnm"),
-    (b"P6", "pnm"),
-)
+_HEAD_BYTES = 65536
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "png": {"compression": 1},  # level 6 takes five times as long and saves a tenth
     "jpeg": {"Q": 95},
@@ -37,60 +35,102 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 _COLOR_SPACES = {"b-w": (1, 2), "grey16": (1, 2), "srgb": (3, 4), "rgb": (3, 4), "rgb16": (3, 4)}
 """Interpretations that are taken, with the numbers of channels that each may have."""
 _BLOBS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
+_TEXTS = ("jpeg-chroma-subsample",)
+_ANIMATION = ("loop", "delay")
+_COMPRESSION = "compression"
+"""Key of the metadata under which a file's own compression is kept: kind and options."""
 
 
-def decode(data: bytes) -> tuple[Pixels, Mapping[str, Any]]:
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """An image file's content."""
+
+    pixels: Pixels
+    """(H, W) or (H, W, C), C being 3 or, with alpha last, 2 or 4; uint8 or uint16. Pages lie below each other."""
+    kind: str
+    """`png`, `jpeg`, `tiff`, `webp`, `bmp` or `pnm`."""
+    pages: int = 1
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What `encode` takes."""
+
+
+def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, admit: Callable[[int], None] | None = None) -> Decoded:
     """Decode an image file.
 
     Args:
-        data: The whole content of a PNG, JPEG, TIFF, WebP, PGM or PPM file.
-
-    Returns:
-        (H, W) or (H, W, C) pixels, C being 3 or, with alpha last, 2 or 4; uint8, or uint16 for 16-bit files; upright
-        (the EXIF orientation is applied). And the metadata that `encode` takes.
+        source: The whole content of a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file, or the descriptor of such a file.
+        max_pixels: Larger images, counted over all pages, are refused before anything is allocated.
+        admit: Called with the number of bytes of the pixels before they are allocated; may wait, or raise.
 
     Raises:
-        ImageError: The data is no such file, is damaged or truncated, or is of a kind that is not taken (CMYK, several pages).
+        ImageError: The data is no such file, is damaged or truncated, or is of a kind that is not taken (CMYK, GIF).
         MissingDependencyError: pyvips is not installed.
+        OSError: The file cannot be read.
     """
-    kind = _sniff(data)
-    if kind == "pnm":
-        return decode_pnm(data), {}
+    read, size = _reader(source)
+    head = read(0, _HEAD_BYTES)
+    kind = sniff(head)
+    if kind in ("pnm", "bmp"):
+        return _decode_plain(kind, read, size, max_pixels, admit)
+    if kind == "png":
+        check_png(read, size)
     vips = _load_vips()
     try:
-        loader = getattr(vips.Image, f"{kind}load_buffer")
-        image = loader(data, fail_on="error", access="sequential")
-        _check_kind(image, data)
-        if image.get_typeof("orientation") and image.get("orientation") > 1:
+        image = _open(vips, kind, source)
+        pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+        _check_kind(image)
+        _check_size(image.height, image.width, max_pixels)
+        if admit is not None:
+            admit(image.width * image.height * image.bands * (2 if image.format == "ushort" else 1))
+        if pages == 1 and image.get_typeof("orientation") and image.get("orientation") > 1:
             image = image.copy_memory().autorot()  # turning needs the rows in another order than they come
         shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
-        return image.numpy().reshape(shape), MappingProxyType(_metadata(image))
+        metadata = {**_metadata(image), _COMPRESSION: (kind, compression(kind, read))}
+        return Decoded(image.numpy().reshape(shape), kind, pages, MappingProxyType(metadata))
     except vips.Error as error:
         raise ImageError(f"the {kind.upper()} data is damaged or truncated ({_reason(error)})") from error
 
 
-def encode(pixels: Pixels, kind: str, metadata: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+def encode(
+    pixels: Pixels,
+    kind: str,
+    metadata: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    pages: int = 1,
+    target: int | None = None,
+) -> bytes:
     """Encode an image.
 
     Args:
-        pixels: (H, W) or (H, W, C) as `decode` returns them. For JPEG and WebP, uint16 is rounded to 8 bits.
-        kind: `png`, `jpeg`, `tiff`, `webp` or `pnm`.
-        metadata: From `decode`: ICC profile, EXIF, XMP, resolution. PGM and PPM hold none.
+        pixels: (H, W) or (H, W, C) as `decode` returns them. For JPEG, WebP and BMP, uint16 is rounded to 8 bits.
+        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp` or `pnm`.
+        metadata: From `decode`: ICC profile, EXIF, XMP, resolution, the times of an animation, and how the file was
+            compressed, which is kept where the kind is the same. Each kind takes what it can hold.
+        pages: How many pages lie below each other in `pixels`.
+        target: Descriptor of a file to write to, open for reading and writing; None to return the content.
+
+    Returns:
+        The file's content; nothing where there is a target.
 
     Raises:
-        ImageError: The format cannot hold the image.
+        ImageError: The format cannot hold the image, or the file cannot be written to.
+        OSError: The file cannot be written to.
         MissingDependencyError: pyvips is not installed.
     """
-    if kind == "pnm":
-        return encode_pnm(pixels)
-    if kind == "jpeg" and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
-        raise ImageError("JPEG cannot hold alpha; write PNG, TIFF or WebP")
-    if kind in ("jpeg", "webp") and pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    _check_holds(pixels, kind, pages)
+    if kind in ("jpeg", "webp", "bmp"):
+        pixels = convert(pixels, np.uint8)
+    if kind in ("pnm", "bmp"):
+        content = encode_pnm(pixels) if kind == "pnm" else encode_bmp(pixels, metadata)
+        return content if target is None else _write_all(target, content)
     vips = _load_vips()
+    options = _save_options(pixels, kind, metadata)
     try:
-        image = _to_vips(vips, pixels, metadata)
-        return bytes(getattr(image, f"{kind}save_buffer")(**_SAVE_OPTIONS[kind]))
+        image = _to_vips(vips, pixels, metadata, pages)
+        if target is None:
+            return bytes(getattr(image, f"{kind}save_buffer")(**options))
+        getattr(image, f"{kind}save_target")(vips.Target.new_to_descriptor(target), **options)
+        return b""
     except vips.Error as error:
         raise ImageError(f"cannot write {pixels.shape} {pixels.dtype} as {kind.upper()} ({_reason(error)})") from error
 
@@ -121,25 +161,46 @@ def _load_vips() -> Any:
     return pyvips
 
 
-def _sniff(data: bytes) -> str:
-    for signature, kind in _SIGNATURES:
-        if data.startswith(signature):
-            return kind
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "webp"
-    if not data:
-        raise ImageError("the file is empty")
-    raise ImageError("the content is no PNG, JPEG, TIFF, WebP, binary PGM or PPM image; convert it to PNG")
+def _reader(source: bytes | int) -> tuple[Read, int]:
+    """Return a function that reads parts of the source, and the source's size."""
+    if isinstance(source, int):
+        return lambda offset, count: os.pread(source, count, offset), os.fstat(source).st_size
+    return lambda offset, count: source[offset : offset + count], len(source)
 
 
-def _check_kind(image: Any, data: bytes) -> None:
+def _decode_plain(kind: str, read: Read, size: int, max_pixels: int, admit: Callable[[int], None] | None) -> Decoded:
+    """Decode the kinds that need no library."""
+    height, width = (pnm_size if kind == "pnm" else bmp_size)(read(0, _HEAD_BYTES))
+    _check_size(height, width, max_pixels)
+    if admit is not None:
+        admit(2 * size)
+    data = read(0, size)
+    pixels, metadata = (decode_pnm(data), {}) if kind == "pnm" else decode_bmp(data)
+    return Decoded(pixels, kind, 1, metadata)
+
+
+def _open(vips: Any, kind: str, source: bytes | int) -> Any:
+    """Open an image with all its pages, without decoding it."""
+    stream = vips.Source.new_from_descriptor(source) if isinstance(source, int) else vips.Source.new_from_memory(source)
+    pages = {"n": -1} if kind in ("tiff", "webp") else {}
+    try:
+        return getattr(vips.Image, f"{kind}load_source")(stream, fail_on="error", access="sequential", **pages)
+    except vips.Error as error:
+        if kind == "tiff" and "differs" in str(error):
+            raise ImageError("the pages of the TIFF differ in size or kind; split it into single images") from error
+        raise
+
+
+def _check_size(height: int, width: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{width} x {height} pixels are more than the limit of {max_pixels / 1e6:.4g} million; cut the image, or raise "
+            "the limit"
+        )
+
+
+def _check_kind(image: Any) -> None:
     """Refuse by name what cannot be denoised faithfully."""
-    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-    animated_png = data.startswith(b"\x89PNG") and b"acTL" in data[: max(data.find(b"IDAT"), 0)]
-    if pages > 1 or animated_png:
-        raise ImageError(f"the file holds {pages if pages > 1 else 'several'} pages or frames; split it into single images")
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(f"{image.width} x {image.height} pixels are more than the limit of {MAX_PIXELS}; cut the image")
     if image.format not in ("uchar", "ushort"):
         raise ImageError(f"pixels of type {image.format} are not taken; convert the image to 8 or 16 bits per channel")
     if image.interpretation == "cmyk":
@@ -150,13 +211,48 @@ def _check_kind(image: Any, data: bytes) -> None:
         )
 
 
+def _check_holds(pixels: Pixels, kind: str, pages: int) -> None:
+    if kind == "jpeg" and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+        raise ImageError("JPEG cannot hold alpha; write PNG, TIFF or WebP")
+    if pages > 1 and kind not in ("tiff", "webp"):
+        raise ImageError(f"{kind.upper()} cannot hold {pages} pages or frames; write TIFF or WebP")
+
+
+def _save_options(pixels: Pixels, kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    source, options = metadata.get(_COMPRESSION, ("", {}))
+    options = {**_SAVE_OPTIONS[kind], **(options if kind == source else {})}
+    if kind == source == "jpeg":
+        options["Q"] = max(options["Q"], LOWEST_QUALITY)
+        options["subsample_mode"] = "off" if metadata.get("jpeg-chroma-subsample") == "4:4:4" else "on"
+    if kind == "tiff" and pixels.nbytes > 2**31:
+        options["bigtiff"] = True
+    return options
+
+
+def _write_all(target: int, content: bytes) -> bytes:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(target, view) :]
+    return b""
+
+
+def _fields(image: Any) -> list[str]:
+    try:
+        return list(image.get_fields())
+    except UnicodeDecodeError:  # a PNG's texts are named in Latin-1, and pyvips reads the names as UTF-8
+        return [name for name in _BLOBS if image.get_typeof(name)]
+
+
 def _metadata(image: Any) -> dict[str, Any]:
-    names = [name for name in image.get_fields() if name in _BLOBS or name.startswith("exif-ifd")]
+    names = [name for name in _fields(image) if name in _BLOBS or name.startswith("exif-ifd")]
     found = {name: image.get(name) for name in names}
+    found |= {name: image.get(name) for name in _TEXTS if image.get_typeof(name)}
+    if image.get_typeof("n-pages") and image.get("n-pages") > 1:
+        found |= {name: image.get(name) for name in _ANIMATION if image.get_typeof(name)}
     return {**found, "xres": image.xres, "yres": image.yres}
 
 
-def _to_vips(vips: Any, pixels: Pixels, metadata: Mapping[str, Any]) -> Any:
+def _to_vips(vips: Any, pixels: Pixels, metadata: Mapping[str, Any], pages: int) -> Any:
     height, width = pixels.shape[:2]
     bands = pixels.shape[2] if pixels.ndim == 3 else 1
     wide = pixels.dtype == np.uint16
@@ -165,16 +261,28 @@ def _to_vips(vips: Any, pixels: Pixels, metadata: Mapping[str, Any]) -> Any:
     gray, color = ("grey16", "rgb16") if wide else ("b-w", "srgb")
     resolution = {name: metadata[name] for name in ("xres", "yres") if name in metadata}
     image = image.copy(interpretation=gray if bands < 3 else color, **resolution)
+    types = {
+        **dict.fromkeys(_BLOBS, vips.GValue.blob_type),
+        "loop": vips.GValue.gint_type,
+        "delay": vips.GValue.array_int_type,
+    }
     for name, value in metadata.items():
-        if name not in resolution:
-            kind = vips.GValue.blob_type if name in _BLOBS else vips.GValue.gstr_type
-            image.set_type(kind, name, value)
+        if name in types or name.startswith("exif-ifd"):
+            image.set_type(types.get(name, vips.GValue.gstr_type), name, value)
+    if pages > 1:
+        image.set_type(vips.GValue.gint_type, "page-height", height // pages)
     if "exif-data" in metadata:
         # The pixels are upright, but the EXIF block still holds the tag that says how to turn them.
         image.set_type(vips.GValue.gint_type, "orientation", 1)
     return image
 
 
+_SYSTEM_ERROR = "system error: "
+
+
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    system = [line.removeprefix(_SYSTEM_ERROR) for line in lines if line.startswith(_SYSTEM_ERROR)]
+    if system:  # a full disk, say; what libvips adds to it later says less
+        return system[0]
     return lines[-1] if lines else "libvips gave no reason"

@@ -26,6 +26,9 @@ OUTPUT_NAME = "denoised"
 IO_DTYPES = {"float32": 4, "uint8": 1}
 """Tensor element types a model may have at its edges, with their sizes in bytes."""
 PRECISIONS = ("fp32", "fp16", "int8")
+LARGEST_ALIGNMENT_PX = 4096
+LARGEST_SIDE_PX = 65_536
+"""Beyond these a file is damaged, and a reader that believed it would fill its memory with padding."""
 CALIBRATION_METHODS = ("minmax", "entropy", "percentile")
 
 
@@ -156,8 +159,9 @@ class Contract:
         _check(self.channels in (1, 3), "channels", "1 or 3", self.channels)
         _check(self.io_dtype in IO_DTYPES, "io_dtype", " or ".join(IO_DTYPES), self.io_dtype)
         _check(self.precision in PRECISIONS, "precision", " or ".join(PRECISIONS), self.precision)
-        _check(self.alignment_px >= 1, "alignment_px", "at least 1", self.alignment_px)
-        _check(self.halo_px is None or self.halo_px >= 0, "halo_px", "null or at least 0", self.halo_px)
+        _check(1 <= self.alignment_px <= LARGEST_ALIGNMENT_PX, "alignment_px", f"1..{LARGEST_ALIGNMENT_PX}", self.alignment_px)
+        sound = self.halo_px is None or 0 <= self.halo_px <= LARGEST_SIDE_PX
+        _check(sound, "halo_px", f"null or 0..{LARGEST_SIDE_PX}", self.halo_px)
         _check(
             (self.height_px is None) == (self.width_px is None),
             "width_px",
@@ -166,9 +170,9 @@ class Contract:
         )
         for name, size in (("height_px", self.height_px), ("width_px", self.width_px)):
             _check(
-                size is None or (size > 0 and size % self.alignment_px == 0),
+                size is None or (0 < size <= LARGEST_SIDE_PX and size % self.alignment_px == 0),
                 name,
-                "null or a multiple of alignment_px",
+                f"null or a multiple of alignment_px up to {LARGEST_SIDE_PX}",
                 size,
             )
         _check(

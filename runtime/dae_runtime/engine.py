@@ -1,22 +1,33 @@
 """The engine: the one place of the runtime that imports onnxruntime.
 
 It opens sessions on the requested device, verifies that they really run there, and turns every failure into one of our
-errors. onnxruntime itself falls back to the CPU with a log line when CUDA cannot be loaded.
+errors. onnxruntime itself falls back to the CPU with a log line when a device cannot be had.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import importlib.metadata
-import io
 import logging
 import os
-import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .contract import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, Contract, from_json
+from .engine_devices import (
+    AUTO,
+    CPU_PROVIDER,
+    NUMBERED,
+    NVIDIA,
+    PROVIDERS,
+    Device,
+    cuda_obstacle,
+    device_obstacle,
+    library_error,
+    parse_device,
+    preload_cuda,
+)
+from .engine_fork import remember
+from .engine_packages import engine_clash
 from .errors import DeviceError, InputError, MissingDependencyError, ModelError
 from .processor import available_cpus
 
@@ -24,11 +35,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-CUDA_PROVIDER = "CUDAExecutionProvider"
-CPU_PROVIDER = "CPUExecutionProvider"
-ENGINE_PACKAGES = ("onnxruntime", "onnxruntime-gpu")
+TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
 _TENSOR_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 _SILENT = 4  # onnxruntime's log level "fatal": what goes wrong is raised, not printed
+_RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +49,10 @@ def load_engine() -> Any:
     Raises:
         MissingDependencyError: It is not installed, or cannot be loaded; the text holds the install commands.
     """
+    if "onnxruntime" not in sys.modules:
+        # From 1.29 on it reports to its maker over the network unless this is set before it is loaded, and the thread that
+        # does so keeps forked children from ending. Whoever wants that sets the variable to 0.
+        os.environ.setdefault(TELEMETRY_SWITCH, "1")
     try:
         import onnxruntime
     except ImportError as error:
@@ -48,18 +62,6 @@ def load_engine() -> Any:
     return onnxruntime
 
 
-def parse_device(device: str) -> tuple[str, int]:
-    """Split a device name into its kind (`auto`, `cpu` or `cuda`) and its index (0 unless given).
-
-    Raises:
-        InputError: The name is none of `auto`, `cpu`, `cuda`, `cuda:N`.
-    """
-    match = re.fullmatch(r"(auto|cpu|cuda)|cuda:(\d{1,3})", device) if isinstance(device, str) else None
-    if match is None:
-        raise InputError(f"device must be auto, cpu, cuda or cuda:N (for instance cuda:1), not {device!r}.")
-    return match[1] or "cuda", int(match[2] or 0)
-
-
 def open_session(
     model: bytes | str | os.PathLike[str], device: str = "cpu", threads: int | None = None
 ) -> Any:  # onnxruntime ships no types: an onnxruntime.InferenceSession
@@ -67,49 +69,47 @@ def open_session(
 
     Args:
         model: Path of an ONNX file, or its content.
-        device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA if it works, else the CPU, with one log line that says which.
+        device: `cpu`, `cuda`, `cuda:N`, another name in `engine_devices.PROVIDERS`, or `auto`: CUDA if it works, else the
+            CPU, with one log line that says which.
         threads: CPU threads; None for as many as this process may use.
 
     Returns:
-        An `onnxruntime.InferenceSession`.
+        An `onnxruntime.InferenceSession`. It may be used in the process that opened it only: see `engine_fork`.
 
     Raises:
         MissingDependencyError: onnxruntime is not installed.
         ModelError: The file is missing, damaged, or needs something that this onnxruntime lacks.
-        DeviceError: CUDA was asked for by name and cannot be had; the text says why.
+        DeviceError: A device was asked for by name and cannot be had; the text says why.
         InputError: `device` or `threads` is not usable.
     """
-    kind, index = parse_device(device)
+    wanted = parse_device(device)
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}. Leave it out to use every CPU that is available.")
     content = _model_source(model)
     engine = load_engine()
     _warn_of_clash()
-    if kind == "cpu":
-        return _open(engine, content, [CPU_PROVIDER], threads)
+    if wanted.kind != AUTO:
+        return _open_on(engine, content, wanted, threads)
     obstacle = cuda_obstacle(engine)
     if obstacle is None:
         try:
-            session = _open_cuda(engine, content, index, threads)
+            session = _open_on(engine, content, Device("cuda", "0"), threads)
         except DeviceError as error:
-            if kind == "cuda":
-                raise
             obstacle = str(error)
         else:
-            logger.info("running on cuda:%d", index)
+            logger.info("running on %s", session_device(session))
             return session
-    if kind == "cuda":
-        raise DeviceError(f"cannot run on {device}: {obstacle}. Use device cpu or auto to run on the CPU.")
     session = _open(engine, content, [CPU_PROVIDER], threads)
     logger.info("running on the CPU: %s", obstacle)
     return session
 
 
 def session_device(session: Any) -> str:
-    """Return where a session really runs: `cpu` or `cuda:N`."""
-    if CUDA_PROVIDER not in session.get_providers():
-        return "cpu"
-    return f"cuda:{session.get_provider_options()[CUDA_PROVIDER].get('device_id', '0')}"
+    """Return where a session really runs: `cpu`, `cuda:N`, or another device's name."""
+    first = session.get_providers()[0]
+    kind = next((kind for kind, provider in PROVIDERS.items() if provider == first), "cpu")
+    number = session.get_provider_options().get(first, {}).get("device_id", "0")
+    return f"{kind}:{number}" if kind in NUMBERED else kind
 
 
 def read_contract(session: Any, where: str) -> Contract:
@@ -152,9 +152,14 @@ def run_session(session: Any, batch: npt.NDArray[np.generic]) -> npt.NDArray[np.
 
     Raises:
         DeviceError: onnxruntime failed, for instance for want of memory.
+        ModelError: The model gave another shape back.
     """
+    device, _, number = session_device(session).partition(":")
     try:
-        result: npt.NDArray[np.generic] = session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0]
+        if device in NVIDIA:
+            result = run_bound(session, batch, "cuda", int(number))
+        else:
+            result = session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0]
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         raise DeviceError(
             f"onnxruntime failed on {session_device(session)} with a batch of shape {batch.shape}: {_one_line(error)}. "
@@ -165,56 +170,60 @@ def run_session(session: Any, batch: npt.NDArray[np.generic]) -> npt.NDArray[np.
     return result
 
 
-def installed_engines() -> dict[str, str]:
-    """Return the versions of the installed distributions that provide `onnxruntime`, by name."""
-    found = {}
-    for name in ENGINE_PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+def run_bound(session: Any, batch: npt.NDArray[np.generic], memory: str, number: int) -> npt.NDArray[np.generic]:
+    """Run a model whose output stays in the device's memory until it is copied, once, into the array that is returned.
 
-
-def engine_clash() -> str | None:
-    """Return what is wrong when both engine packages are installed, or None.
-
-    They are one import name and overwrite each other's files: https://github.com/microsoft/onnxruntime/issues/7748
+    Args:
+        session: From `open_session`.
+        batch: As `run_session` takes it.
+        memory: Whose memory, as onnxruntime names it: `cuda` or `cpu`.
+        number: Which device of that kind.
     """
-    if len(installed_engines()) < len(ENGINE_PACKAGES):
-        return None
-    return (
-        "onnxruntime and onnxruntime-gpu are both installed; they overwrite each other and may silently run on the CPU. "
-        "Uninstall both, then install one: pip uninstall onnxruntime onnxruntime-gpu; pip install 'dae-toolkit[gpu]'"
-    )
+    binding = session.io_binding()  # one for each call: threads may share the session
+    binding.bind_cpu_input(INPUT_NAME, batch)
+    binding.bind_output(OUTPUT_NAME, memory, number)
+    session.run_with_iobinding(binding)
+    result: npt.NDArray[np.generic] = binding.copy_outputs_to_cpu()[0]
+    return result
 
 
-def cuda_obstacle(engine: Any) -> str | None:
-    """Return why CUDA cannot work here, or None when nothing speaks against trying."""
-    if CUDA_PROVIDER not in engine.get_available_providers():
-        return "the installed onnxruntime has no CUDA support (pip install 'dae-toolkit[gpu]' in an environment without [cpu])"
-    try:
-        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-    except OSError as error:
-        return f"no NVIDIA driver is found ({error})"
-    return None
-
-
-def _open_cuda(engine: Any, content: bytes | str, index: int, threads: int | None) -> Any:
-    # The algorithm search of the default setting is repeated for every new image size; TF32 would change pixels.
-    options = {"device_id": str(index), "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
-    preload_report = _preload_cuda(engine)
+def _open_on(engine: Any, content: bytes | str, device: Device, threads: int | None) -> Any:
+    if device.kind == "cpu":
+        return _open(engine, content, [CPU_PROVIDER], threads)
+    if obstacle := device_obstacle(engine, device):
+        raise DeviceError(f"cannot run on {device}: {obstacle}. Use device cpu or auto to run on the CPU.")
+    preloaded = preload_cuda(engine) if device.kind in NVIDIA else ""
     failure = ""
     try:
-        session = _open(engine, content, [(CUDA_PROVIDER, options), CPU_PROVIDER], threads)
-        if CUDA_PROVIDER in session.get_providers():
-            return session
+        session = _open(engine, content, device.providers(), threads)
     except ModelError as error:
         _open(engine, content, [CPU_PROVIDER], threads)  # a damaged model fails here too, and is not the device's fault
-        failure = str(error)
-    reasons = [text for text in (failure, _cuda_library_error(engine) or preload_report) if text]
+        failure = _one_line(error.__cause__ or error)
+    else:
+        if device.provider in session.get_providers():
+            _check_share(session, device)
+            return session
+    reasons = [text for text in (failure, library_error(engine, device) or preloaded) if text]
+    remedy = "Check nvidia-smi, and that the CUDA and cuDNN versions fit; " if device.kind in NVIDIA else ""
     raise DeviceError(
-        f"onnxruntime could not start CUDA device {index}: {'; '.join(reasons) or 'it gave no reason'}. Check nvidia-smi, and "
-        "that the CUDA and cuDNN versions fit: pip install 'dae-toolkit[gpu]' brings them. Device cpu always works."
+        f"onnxruntime could not start {device}: {'; '.join(reasons) or 'its reason, if any, is on standard error'}. {remedy}"
+        "dae-run --doctor tells more. Device cpu always works."
     )
+
+
+def _check_share(session: Any, device: Device) -> None:
+    """Check that a device which was started also runs something; onnxruntime gives the CPU what it cannot."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):  # before onnxruntime 1.24
+        return
+    parts = [(part.ep_name, len(part.get_nodes())) for part in session.get_provider_graph_assignment_info()]
+    total, elsewhere = sum(count for _, count in parts), sum(count for name, count in parts if name == CPU_PROVIDER)
+    if total and elsewhere == total:
+        raise DeviceError(
+            f"{device} was started but takes none of the model's {total} operations: all would run on the CPU. "
+            "Use device cpu, or a model of another precision."
+        )
+    if elsewhere:
+        logger.info("%d of %d operations run on the CPU, the others on %s", elsewhere, total, device)
 
 
 def _open(engine: Any, content: bytes | str, providers: list[Any], threads: int | None) -> Any:
@@ -222,14 +231,18 @@ def _open(engine: Any, content: bytes | str, providers: list[Any], threads: int 
     options.intra_op_num_threads = threads or available_cpus()
     options.inter_op_num_threads = 1
     options.log_severity_level = _SILENT
+    if providers != [CPU_PROVIDER]:
+        options.add_session_config_entry(_RECORD_ASSIGNMENT, "1")
     try:
-        return engine.InferenceSession(content, options, providers=providers, enable_fallback=0)
+        session = engine.InferenceSession(content, options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         where = "the model" if isinstance(content, bytes) else content
         raise ModelError(
             f"onnxruntime {engine.__version__} cannot open {where}: {_one_line(error)}. The file is damaged, no ONNX model, "
             "or newer than this onnxruntime; export it again or upgrade onnxruntime."
         ) from error
+    remember(session)
+    return session
 
 
 def _model_source(model: bytes | str | os.PathLike[str]) -> bytes | str:
@@ -268,25 +281,6 @@ def _check_tensor(kind: str, name: str, tensors: list[Any], contract: Contract, 
     )
 
 
-def _preload_cuda(engine: Any) -> str:
-    """Load the CUDA libraries that pip installed; return what onnxruntime prints about it."""
-    printed = io.StringIO()
-    if hasattr(engine, "preload_dlls"):
-        with contextlib.redirect_stdout(printed), contextlib.suppress(Exception):
-            engine.preload_dlls()
-    return " ".join(printed.getvalue().split())
-
-
-def _cuda_library_error(engine: Any) -> str:
-    # onnxruntime keeps the loader's message to itself; loading the same file again tells which library is missing.
-    library = Path(engine.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
-    try:
-        ctypes.CDLL(os.fspath(library))
-    except OSError as error:
-        return str(error)
-    return ""
-
-
 def _warn_of_clash() -> None:
     if clash := engine_clash():
         logger.warning("%s", clash)
@@ -299,5 +293,5 @@ def _missing_engine(reason: str) -> MissingDependencyError:
     )
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".")

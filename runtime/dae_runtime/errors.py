@@ -7,6 +7,7 @@ Every text says what went wrong, what was expected, what was received, and what 
     ├── DeviceError              the requested device cannot be had
     ├── ModelError               the file is not a model that this version can use
     ├── InputError               an array or an argument is not usable (also a ValueError)
+    ├── CancelledError           the caller's own callback asked to stop
     └── ImageError               an image file cannot be read or written
         └── OutputExistsError    the output is there already and may not be overwritten
 """
@@ -32,6 +33,10 @@ class ModelError(DaeError):
 
 class InputError(DaeError, ValueError):
     """An array or an argument is not usable."""
+
+
+class CancelledError(DaeError):
+    """The caller's own callback asked to stop."""
 
 
 class ImageError(DaeError):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .atomic import write_atomic
-from .codec import decode, encode
+from .atomic import atomic_path
+from .codec import MAX_PIXELS, decode, encode
 from .errors import ImageError, OutputExistsError
 from .pnm import Pixels
 
@@ -26,12 +27,13 @@ FORMATS: Mapping[str, str] = {
     ".tif": "tiff",
     ".tiff": "tiff",
     ".webp": "webp",
+    ".bmp": "bmp",
     ".pgm": "pnm",
     ".ppm": "pnm",
 }
 """Kinds of image file by suffix, in lower case."""
 IMAGE_SUFFIXES = tuple(FORMATS)
-OTHER_SUFFIXES = (".bmp", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".exr", ".dng")
+OTHER_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".exr", ".dng")
 """Images that are neither read nor written: named to the user where they would be passed over in silence."""
 
 
@@ -42,36 +44,59 @@ class Image:
     pixels: Pixels
     """(H, W), or (H, W, C) with C of 3 (RGB), or with alpha last 2 or 4; uint8, or uint16 for 16-bit files; upright."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """ICC profile, EXIF, XMP and resolution, as the codec wants them back."""
+    """ICC profile, EXIF, XMP, resolution and compression, as the codec wants them back."""
+    pages: int = 1
+    """Of a TIFF or an animated WebP; they lie below each other in `pixels`, all of one height."""
+    kind: str = "png"
+    """The kind of file that it was read from: `png`, `jpeg`, `tiff`, `webp`, `bmp` or `pnm`."""
+
+    @property
+    def page_pixels(self) -> Pixels:
+        """The pages as a batch (pages, H, W, C), or `pixels` itself where there is but one: what is to be denoised."""
+        if self.pages == 1:
+            return self.pixels
+        height, width = self.pixels.shape[:2]
+        return self.pixels.reshape(self.pages, height // self.pages, width, -1)
 
     def with_pixels(self, pixels: Pixels) -> Image:
-        """Return an image of other pixels with the same metadata."""
-        return dataclasses.replace(self, pixels=pixels)
+        """Return an image of other pixels, of the shape of `pixels` or of `page_pixels`, with the same metadata."""
+        return dataclasses.replace(self, pixels=pixels if self.pages == 1 else pixels.reshape(self.pixels.shape))
 
 
-def read_image(path: str | os.PathLike[str]) -> Image:
-    """Read an image file: PNG, JPEG, TIFF, WebP, PGM or PPM, whatever its suffix.
+def read_image(
+    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, admit: Callable[[int], None] | None = None
+) -> Image:
+    """Read an image file: PNG, JPEG, TIFF, WebP, BMP, PGM or PPM, whatever its suffix.
 
     8-bit files give uint8, 16-bit files uint16, palettes and 1-bit files become RGB(A) and 8-bit gray. The EXIF orientation
     is applied.
 
+    Args:
+        path: The file.
+        max_pixels: Larger images, counted over all pages, are refused before anything is allocated.
+        admit: Called with the number of bytes that the pixels will take, before they are decoded; may wait, or raise.
+
     Raises:
-        ImageError: The file cannot be read, is damaged, truncated, or of a kind that is not taken (CMYK, several pages).
+        ImageError: The file cannot be read, is damaged, truncated, too large, or of a kind that is not taken (CMYK, GIF).
         MissingDependencyError: pyvips is not installed.
     """
     try:
-        pixels, metadata = decode(Path(path).read_bytes())
+        with Path(path).open("rb", buffering=0) as file:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            decoded = decode(file.fileno() if regular else file.readall(), max_pixels, admit)
     except OSError as error:
         raise ImageError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}.") from error
     except ImageError as error:
         raise ImageError(f"{os.fspath(path)}: {error}.") from error
-    return Image(pixels, metadata)
+    return Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)
 
 
 def write_image(path: str | os.PathLike[str], image: Image, *, overwrite: bool = True) -> None:
     """Write an image file in the format of its suffix; the file is whole or not there.
 
-    JPEG and WebP are written at quality 95, PNG and TIFF without loss. 16-bit pixels are rounded to 8 bits for JPEG and WebP.
+    A JPEG that was a JPEG keeps its quality (estimated from its tables, 75 at least) and its chroma subsampling, a WebP that
+    was lossless stays so; other JPEG and WebP files are written at quality 95. The rest is written without loss. 16-bit pixels
+    are rounded to 8 bits for JPEG, WebP and BMP.
 
     Args:
         path: Where to; its folder must exist.
@@ -86,7 +111,9 @@ def write_image(path: str | os.PathLike[str], image: Image, *, overwrite: bool =
     name = os.fspath(path)
     pixels = _check_pixels(image.pixels)
     try:
-        write_atomic(path, encode(pixels, image_format(path), image.metadata), overwrite=overwrite)
+        kind = image_format(path)
+        with atomic_path(path, overwrite=overwrite) as temporary, temporary.open("r+b", buffering=0) as file:
+            encode(pixels, kind, image.metadata, pages=image.pages, target=file.fileno())
     except FileExistsError as error:
         raise OutputExistsError(f"{name}: exists already. Give another output, or allow overwriting.") from error
     except OSError as error:
@@ -113,18 +140,18 @@ def is_image_name(path: str | os.PathLike[str]) -> bool:
     return path.suffix.lower() in FORMATS and not path.name.startswith(".")
 
 
-def find_images(folder: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
+def find_images(folder: str | os.PathLike[str], recursive: bool = False, *, warn: bool = True) -> list[Path]:
     """Return the image files of a folder by their suffix, sorted.
 
     Other files, hidden files, and folders named like an image are left out; broken links are kept, so that reading reports
-    them. Links to folders are not followed.
+    them. Links to folders are not followed. Images of kinds that are not taken are named in the log, unless `warn` is false.
 
     Raises:
         ImageError: The folder cannot be read.
     """
     found = list(_find(os.fspath(folder), recursive))
     other = sum(path.suffix.lower() in OTHER_SUFFIXES for path in found)
-    if other:
+    if other and warn:
         logger.warning("%s: %d images passed over: %s are not taken; convert them", folder, other, ", ".join(OTHER_SUFFIXES))
     return sorted(path for path in found if is_image_name(path))
 

@@ -4,24 +4,57 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import ImageError, InputError, OutputExistsError
 from .images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, find_images, image_format, is_image_name
 
+PathLike = str | os.PathLike[str]
 _NAMES_SHOWN = 5
 
 
-@dataclass(frozen=True)
 class Job:
-    """One file to denoise."""
+    """One file to denoise. Keeps names only, a third of what paths take: a run may have very many.
 
-    source: Path
-    destination: Path
-    reference: Path | None = None
-    """The clean image to compare with, if there is one."""
+    Args:
+        source: The file.
+        destination: The output.
+        reference: The clean image to compare with, if there is one.
+    """
+
+    __slots__ = ("_destination", "_reference", "_source")
+
+    def __init__(self, source: PathLike, destination: PathLike, reference: PathLike | None = None) -> None:
+        self._source, self._destination = os.fspath(source), os.fspath(destination)
+        self._reference = None if reference is None else os.fspath(reference)
+
+    @property
+    def source(self) -> Path:
+        """The file."""
+        return Path(self._source)
+
+    @property
+    def destination(self) -> Path:
+        """The output."""
+        return Path(self._destination)
+
+    @property
+    def reference(self) -> Path | None:
+        """The clean image to compare with, if there is one."""
+        return None if self._reference is None else Path(self._reference)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and self._names() == other._names()
+
+    def __hash__(self) -> int:
+        return hash(self._names())
+
+    def __repr__(self) -> str:
+        return f"Job({self._source!r}, {self._destination!r}, {self._reference!r})"
+
+    def _names(self) -> tuple[str, str, str | None]:
+        return self._source, self._destination, self._reference
 
 
 def plan(
@@ -64,14 +97,13 @@ def plan(
     if single_file and is_file_name(target):
         if suffix or format:
             raise InputError(f"the output {target} is named already; leave out --suffix and --format, or give a folder.")
-        destinations = [target]
+        jobs = [Job(sources[0], target)]
     else:
-        destinations = [_destination(path.relative_to(base), target, suffix, extension) for path in sources]
-    _check_mapping(sources, destinations)
+        jobs = [Job(path, _destination(path.relative_to(base), target, suffix, extension)) for path in sources]
+    _check_mapping(jobs)
     if not overwrite:
-        _check_absent(destinations)
-    references = _references(base, sources, reference)
-    return [Job(*files) for files in zip(sources, destinations, references, strict=True)]
+        _check_absent(jobs)
+    return jobs if reference is None else _with_references(jobs, base, Path(reference))
 
 
 def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tuple[Path, list[Path]]:
@@ -122,6 +154,21 @@ def _extension(format: str | None) -> str | None:
     return extension
 
 
+def plan_folder(
+    source: str | os.PathLike[str], output: str | os.PathLike[str], *, suffix: str = "", format: str | None = None
+) -> Callable[[Path], Path]:
+    """Check two folders, and return the function that maps a file in the first to its output in the second.
+
+    Raises:
+        InputError: The source is no folder, or the output is it or lies inside it, or the format is unknown.
+    """
+    base, target, extension = Path(source), Path(output), _extension(format)
+    if not base.is_dir():
+        raise InputError(f"{base} is not a folder. Only a folder can be watched.")
+    _check_folders(base, target, any_depth=True)
+    return lambda path: _destination(path.relative_to(base), target, suffix, extension)
+
+
 def _destination(relative: Path, output: Path, suffix: str, extension: str | None) -> Path:
     return output / relative.with_name(relative.stem + suffix + (extension or relative.suffix))
 
@@ -135,28 +182,40 @@ def _check_folders(base: Path, output: Path, any_depth: bool) -> None:
         raise InputError(f"several images need a folder as output, and {output} is a file.")
 
 
-def _check_mapping(sources: list[Path], destinations: list[Path]) -> None:
-    taken: dict[Path, Path] = {}
-    inputs = {path.resolve(): path for path in sources}
-    for source, destination in zip(sources, destinations, strict=True):
+def _check_mapping(jobs: list[Job]) -> None:
+    folders: dict[str, str] = {}
+    taken: dict[str, Job] = {}
+    inputs = {_resolved(job.source, folders) for job in jobs}
+    for job in jobs:
         try:
-            image_format(destination)
+            image_format(job.destination)
         except ImageError as error:
-            raise InputError(f"{source} has no output: {error}.") from error
-        final = destination.resolve()
+            raise InputError(f"{job.source} has no output: {error}.") from error
+        final = _resolved(job.destination, folders)
         if final in inputs:
-            raise InputError(f"the output {destination} is also an input. Inputs are never changed; give another output.")
+            raise InputError(f"the output {job.destination} is also an input. Inputs are never changed; give another output.")
         if final in taken:
             raise InputError(
-                f"{taken[final]} and {source} would both become {destination}. Rename one, or leave out --format."
+                f"{taken[final].source} and {job.source} would both become {job.destination}. Rename one, or drop --format."
             )
-        taken[final] = source
+        taken[final] = job
 
 
-def _check_absent(destinations: Iterable[Path]) -> None:
-    existing = [path for path in destinations if os.path.lexists(path)]
+def _resolved(path: Path, folders: dict[str, str]) -> str:
+    """Return a path without links, with the folders that were resolved before."""
+    name = os.fspath(path)
+    if os.path.islink(name):  # noqa: PTH114 - many names: os.path works on them as they are
+        return os.path.realpath(name)
+    folder, name = os.path.split(name)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return f"{folders[folder]}/{name}"
+
+
+def _check_absent(jobs: list[Job]) -> None:
+    existing = [job for job in jobs if os.path.lexists(job.destination)]
     if existing:
-        names = ", ".join(os.fspath(path) for path in existing[:_NAMES_SHOWN])
+        names = ", ".join(os.fspath(job.destination) for job in existing[:_NAMES_SHOWN])
         more = ", ..." if len(existing) > _NAMES_SHOWN else ""
         raise OutputExistsError(
             f"{len(existing)} of the outputs exist already: {names}{more}. "
@@ -164,21 +223,19 @@ def _check_absent(destinations: Iterable[Path]) -> None:
         )
 
 
-def _references(base: Path, sources: list[Path], reference: str | os.PathLike[str] | None) -> list[Path | None]:
-    if reference is None:
-        return [None] * len(sources)
-    root = Path(reference)
-    if root.is_file() and len(sources) == 1:
-        return [root]
+def _with_references(jobs: list[Job], base: Path, root: Path) -> list[Job]:
+    if root.is_file() and len(jobs) == 1:
+        return [Job(jobs[0].source, jobs[0].destination, root)]
     if not root.is_dir():
         raise InputError(f"the reference {root} is not a folder of clean images.")
     folders: dict[Path, dict[str, Path]] = {}
-    found: list[Path | None] = []
-    for source in sources:
+    found: list[Job] = []
+    for job in jobs:
+        source = job.source
         folder = root / source.relative_to(base).parent
         if folder not in folders:
             images = find_images(folder) if folder.is_dir() else []
             # By whole name first, then by stem: a clean a.png serves a noisy a.jpg.
             folders[folder] = {path.stem: path for path in images} | {path.name: path for path in images}
-        found.append(folders[folder].get(source.name, folders[folder].get(source.stem)))
+        found.append(Job(source, job.destination, folders[folder].get(source.name, folders[folder].get(source.stem))))
     return found

@@ -20,6 +20,16 @@ _HEADER = re.compile(rb"P([56])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})" +
 _HEADER_BYTES = 65536
 
 
+def pnm_size(head: bytes) -> tuple[int, int]:
+    """Return height and width from a file's first bytes.
+
+    Raises:
+        ImageError: The header is not sound.
+    """
+    _, height, width, _, _ = _read_header(head)
+    return height, width
+
+
 def decode_pnm(data: bytes) -> Pixels:
     """Decode a P5 (gray) or P6 (RGB) file.
 
@@ -29,18 +39,12 @@ def decode_pnm(data: bytes) -> Pixels:
     Raises:
         ImageError: The header is not sound, or pixels are missing.
     """
-    header = _HEADER.match(data[:_HEADER_BYTES])
-    if header is None:
-        raise ImageError("the PGM/PPM header is damaged")
-    width, height, white = (int(number) for number in header.groups()[1:])
-    channels = 1 if header[1] == b"5" else 3
-    if not (width and height and 1 <= white <= 65535):
-        raise ImageError(f"the PGM/PPM header is impossible: {width} x {height} pixels, largest value {white}")
+    channels, height, width, white, start = _read_header(data)
     dtype = np.dtype(np.uint8) if white < 256 else np.dtype(">u2")
     count = width * height * channels
-    if len(data) - header.end() < count * dtype.itemsize:
+    if len(data) - start < count * dtype.itemsize:
         raise ImageError(f"the file is truncated: {width} x {height} pixels are announced")
-    values = np.frombuffer(data, dtype, count, header.end())
+    values = np.frombuffer(data, dtype, count, start)
     shape = (height, width) if channels == 1 else (height, width, channels)
     return _full_range(values, white).reshape(shape)
 
@@ -57,6 +61,17 @@ def encode_pnm(pixels: Pixels) -> bytes:
     white = np.iinfo(pixels.dtype).max
     big_endian = pixels.astype(pixels.dtype.newbyteorder(">"), copy=False)
     return f"{kind}\n{pixels.shape[1]} {pixels.shape[0]}\n{white}\n".encode("ascii") + big_endian.tobytes()
+
+
+def _read_header(data: bytes) -> tuple[int, int, int, int, int]:
+    """Return channels, height, width, the value of white, and where the pixels begin."""
+    header = _HEADER.match(data[:_HEADER_BYTES])
+    if header is None:
+        raise ImageError("the PGM/PPM header is damaged")
+    width, height, white = (int(number) for number in header.groups()[1:])
+    if not (width and height and 1 <= white <= 65535):
+        raise ImageError(f"the PGM/PPM header is impossible: {width} x {height} pixels, largest value {white}")
+    return (1 if header[1] == b"5" else 3), height, width, white, header.end()
 
 
 def _full_range(values: Pixels, white: int) -> Pixels:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import dae_export.cli
@@ -18,10 +20,13 @@ def test_the_whole_command(run, dae_export, tmp_path):
     finished = dae_export(run, "--quantize", "--max-psnr-drop", 1, "-o", "small.onnx", cwd=tmp_path)
     assert finished.stderr == ""
     assert finished.returncode == 0
-    wrote, parity, psnr, *rest = finished.stdout.splitlines()
+    wrote, parity, form, psnr, integer, *rest = finished.stdout.splitlines()
     assert "small.onnx" in wrote
     assert "int8" in wrote
     assert "1e-05 allowed" in parity
+    assert form.startswith("form     ")
+    assert " ms for 256 x 256 here (" in form
+    assert re.fullmatch(r"INT8     \d+\.\d% of the arithmetic is in integers", integer)
     assert "fp32" in psnr
     assert "INT8" in psnr
     assert rest[-1] == "next     dae-run -m small.onnx IN OUT"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from dae_export import (
     ParityError,
     export,
 )
-from dae_export.pipeline import tool_versions
+from dae_export.description import tool_versions
+from dae_export.macs import count_macs, integer_nodes, share
+from dae_export.report import measure_report
 from dae_runtime.contract import METADATA_KEY, from_json
 from dae_runtime.engine import open_session, read_contract, run_session
 from dae_runtime.errors import InputError
+from dae_runtime.processor import available_cpus, cpu_name
 
 INT8 = ExportOptions(quantize=True, max_psnr_drop=1.0)
 
@@ -93,7 +97,23 @@ def test_the_contract_says_what_the_model_is(fp32, int8):
     assert contract.quality.fp32_psnr_db == pytest.approx(fp32.contract.quality.fp32_psnr_db, abs=1e-6)
     assert int8.judgment is not None
     assert contract.report["psnr_drop_db"] == pytest.approx(int8.judgment.drop_db, abs=1e-4)
-    assert contract.report["layers_in_float"] == list(int8.float_nodes)
+    assert contract.report["layers_in_float"] == list(int8.float_layers)
+    written = onnx.load(int8.path)
+    measured = share(count_macs(written, 32, 32), integer_nodes(written))
+    assert contract.report["integer_share"] == pytest.approx(measured, abs=1e-4)
+    assert contract.report["float_share"] == 0.0
+    assert [round(shift, 3) for shift in int8.judgment.color_shift] == contract.report["color_shift"]
+
+
+def test_the_contract_says_which_form_was_chosen_and_why(fp32, int8):
+    for result, names in ((fp32, {"canonical", "phases", "rows"}), (int8, {"canonical", "phases-16", "rows-16"})):
+        form, macs = result.contract.report["form"], result.contract.report["macs_per_pixel"]
+        assert form["name"] == result.form
+        assert set(form["median_ms"]) == names | ({"canonical float32"} if result is int8 else set())
+        assert all(ms > 0 for ms in form["median_ms"].values())
+        assert (form["shape"], form["processor"], form["threads"]) == ([1, 256, 256, 1], cpu_name(), available_cpus())
+        assert macs["network"] == 9 * 8 + (9 * 8 * 8 + 9 * 8 * 8) / 4 + (9 * 8 * 16 + 9 * 8 * 16) / 16 + 9 * 8
+        assert macs["computed"] >= macs["network"]
 
 
 def test_the_golden_sample_replays(fp32, int8):
@@ -106,15 +126,65 @@ def test_the_golden_sample_replays(fp32, int8):
         assert noisy.std() > 0.01
 
 
-def test_int8_is_integer_inside_and_float32_is_canonical(fp32, int8):
-    assert fp32.node_counts == {"Transpose": 2, "Conv": 3, "LeakyRelu": 5, "ConvTranspose": 3, "Sigmoid": 1}
+def test_int8_is_integer_inside(int8):
     assert int8.node_counts["QuantizeLinear"] > 5
     weights = [tensor for tensor in onnx.load(int8.path).graph.initializer if len(tensor.dims) == 4]
-    assert [tensor.data_type for tensor in weights] == [onnx.TensorProto.INT8] * 6
+    assert len(weights) >= 6
+    assert {tensor.data_type for tensor in weights} == {onnx.TensorProto.INT8}
 
 
-def test_the_same_export_gives_the_same_bytes(run, tmp_path, fp32):
-    assert export(run, tmp_path / "again.onnx").path.read_bytes() == fp32.path.read_bytes()
+def test_without_rewrites_the_graph_is_canonical_and_the_same_export_gives_the_same_bytes(run, tmp_path, fp32):
+    plain = ExportOptions(rewrite=False)
+    first, second = (export(run, tmp_path / f"{name}.onnx", plain) for name in ("first", "second"))
+    assert first.node_counts == {"Transpose": 2, "Conv": 3, "LeakyRelu": 5, "ConvTranspose": 3, "Sigmoid": 1}
+    assert (first.form, first.choice, first.contract.report["form"]) == ("canonical", None, {"name": "canonical"})
+    assert first.path.read_bytes() == second.path.read_bytes()
+    noisy = np.random.default_rng(0).random((2, 20, 12, 1), np.float32)
+    both = [run_session(open_session(result.path), noisy) for result in (first, fp32)]
+    np.testing.assert_allclose(both[0], both[1], atol=1e-5, rtol=0)
+    integer = export(run, tmp_path / "int8.onnx", ExportOptions(quantize=True, rewrite=False, max_psnr_drop=1.0))
+    assert integer.contract.report["form"] == {"name": "canonical"}
+    assert 0 < integer.contract.report["integer_share"] < 1  # there is no integer ConvTranspose
+
+
+def test_half_precision(run, tmp_path):
+    result = export(run, options=ExportOptions(dtype="fp16"))
+    assert result.path == run / "v2-fp16.onnx"
+    assert (result.contract.precision, result.contract.io_dtype, result.form) == ("fp16", "float32", "canonical")
+    assert result.judgment is not None
+    assert abs(result.judgment.drop_db) < 0.1
+    assert {t.data_type for t in onnx.load(result.path).graph.initializer if len(t.dims) == 4} == {onnx.TensorProto.FLOAT16}
+
+
+@pytest.mark.parametrize("quantize", [False, True])
+def test_pixels_in_and_out(run, tmp_path, quantize, fp32, int8):
+    options = ExportOptions(quantize=quantize, io="uint8", max_psnr_drop=1.0)
+    result = export(run, tmp_path / "pixels.onnx", options)
+    golden = result.contract.golden
+    assert (result.contract.io_dtype, len(golden.noisy)) == ("uint8", 28 * 28)
+    noisy = np.frombuffer(golden.noisy, np.uint8).reshape(golden.shape)
+    received = run_session(open_session(result.path), noisy)
+    assert received.dtype == np.uint8
+    assert np.abs(received - np.frombuffer(golden.denoised, np.uint8).reshape(golden.shape).astype(int)).max() == 0
+    assert result.contract.quality is not None
+    other = (int8 if quantize else fp32).contract.quality
+    assert other is not None
+    assert result.contract.quality.psnr_db == pytest.approx(other.psnr_db, abs=0.05)
+
+
+def test_a_report_beside_the_model_holds_the_figures_of_the_contract(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("dae_export.pipeline.measure_report", partial(measure_report, seconds=0.2))
+    options = ExportOptions(quantize=True, max_psnr_drop=1.0, min_speedup=0.01, report=tmp_path / "page.html")
+    result = export(run, tmp_path / "model.onnx", options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "page.html"]
+    assert "digits" in (tmp_path / "page.html").read_text("utf-8")
+    figures = result.contract.report
+    assert figures["work"]["integer_share"] == pytest.approx(figures["integer_share"], abs=1e-3)
+    assert len(figures["gates"]) == 4
+    assert figures["speedup"] == pytest.approx(result.speedup, abs=0.01)
+    for target, words in (("none/page.html", "no folder"), ("page.txt", r"ends in \.html"), (".", "is a folder")):
+        with pytest.raises(DestinationError, match=words):
+            export(run, tmp_path / "other.onnx", ExportOptions(report=tmp_path / target))
 
 
 def test_a_fixed_size_model(tmp_path, make_run, make_v1):
@@ -185,7 +255,20 @@ def test_too_much_loss_writes_nothing(tmp_path, keras, make_run, make_model):
     kernels = ([[1]], [[1, 3000]], [[1], [1e-7]], [[1]])
     model.set_weights([np.array(v, np.float32) for k in kernels for v in ([[k]], np.zeros(len(k[0])))])
     run = make_run(tmp_path / "run", model)
-    refused(run, tmp_path / "out", GateError, r"INT8 would lose \d+\.\d+ dB", quantize=True)
+    refused(run, tmp_path / "out", GateError, r"INT8 loses \d+\.\d+ dB .*--max-psnr-drop", quantize=True)
+
+
+def test_a_gain_that_is_too_small_writes_nothing_and_one_that_is_large_enough_passes(run, tmp_path):
+    gain = {"quantize": True, "max_psnr_drop": 1.0}
+    refused(run, tmp_path / "out", GateError, r"INT8 is \d.* less than the 900 of --min-speedup", min_speedup=900.0, **gain)
+    result = export(run, tmp_path / "out" / "model.onnx", ExportOptions(min_speedup=0.01, **gain))
+    assert result.speedup is not None
+    assert result.contract.report["speedup"] == round(result.speedup, 2)
+
+
+def test_a_shift_of_the_brightness_writes_nothing(run, tmp_path):
+    words = r"INT8 shifts a channel by .* more than the 0 of --max-color-shift"
+    refused(run, tmp_path / "out", GateError, words, quantize=True, max_psnr_drop=1.0, max_color_shift=0.0)
 
 
 def test_missing_samples_are_refused_before_the_model_is_loaded(tmp_path, make_run):
@@ -223,6 +306,12 @@ def test_a_model_of_free_size_that_cannot_be_tiled_is_refused(tmp_path, keras, m
         ({"calibration_method": "guess"}, "minmax, entropy, percentile"),
         ({"max_psnr_drop": -0.1}, "max_psnr_drop"),
         ({"max_psnr_drop": float("nan")}, "max_psnr_drop"),
+        ({"max_color_shift": -1.0}, "max_color_shift"),
+        ({"quantize": True, "min_speedup": 0.0}, "min_speedup"),
+        ({"min_speedup": 2.0}, "without quantize"),
+        ({"dtype": "bf16"}, "fp32 or fp16"),
+        ({"dtype": "fp16", "quantize": True}, "dtype"),
+        ({"io": "uint16"}, "float32 or uint8"),
         ({"atol": 0.0}, "atol"),
         ({"atol": float("inf")}, "atol"),
     ],

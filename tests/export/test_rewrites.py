@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from dae_export.quantize import calibrate, quantize
 from dae_export.rewrites import recipe
 from dae_export.rewrites.kernels import Convolution, as_convolution, blocked, keeps_grid, subpixels, trimmed
-from dae_export.rewrites.recipe import CANDIDATES, Recipe, apply
+from dae_export.rewrites.recipe import Recipe, apply
 from dae_runtime.engine import open_session
 
+RECIPES = (*dict.fromkeys(recipe.FLOAT_CANDIDATES + recipe.INTEGER_CANDIDATES), recipe.DEPTH_TO_SPACE)
 ACTIVATIONS = (None, "LeakyRelu", "Relu", "Sigmoid", "Tanh", "Clip")
 
 
@@ -98,7 +100,7 @@ layer_strategy = st.builds(
 )
 
 
-@pytest.mark.parametrize("chosen", CANDIDATES, ids=lambda r: r.name)
+@pytest.mark.parametrize("chosen", RECIPES, ids=lambda r: r.name)
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
     layers=st.lists(layer_strategy, min_size=1, max_size=4),
@@ -120,13 +122,30 @@ def test_any_stack_keeps_its_function(
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
-@given(layers=st.lists(layer_strategy, min_size=1, max_size=3), chosen=st.sampled_from(CANDIDATES))
+@given(layers=st.lists(layer_strategy, min_size=1, max_size=3), chosen=st.sampled_from(RECIPES))
 def test_fixed_sizes_keep_their_function(layers: list[Layer], chosen: Recipe) -> None:
     model, _ = build(layers, 1, size=(28, 24))
     if any(layer.stride == 2 and layer.kind == "Conv" for layer in layers[3:]):
         return
     x = np.random.default_rng(1).random((3, 28, 24, 1), dtype=np.float32)
     np.testing.assert_allclose(run(apply(model, chosen, 1), x), run(model, x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("chosen", [recipe.INTEGER_PHASES, recipe.INTEGER_ROWS], ids=lambda r: r.name)
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(layers=st.lists(layer_strategy, min_size=1, max_size=3), channels=st.sampled_from([1, 3]))
+def test_int8_of_any_stack_is_as_good_as_that_of_the_canonical_graph(
+    chosen: Recipe, layers: list[Layer], channels: int
+) -> None:
+    # A sigmoid at the end, because the pixels of an INT8 model end at 0 and 1.
+    model, alignment = build([*layers, Layer("Conv", (1, 1), 1, channels, True, "Sigmoid")], channels)
+    x = np.random.default_rng(1).random((2, 4 * alignment, 4 * alignment, channels), dtype=np.float32)
+    expected, error = run(model, x), {}
+    for form in (model, apply(model, chosen, alignment)):
+        received = run(quantize(form, calibrate(form, [x])), x)
+        error[form is model] = float(np.sqrt(np.mean(np.square(received - expected))))
+    assert error[False] < 0.03
+    assert error[False] < 1.4 * error[True] + 0.002  # which rounding an element gets is chance
 
 
 SEED_NETWORK = [
@@ -141,7 +160,7 @@ SEED_NETWORK = [
 
 def test_rows_need_one_depth_to_space_at_the_very_end() -> None:
     model, alignment = build(SEED_NETWORK, 1)
-    rewritten = apply(model, recipe.INTEGER, alignment)
+    rewritten = apply(model, recipe.INTEGER_ROWS, alignment)
     count = kinds(rewritten)
     assert count["ConvTranspose"] == 0
     assert count["Slice"] == count["Shape"] == count["Gather"] == 0
@@ -174,7 +193,7 @@ def test_no_rewrite_touches_what_it_does_not_know() -> None:
             node.attribute.append(helper.make_attribute("auto_pad", "SAME_UPPER"))
             for pads in [a for a in node.attribute if a.name in ("pads", "output_padding")]:
                 node.attribute.remove(pads)
-    rewritten = apply(unknown, recipe.INTEGER, alignment)
+    rewritten = apply(unknown, recipe.INTEGER_ROWS, alignment)
     assert kinds(rewritten)["ConvTranspose"] == 3
     x = np.random.default_rng(0).random((1, 8, 8, 1), dtype=np.float32)
     np.testing.assert_allclose(run(rewritten, x), run(unknown, x), atol=1e-6)
@@ -183,7 +202,7 @@ def test_no_rewrite_touches_what_it_does_not_know() -> None:
 def test_the_model_given_stays_as_it_is() -> None:
     model, alignment = build(SEED_NETWORK, 1)
     before = model.SerializeToString()
-    apply(model, recipe.INTEGER, alignment)
+    apply(model, recipe.INTEGER_ROWS, alignment)
     assert model.SerializeToString() == before
 
 

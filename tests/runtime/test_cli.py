@@ -245,3 +245,161 @@ def test_names_that_the_terminal_cannot_print(tmp_path, dae_run, encoding):
     result = dae_run("--dry-run", folder, tmp_path / "out", env={**os.environ, "PYTHONIOENCODING": encoding})
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.splitlines()) == 2
+
+
+def outputs(folder):
+    """Return the content of every file but the manifest, by name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".jsonl"}
+
+
+def test_resuming_does_only_what_is_not_complete(tmp_path, images, blur_file, dae_run):
+    (images / "3.png").write_text("text")
+    command = ("-m", blur_file, images, tmp_path / "out", "--resume")
+    first = dae_run(*command)
+    assert first.returncode == 3, first.stderr
+    assert "3 of 4 files denoised, 1 failed" in first.stdout
+    complete = outputs(tmp_path / "out")
+    (tmp_path / "out" / "0.png").write_bytes(complete["0.png"][:50])
+    (tmp_path / "out" / "1.png").unlink()
+    (tmp_path / "out" / f"{TEMPORARY_PREFIX}left.png").touch()
+    assert len(dae_run("--dry-run", *command).stdout.splitlines()) == 2
+    second = dae_run(*command)
+    assert second.returncode == 3
+    assert "2 of 4 files denoised, 1 complete already, 1 failed" in second.stdout
+    assert outputs(tmp_path / "out") == complete
+
+    write_image(images / "3.png", Image(random_pixels((10, 12), 3)))
+    third = dae_run(*command, "--retry-failed")
+    assert third.returncode == 0
+    assert "1 of 4 files denoised, 3 complete already, 0 failed" in third.stdout
+    fourth = dae_run(*command)
+    assert "0 of 4 files denoised, 4 complete already" in fourth.stdout
+    fifth = dae_run(*command, "--strength", "0.5")
+    assert "4 of 4 files denoised, 0 failed" in fifth.stdout
+    assert outputs(tmp_path / "out") != complete
+
+
+def test_resuming_without_a_manifest_replaces_nothing(tmp_path, images, blur_file, dae_run):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "1.png").write_text("somebody else's")
+    result = dae_run("-m", blur_file, images, tmp_path / "out", "--resume")
+    assert result.returncode == 1
+    assert "--overwrite" in result.stderr
+    assert (tmp_path / "out" / "1.png").read_text() == "somebody else's"
+
+
+def start(*arguments, **options):
+    command = [sys.executable, "-m", "dae_runtime", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert condition()
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_run_is_resumed_to_the_same_outputs(tmp_path, blur_file, dae_run, kind):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for index in range(60):
+        write_image(folder / f"{index}.png", Image(random_pixels((250, 300, 3), index)))
+    command = ("-m", blur_file, folder, out, "--resume", "--threads", "1")
+    with start(*command) as process:
+        wait_until(lambda: out.exists() and len(list(out.glob("[0-9]*.png"))) > 4)
+        process.send_signal(kind)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGKILL if kind == signal.SIGKILL else 130)
+    done = len(list(out.glob("[0-9]*.png")))
+    assert done < 60
+    if kind != signal.SIGKILL:
+        assert b"interrupted" in errors
+        assert b"Traceback" not in errors
+        assert list(out.glob(f"{TEMPORARY_PREFIX}*")) == []
+        assert len((out / "dae-manifest.jsonl").read_bytes().splitlines()) == done
+    resumed = dae_run(*command)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "complete already" in resumed.stdout
+    whole = dae_run("-m", blur_file, folder, tmp_path / "whole")
+    assert whole.returncode == 0
+    assert outputs(out) == outputs(tmp_path / "whole")
+
+
+def test_standard_input_and_output(tmp_path, images, blur_file, blur, run_python):
+    data = (images / "0.png").read_bytes()
+    expected = blur.denoise(read_image(images / "0.png").pixels)
+
+    def run(*arguments, content=b""):
+        command = [sys.executable, "-m", "dae_runtime", "-m", str(blur_file), *map(str, arguments)]
+        return subprocess.run(command, input=content, capture_output=True, timeout=60, check=False)
+
+    both = run("-", "-", content=data)
+    assert both.returncode == 0, both.stderr
+    (tmp_path / "both.png").write_bytes(both.stdout)
+    (tmp_path / "out.tif").write_bytes(run(images / "0.png", "-", "--format", "tif").stdout)
+    assert run("-", tmp_path / "in.pgm", content=data).returncode == 0
+    for name in ("both.png", "out.tif", "in.pgm"):
+        np.testing.assert_array_equal(read_image(tmp_path / name).pixels, expected)
+    again = run("-", tmp_path / "in.pgm", content=data)
+    assert (again.returncode, b"--overwrite" in again.stderr) == (1, True)
+    broken = run("-", "-", content=data[:60])
+    assert (broken.returncode, broken.stdout) == (1, b"")
+    assert broken.stderr.splitlines()[-1].startswith(b"error: the image: ")
+
+
+def test_raw_frames_through_a_pipe(tmp_path, blur_file, blur):
+    frames = random_pixels((25, 12, 16, 3))
+    command = [sys.executable, "-m", "dae_runtime", "-m", str(blur_file), "--raw", "16x12x3"]
+    result = subprocess.run(command, input=frames.tobytes(), capture_output=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(np.frombuffer(result.stdout, np.uint8).reshape(frames.shape), blur.denoise(frames))
+    assert b"25 frames denoised" in result.stderr
+    (tmp_path / "frames").write_bytes(frames.tobytes()[:-1])
+    result = subprocess.run([*command, str(tmp_path / "frames"), "-"], capture_output=True, timeout=60, check=False)
+    assert result.returncode == 1
+    assert b"within frame 24" in result.stderr
+    assert result.stdout == blur.denoise(frames[:24]).tobytes()
+
+
+def test_a_hot_folder(tmp_path, images, blur_file, blur):
+    out = tmp_path / "out"
+    with start("-m", blur_file, images, out, "--watch") as process:
+        wait_until(lambda: len(list(out.glob("[0-9].png"))) == 3)
+        write_image(images / "later.png", Image(random_pixels((9, 9))))
+        wait_until(lambda: (out / "later.png").exists())
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b" of 4 files denoised" in output
+    np.testing.assert_array_equal(read_image(out / "later.png").pixels, blur.denoise(random_pixels((9, 9))))
+
+
+def test_tiles_and_memory_change_no_pixel(tmp_path, blur_file, blur, dae_run):
+    write_image(tmp_path / "a.png", Image(random_pixels((700, 900))))
+    for index, option in enumerate((("-t", "128"), ("--max-memory-mb", "60"), ("--strength", "1"))):
+        result = dae_run("-m", blur_file, tmp_path / "a.png", tmp_path / f"{index}.png", *option)
+        assert result.returncode == 0, result.stderr
+        written = read_image(tmp_path / f"{index}.png").pixels
+        # Float arithmetic may round the other way where the blur falls half-way between two values.
+        np.testing.assert_allclose(written.astype(int), blur.denoise(random_pixels((700, 900))), atol=1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("{in}", "{out}", "--strength", "1.5"),
+        ("{in}", "{out}", "--watch", "--resume"),
+        ("{in}/0.png", "{out}", "--watch"),
+        ("-", "-", "--resume"),
+        ("-", "{out}"),
+        ("--raw", "10", "-", "-"),
+        ("--raw", "10x10", "-", "-", "--watch"),
+    ],
+)
+def test_wrong_usage_of_streams_and_folders(tmp_path, images, blur_file, dae_run, arguments):
+    result = dae_run("-m", blur_file, *(a.format(**{"in": images, "out": tmp_path / "out"}) for a in arguments))
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()

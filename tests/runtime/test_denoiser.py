@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dae_runtime import Contract, DaeError, Denoiser, InputError, ModelError
+from dae_runtime.errors import CancelledError
+from dae_runtime.memory import Limits
 
 DTYPES = (np.uint8, np.uint16, np.float32)
 
@@ -72,7 +74,7 @@ def test_a_batch_too_large_for_one_run_is_cut(blur_bytes):
     denoiser = Denoiser(blur_bytes, "cpu", 1)
     batch = random_image((7, 8, 8, 1), np.float32)
     whole = denoiser.denoise(batch)
-    denoiser._run_pixels = 2 * 64
+    denoiser._limits = Limits(run_px=2 * 64, tile_px=None, tile_above_px=2**20)
     np.testing.assert_array_equal(denoiser.denoise(batch), whole)
 
 
@@ -250,3 +252,37 @@ def test_an_unknown_name_lists_the_bundled_ones(tmp_path):
         Denoiser("no-such-model")
     with pytest.raises(ModelError, match="is a folder"):
         Denoiser(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
+def test_strength_is_the_share_of_the_change(blur: Denoiser, dtype, strength):
+    image = random_image((9, 7, 4), dtype)
+    received = blur.denoise(image, strength=strength)
+    expected = image + strength * (blur.denoise(image).astype(np.float64) - image)
+    np.testing.assert_allclose(received, expected, atol=1e-6 if dtype == np.float32 else 1)
+    if strength == 0:
+        np.testing.assert_array_equal(received, image)
+    (streamed,) = blur.stream([image], strength=strength)
+    np.testing.assert_array_equal(streamed, received)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_a_strength_outside_0_to_1_is_refused(blur: Denoiser, strength):
+    with pytest.raises(InputError, match="strength must be from 0"):
+        blur.denoise(np.zeros((4, 4), np.uint8), strength=strength)
+    with pytest.raises(InputError, match="strength must be from 0"):
+        blur.stream([], strength=strength)
+
+
+def test_cancelling(blur_bytes):
+    denoiser = Denoiser(blur_bytes, "cpu", 1, tile_px=64)
+    asked = itertools.count()
+    with pytest.raises(CancelledError):  # between the runs of one image
+        denoiser.denoise(np.zeros((900, 900), np.uint8), cancel=lambda: next(asked) == 2)
+    assert next(asked) == 3
+    done = []
+    stream = denoiser.stream(itertools.repeat(np.zeros((4, 4), np.uint8)), batch_size=1, cancel=lambda: len(done) == 5)
+    for clean in stream:  # the source has no end
+        done.append(clean)
+    assert len(done) == 5

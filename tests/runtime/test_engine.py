@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -9,6 +12,8 @@ import pytest
 
 from dae_runtime import Denoiser, DeviceError, InputError, ModelError, engine
 from dae_runtime.contract import from_json, to_json
+from dae_runtime.engine_devices import CUDA_PROVIDER, PROVIDERS, Device, available_devices, parse_device
+from dae_runtime.processor import available_cpus
 from dae_runtime.selftest import self_test
 
 
@@ -17,7 +22,7 @@ def has_gpu() -> bool:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
         return False
-    return engine.CUDA_PROVIDER in onnxruntime.get_available_providers()
+    return CUDA_PROVIDER in onnxruntime.get_available_providers()
 
 
 without_gpu = pytest.mark.skipif(has_gpu(), reason="a GPU is present")
@@ -25,16 +30,87 @@ with_gpu = pytest.mark.skipif(not has_gpu(), reason="no GPU is present")
 
 
 @pytest.mark.parametrize(
-    ("name", "parsed"), [("auto", ("auto", 0)), ("cpu", ("cpu", 0)), ("cuda", ("cuda", 0)), ("cuda:3", ("cuda", 3))]
+    ("name", "parsed"),
+    [
+        ("auto", Device("auto")),
+        ("cpu", Device("cpu")),
+        ("cuda", Device("cuda", "0")),
+        ("cuda:3", Device("cuda", "3")),
+        ("xnnpack", Device("xnnpack")),
+        ("directml", Device("directml", "0")),
+        ("openvino:npu", Device("openvino", "npu")),
+    ],
 )
 def test_device_names(name, parsed):
-    assert engine.parse_device(name) == parsed
+    assert parse_device(name) == parsed
+    assert parse_device(str(parsed)) == parsed
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "CPU", "", "cpu:0", "cuda:-1", None])
+@pytest.mark.parametrize(
+    "name", ["gpu", "cuda:", "cuda:x", "CPU", "", "cpu:0", "cuda:-1", None, "xnnpack:0", "openvino:cuda", "auto:1"]
+)
 def test_unknown_devices_are_refused(name, blur_bytes):
-    with pytest.raises(InputError, match="auto, cpu, cuda or cuda:N"):
+    with pytest.raises(InputError, match=r"auto, cpu, cuda or cuda:N.*openvino"):
         Denoiser(blur_bytes, device=name)
+
+
+def test_devices_as_onnxruntime_wants_them():
+    assert Device("cpu").providers() == ["CPUExecutionProvider"]
+    assert parse_device("openvino:gpu.1").providers() == [
+        ("OpenVINOExecutionProvider", {"device_type": "GPU.1"}),
+        "CPUExecutionProvider",
+    ]
+    names = [each[0] for each in parse_device("tensorrt:2").providers()[:-1]]
+    assert names == ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
+    assert all(options["device_id"] == "2" for _, options in parse_device("tensorrt:2").providers()[:-1])
+
+
+def test_every_provider_of_onnxruntime_that_computes_has_a_name():
+    remote_or_browser = {"AzureExecutionProvider", "JsExecutionProvider", "WebNNExecutionProvider", "VSINPUExecutionProvider"}
+    assert set(onnxruntime.get_all_providers()) - remote_or_browser <= set(PROVIDERS.values())
+
+
+@pytest.mark.parametrize("name", sorted(set(PROVIDERS) - {"cpu"}))
+def test_a_device_that_this_onnxruntime_lacks_says_what_it_has(name, blur_bytes):
+    if PROVIDERS[name] in onnxruntime.get_available_providers():
+        assert name in available_devices(onnxruntime)
+        return
+    with pytest.raises(DeviceError, match=rf"cannot run on {name}.*the installed onnxruntime.* has no .*it has: .*cpu"):
+        Denoiser(blur_bytes, device=name)
+
+
+def test_a_device_that_takes_no_operation_is_refused(blur_bytes, monkeypatch):
+    """A session may have started a device and still run everything on the CPU."""
+    session = engine.open_session(blur_bytes, "cpu")
+    counts = {"XnnpackExecutionProvider": 0, "CPUExecutionProvider": 5}
+
+    def assignment():
+        return [SimpleNamespace(ep_name=name, get_nodes=lambda n=n: [None] * n) for name, n in counts.items()]
+
+    monkeypatch.setattr(session, "get_provider_graph_assignment_info", assignment)
+    with pytest.raises(DeviceError, match="takes none of the model's 5 operations"):
+        engine._check_share(session, Device("xnnpack"))
+    counts["XnnpackExecutionProvider"] = 1
+    engine._check_share(session, Device("xnnpack"))
+
+
+@pytest.mark.parametrize("io_dtype", ["float32", "uint8"])
+def test_bound_runs_equal_plain_ones(make_model, io_dtype):
+    session = engine.open_session(make_model(io_dtype=io_dtype), "cpu", 1)
+    for shape in ((1, 9, 7, 1), (3, 5, 11, 1), (1, 9, 7, 1)):
+        batch = np.random.default_rng(0).integers(0, 256, shape).astype(io_dtype)
+        bound = engine.run_bound(session, batch, "cpu", 0)
+        np.testing.assert_array_equal(bound, engine.run_session(session, batch))
+        assert bound.dtype == io_dtype
+
+
+def test_no_telemetry_unless_it_is_asked_for(run_python, blur_file):
+    code = (
+        f"import os; from dae_runtime import Denoiser as D; D({str(blur_file)!r}); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    assert run_python("-c", code, env=environment).stdout.strip() == "1"
+    assert run_python("-c", code, env={**environment, "ORT_DISABLE_TELEMETRY": "0"}).stdout.strip() == "0"
 
 
 def test_threads_are_checked(blur_bytes):
@@ -45,7 +121,9 @@ def test_threads_are_checked(blur_bytes):
 @without_gpu
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_cuda_that_cannot_be_had_is_an_error_that_says_why(blur_bytes, device):
-    with pytest.raises(DeviceError, match=f"cannot run on {device}: (the installed onnxruntime has no CUDA|no NVIDIA driver)"):
+    with pytest.raises(
+        DeviceError, match=r"cannot run on cuda:\d: (the installed onnxruntime.* has no CUDA|no NVIDIA driver)"
+    ):
         Denoiser(blur_bytes, device=device)
 
 
@@ -60,10 +138,11 @@ def test_auto_says_what_it_chose(blur_bytes, caplog):
 @pytest.mark.filterwarnings("ignore:Specified provider")
 def test_cuda_that_fails_to_load_is_noticed(blur_bytes, monkeypatch):
     """onnxruntime falls back to the CPU without an error when the CUDA libraries cannot be loaded."""
+    monkeypatch.setattr(engine, "device_obstacle", lambda *_: None)
     monkeypatch.setattr(engine, "cuda_obstacle", lambda _: None)
     if has_gpu():
-        monkeypatch.setattr(engine, "CUDA_PROVIDER", "CPUExecutionProviderX")
-    with pytest.raises(DeviceError, match="could not start CUDA device 0"):
+        monkeypatch.setattr(Device, "provider", "AbsentExecutionProvider")
+    with pytest.raises(DeviceError, match="could not start cuda:0"):
         engine.open_session(blur_bytes, "cuda")
     assert engine.session_device(engine.open_session(blur_bytes, "auto")) == "cpu"
     with pytest.raises(ModelError):  # a damaged model is not blamed on the device
@@ -81,14 +160,33 @@ def test_cuda_gives_the_pixels_of_the_cpu(blur_bytes):
 
 
 @with_gpu
+def test_cuda_with_many_sizes_and_threads(blur_bytes):
+    gpu, cpu = Denoiser(blur_bytes, "cuda"), Denoiser(blur_bytes, "cpu")
+    images = [np.random.default_rng(n).integers(0, 256, (40 + n % 7, 61, 3)).astype(np.uint8) for n in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        for image, clean in zip(images, pool.map(gpu.denoise, images), strict=True):
+            assert np.abs(clean.astype(int) - cpu.denoise(image)).max() <= 1
+
+
+@with_gpu
+def test_cuda_after_fork_is_refused(blur_file, run_python):
+    code = (
+        "import os, numpy as np; from dae_runtime import Denoiser, DeviceError\n"
+        f"d = Denoiser({str(blur_file)!r}, 'cuda'); x = np.zeros((8, 8), np.uint8); d.denoise(x)\n"
+        "if os.fork() == 0:\n try: d.denoise(x)\n except DeviceError as e: print(e, flush=True)\nelse: os.wait()"
+    )
+    assert "does not survive fork" in run_python("-c", code).stdout
+
+
+@with_gpu
 def test_a_cuda_device_that_is_not_there(blur_bytes):
-    with pytest.raises(DeviceError, match="CUDA device 99"):
+    with pytest.raises(DeviceError, match="cuda:99"):
         Denoiser(blur_bytes, "cuda:99")
 
 
 def test_the_session_has_the_threads_asked_for(blur_bytes):
     assert engine.open_session(blur_bytes, threads=3).get_session_options().intra_op_num_threads == 3
-    assert engine.open_session(blur_bytes).get_session_options().intra_op_num_threads == engine.available_cpus()
+    assert engine.open_session(blur_bytes).get_session_options().intra_op_num_threads == available_cpus()
 
 
 BLOCKED = "import sys; sys.modules['onnxruntime'] = None\n"

@@ -3,13 +3,17 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import threading
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import pyvips
 
+from dae_runtime.codec import decode, encode
 from dae_runtime.errors import ImageError, OutputExistsError
+from dae_runtime.headers import jpeg_quality
 from dae_runtime.images import IMAGE_SUFFIXES, Image, find_images, read_image, write_image
 from dae_runtime.pnm import decode_pnm
 
@@ -127,10 +131,12 @@ def test_palette_and_one_bit_files(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "bits.png").pixels, bits)
 
 
+def bmp_header(bits, width, height, compression=0, colors=0, offset=54):
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, 0, 3937, 3937, colors, 0)
+    return struct.pack("<2sIHHI", b"BM", 0, 0, 0, offset) + info
+
+
 def test_kinds_that_are_refused_by_name(tmp_path):
-    gray = random_pixels((8, 8))
-    pages = vips_image(np.vstack([gray, gray]), "b-w")
-    pages.set_type(pyvips.GValue.gint_type, "page-height", 8)
     text = zlib.compress(b"\0\0\0\0\0")
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)), (b"acTL", struct.pack(">II", 2, 0)), (b"IDAT", text)]
     png = b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -140,12 +146,16 @@ def test_kinds_that_are_refused_by_name(tmp_path):
     cases = {
         "cmyk.tif": (vips_image(random_pixels((8, 8, 4)), "cmyk").tiffsave_buffer(), "CMYK.*RGB"),
         "cmyk.jpg": (vips_image(random_pixels((8, 8, 4)), "cmyk").jpegsave_buffer(), "CMYK"),
-        "pages.tif": (pages.tiffsave_buffer(), "2 pages"),
+        "pages.tif": (
+            vips_image(random_pixels((64, 64))).tiffsave_buffer(pyramid=True, tile=True, tile_width=16, tile_height=16),
+            "differ in size",
+        ),
         "float.tif": (vips_image(np.zeros((8, 8), np.float32), "b-w").tiffsave_buffer(), "float"),
         "lab.tif": (vips_image(random_pixels((8, 8, 3))).colourspace("lab").tiffsave_buffer(), "float|lab"),
-        "animated.png": (png, "several pages or frames"),
-        "animated.gif": (b"GIF89a" + bytes(20), "convert it to PNG"),
-        "bitmap.bmp": (b"BM" + bytes(60), "convert it to PNG"),
+        "animated.png": (png, "animated PNG"),
+        "animated.gif": (b"GIF89a" + bytes(20), "a GIF image; convert it to PNG"),
+        "rle.bmp": (bmp_header(8, 4, 4, compression=1) + bytes(1100), "RLE8"),
+        "16-bit.bmp": (bmp_header(16, 4, 4) + bytes(32), "16 bits"),
     }
     for name, (data, words) in cases.items():
         path = tmp_path / name
@@ -213,7 +223,9 @@ def test_writing_what_cannot_be_written(tmp_path):
         write_image(tmp_path / "a.png", Image(random_pixels((5, 5))), overwrite=False)
     assert (tmp_path / "a.png").read_bytes() == before
     for name, image, words in (
-        ("a.bmp", good, r"'\.bmp'"),
+        ("a.gif", good, r"'\.gif'"),
+        ("a.bmp", Image(random_pixels((4, 4, 2))), "gray with alpha"),
+        ("a.png", Image(random_pixels((4, 4)), pages=2), "PNG cannot hold 2 pages"),
         ("a.jpg", Image(random_pixels((4, 4, 4))), "alpha"),
         ("a.png", Image(np.zeros((4, 4), np.float32)), "float32"),
         ("a.png", Image(np.zeros((4, 4, 5), np.uint8)), "channels"),
@@ -227,7 +239,7 @@ def test_writing_what_cannot_be_written(tmp_path):
 
 def test_finding_images(tmp_path):
     odd = os.fsdecode(b"\xff\xfe name \xc3\xa9.png")
-    for name in ("b.PNG", "a.jpg", "ä ö.tiff", odd, "notes.txt", ".hidden.png", "sub/c.webp", ".git/d.png", "x.bmp"):
+    for name in ("b.PNG", "a.jpg", "ä ö.tiff", odd, "notes.txt", ".hidden.png", "sub/c.webp", ".git/d.png", "x.gif"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
@@ -244,7 +256,7 @@ def test_finding_images(tmp_path):
 
 
 def test_images_of_other_kinds_are_named(tmp_path, caplog):
-    (tmp_path / "x.bmp").touch()
+    (tmp_path / "x.gif").touch()
     assert find_images(tmp_path) == []
     assert "1 images passed over" in caplog.text
 
@@ -256,3 +268,131 @@ def test_portable_maps_as_others_write_them():
     for data in (b"P5", b"P5 0 1 255\n", b"P5 1 1 0\n\0", b"P5 1 1 65536\n\0\0", b"P5 2 2 255\n\0\0\0", b"P6 1 1 255\n\0\0"):
         with pytest.raises(ImageError):
             decode_pnm(data)
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (1, 1), (7, 5, 3), (6, 9, 4)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_bmp_keeps_8_bits_and_the_resolution(tmp_path, shape, dtype):
+    pixels = random_pixels(shape, dtype)
+    write_image(tmp_path / "a.bmp", Image(pixels, {"xres": 11.811, "yres": 5.0}))
+    read = read_image(tmp_path / "a.bmp")
+    np.testing.assert_array_equal(read.pixels, np.rint(pixels / 257).astype(np.uint8) if dtype == np.uint16 else pixels)
+    assert read.metadata == {"xres": 11.811, "yres": 5.0}
+
+
+@pytest.mark.parametrize(("bits", "colors"), [(1, 2), (4, 16), (8, 256), (8, 7)])
+def test_bmp_palettes_as_others_write_them(tmp_path, bits, colors):
+    indices = np.random.default_rng(0).integers(0, colors, (5, 7)).astype(np.uint8)
+    palette = random_pixels((colors, 3))
+    digits = np.zeros((5, 32 // bits * -(-7 * bits // 32)), np.uint8)
+    digits[:, :7] = indices
+    packed = np.packbits(np.unpackbits(digits[..., None], axis=2)[..., 8 - bits :].reshape(5, -1), axis=1)
+    table = np.zeros((colors, 4), np.uint8)
+    table[:, :3] = palette[:, ::-1]
+    for height, rows in ((5, packed[::-1]), (-5, packed)):  # from the bottom up, or from the top down
+        head = bmp_header(bits, 7, height, colors=colors, offset=54 + 4 * colors)
+        (tmp_path / "a.bmp").write_bytes(head + table.tobytes() + rows.tobytes())
+        np.testing.assert_array_equal(read_image(tmp_path / "a.bmp").pixels, palette[indices])
+    (tmp_path / "a.bmp").write_bytes(head + bytes(4 * colors) + rows.tobytes())
+    np.testing.assert_array_equal(read_image(tmp_path / "a.bmp").pixels, np.zeros((5, 7)))  # a gray palette
+
+
+def test_bmp_of_32_bits_without_alpha(tmp_path):
+    pixels = random_pixels((3, 4, 3))
+    stored = np.concatenate([pixels[::-1, :, ::-1], np.zeros((3, 4, 1), np.uint8)], axis=2)
+    (tmp_path / "a.bmp").write_bytes(bmp_header(32, 4, 3) + stored.tobytes())
+    np.testing.assert_array_equal(read_image(tmp_path / "a.bmp").pixels, pixels)
+
+
+def test_damaged_bmp_files_end_in_an_image_or_our_error():
+    rng = np.random.default_rng(0)
+    for pixels in (random_pixels((6, 5)), random_pixels((6, 5, 4))):
+        data = encode(pixels, "bmp")
+        for _ in range(300):
+            damaged = bytearray(data)
+            for position in rng.integers(0, 80, 3):
+                damaged[position] = rng.integers(0, 256)
+            with contextlib.suppress(ImageError):
+                assert decode(bytes(damaged)).pixels.ndim in (2, 3)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".webp"])
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3), (6, 5, 4)])
+def test_pages_are_read_and_written(tmp_path, suffix, shape):
+    if suffix == ".webp" and shape == (6, 5):
+        shape = (6, 5, 3)  # WebP has no gray
+    pages = random_pixels((3, *shape))
+    pages[..., -1] |= 1  # what lies under a transparent pixel is WebP's to choose
+    image = Image(
+        pages.reshape(18, *shape[1:]), {"delay": [40, 50, 60], "loop": 3, "compression": ("webp", {"lossless": True})}, 3
+    )
+    write_image(tmp_path / f"a{suffix}", image)
+    read = read_image(tmp_path / f"a{suffix}")
+    assert read.pages == 3
+    np.testing.assert_array_equal(read.page_pixels, pages.reshape(3, 6, 5, -1))
+    write_image(tmp_path / f"b{suffix}", read.with_pixels(read.page_pixels))
+    again = read_image(tmp_path / f"b{suffix}")
+    np.testing.assert_array_equal(again.pixels, read.pixels)
+    if suffix == ".webp":
+        for image in (read, again):
+            assert (image.metadata["delay"], image.metadata["loop"]) == ([40, 50, 60], 3)
+
+
+@pytest.mark.parametrize("quality", [30, 75, 83, 90, 97, 100])
+def test_the_quality_and_the_sampling_of_a_jpeg_are_kept(tmp_path, quality):
+    for sampling in ("on", "off"):
+        data = vips_image(smooth_pixels((64, 64, 3))).jpegsave_buffer(Q=quality, subsample_mode=sampling)
+        assert jpeg_quality(lambda offset, count: data[offset : offset + count]) == quality  # noqa: B023
+        (tmp_path / "a.jpg").write_bytes(data)
+        image = read_image(tmp_path / "a.jpg")
+        write_image(tmp_path / "b.jpg", image)
+        written = (tmp_path / "b.jpg").read_bytes()
+        assert jpeg_quality(lambda offset, count: written[offset : offset + count]) == max(quality, 75)  # noqa: B023
+        chroma = [read_image(tmp_path / name).metadata["jpeg-chroma-subsample"] for name in ("a.jpg", "b.jpg")]
+        assert chroma[0] == chroma[1]
+
+
+def test_a_lossless_webp_stays_lossless(tmp_path):
+    pixels = random_pixels((20, 20, 3))
+    (tmp_path / "a.webp").write_bytes(vips_image(pixels).webpsave_buffer(lossless=True))
+    image = read_image(tmp_path / "a.webp")
+    np.testing.assert_array_equal(image.pixels, pixels)
+    write_image(tmp_path / "b.webp", image)
+    np.testing.assert_array_equal(read_image(tmp_path / "b.webp").pixels, pixels)
+
+
+def test_large_images_are_refused_before_they_are_decoded(tmp_path):
+    for name in ("a.png", "a.jpg", "a.tif", "a.webp", "a.bmp", "a.pgm"):
+        write_image(tmp_path / name, Image(np.zeros((300, 200), np.uint8)))
+        asked = []
+        assert read_image(tmp_path / name, max_pixels=60_000, admit=asked.append).pixels.shape[:2] == (300, 200)
+        assert asked[0] >= 60_000
+        with pytest.raises(ImageError, match=r"200 x 300 pixels.*0\.06 million"):
+            read_image(tmp_path / name, max_pixels=59_999, admit=pytest.fail)
+
+
+def test_a_png_that_cannot_hold_what_it_announces(tmp_path, run_python):
+    """60,000 x 8,000 pixels over no data: an error before a single byte of them is allocated."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 8_000, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(bytes(1000))
+    parts = [struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (header, data, b"IEND")]
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(ImageError, match=r"announces 60000 x 8000 pixels, which \d+ bytes of PNG cannot hold"):
+        read_image(path, admit=pytest.fail)
+
+
+def test_a_full_disk_is_our_error():
+    with Path("/dev/full").open("r+b", buffering=0) as full:
+        for kind in ("png", "jpeg", "tiff", "webp", "bmp", "pnm"):
+            with pytest.raises((ImageError, OSError)):
+                encode(random_pixels((50, 60, 3)), kind, target=full.fileno())
+
+
+def test_an_image_through_a_pipe(tmp_path):
+    write_image(tmp_path / "a.png", Image(random_pixels((9, 8))))
+    os.mkfifo(tmp_path / "pipe.png")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe.png").write_bytes((tmp_path / "a.png").read_bytes()))
+    writer.start()
+    np.testing.assert_array_equal(read_image(tmp_path / "pipe.png").pixels, random_pixels((9, 8)))
+    writer.join()

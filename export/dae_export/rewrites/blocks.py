@@ -2,15 +2,18 @@
 
 The integer kernels of CPUs compute 16 output channels in the time of one. A convolution of stride s with kernel k and C
 outputs equals one of stride b*s with kernel k + (b-1)*s and b*b*C outputs, one for each pixel of a b x b block, followed by
-DepthToSpace: with b = 4 and C = 1 all 16 outputs are wanted, and the cost per pixel falls from k*k*16 to (k+3)*(k+3).
+DepthToSpace: with b = 4 and C = 1 all 16 outputs are wanted, and the cost per pixel falls from k*k*16 to (k+3)*(k+3). Three
+colors take b = 2: 12 of 16 outputs are wanted.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx_ir as ir
 
-from .graph import Builder, elementwise_after, read_conv
+from .graph import Builder, ConvNode, elementwise_after, read_conv
 from .kernels import blocked
 from .sizes import block_size, divisors
 
@@ -24,8 +27,8 @@ def widen_narrow_outputs(graph: ir.Graph, alignment_px: int, lanes: int = 16) ->
         if conv is None or conv.y not in sizes:
             continue
         c_out = conv.weights.shape[0]
-        block = block_size(min(sizes[conv.y]), _wanted(c_out, lanes))
-        if c_out >= lanes or block == 1 or any(size % block for size in sizes[conv.y]):
+        block = min(block_size(size, best_block(conv, lanes)) for size in sizes[conv.y])
+        if c_out >= lanes or block == 1:
             continue
         chain = [node, *elementwise_after(conv.y)]
         build = Builder(graph, node)
@@ -37,8 +40,12 @@ def widen_narrow_outputs(graph: ir.Graph, alignment_px: int, lanes: int = 16) ->
     return count
 
 
-def _wanted(c_out: int, lanes: int) -> int:
-    block = 1
-    while block * block * c_out < lanes:
-        block *= 2
-    return block
+def best_block(conv: ConvNode, lanes: int, least: int = 1) -> int:
+    """Return the side of the block, `least` times a power of two, that takes the fewest multiplications for each pixel."""
+    c_out, _, *kernel = conv.weights.shape
+
+    def cost(block: int) -> float:
+        taps = math.prod(size + (block - 1) * stride for size, stride in zip(kernel, conv.strides, strict=True))
+        return float(taps * -(-block * block * c_out // lanes) * lanes / block**2)
+
+    return min((least, 2 * least, 4 * least), key=cost)

@@ -3,10 +3,12 @@
 An NHWC image with C channels, its columns grouped by b, is the same memory as an image of W/b columns with b*C channels; and
 the output of a convolution that computes b columns at once is, in NHWC order, the plain output. So two reshapes that move
 nothing turn a 3x3 convolution from 1 to 32 channels into one from 4 to 128 over a quarter of the columns, a shape that the
-integer kernels of CPUs like: they want at least 4 input and 16 output channels.
+integer kernels of CPUs like: they want a multiple of 4 input channels and of 16 output channels. Three colors become 12.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import onnx_ir as ir
@@ -17,7 +19,13 @@ from .sizes import block_size, divisors
 
 
 def group_columns(graph: ir.Graph, alignment_px: int, wanted: int = 4) -> int:
-    """Rewrite convolutions of stride 1 with fewer than `wanted` input channels; return how many were rewritten."""
+    """Rewrite convolutions of stride 1 with fewer than `wanted` input channels; return how many were rewritten.
+
+    Args:
+        graph: Changed in place.
+        alignment_px: The multiple that free heights and widths are sure to have.
+        wanted: Input channels afterwards are a multiple of this, if the width allows it.
+    """
     sizes = divisors(graph, alignment_px)
     count = 0
     for node in list(graph):
@@ -25,7 +33,7 @@ def group_columns(graph: ir.Graph, alignment_px: int, wanted: int = 4) -> int:
         if conv is None or conv.x not in sizes or conv.y not in sizes or conv.strides != (1, 1):
             continue
         c_out, c_in = conv.weights.shape[:2]
-        block = block_size(sizes[conv.x][1], wanted)
+        block = block_size(sizes[conv.x][1], wanted // math.gcd(c_in, wanted))
         if c_in >= wanted or block == 1:
             continue
         chain = [node, *elementwise_after(conv.y)]

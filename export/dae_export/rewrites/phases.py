@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from .blocks import best_block
 from .graph import TO_NCHW, TO_NHWC, Builder, ConvNode, elementwise_after, only_user, read_conv
 from .kernels import Convolution, blocked, subpixels, trimmed
 from .sizes import Divisors, block_size, divisors, upsamples
@@ -23,7 +24,13 @@ Phases = list[list[ir.Value]]
 
 
 def split_into_phases(graph: ir.Graph, alignment_px: int, lanes: int = 16) -> int:
-    """Rewrite transposed convolutions as one convolution per sub-pixel; return how many were rewritten."""
+    """Rewrite transposed convolutions as one convolution per sub-pixel; return how many were rewritten.
+
+    Args:
+        graph: Changed in place.
+        alignment_px: The multiple that free heights and widths are sure to have.
+        lanes: Phases are put together unless their only user has fewer outputs than this; 1 always puts them together.
+    """
     sizes = divisors(graph, alignment_px)
     count = 0
     for node in list(graph):
@@ -77,10 +84,9 @@ def _narrow_user(value: ir.Value, strides: tuple[int, int], sizes: dict[ir.Value
 
 
 def _output_block(user: ConvNode, strides: tuple[int, int], sizes: dict[ir.Value, Divisors], lanes: int) -> int:
-    block = strides[0]
-    while block * block * user.bias.size < lanes and all(size % (2 * block) == 0 for size in sizes[user.y]):
-        block *= 2
-    return block if all(block_size(size, block) == block for size in sizes[user.y]) else 1
+    """Return the side of the blocks to compute the last layer in: a multiple of the stride, or 1 if none fits."""
+    best = min(block_size(size, best_block(user, lanes, strides[0])) for size in sizes[user.y])
+    return best if best % strides[0] == 0 else 1
 
 
 def _sum_over_phases(build: Builder, phases: Phases, user: ConvNode, block: int) -> ir.Value:

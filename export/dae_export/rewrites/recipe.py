@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import onnx
 import onnx_ir as ir
@@ -22,21 +22,24 @@ class Recipe:
 
     name: str
     upsampling: str = "rows"
-    """`phases`, `rows`, `depth_to_space`, or `keep` for ConvTranspose as it is."""
+    """How a ConvTranspose is computed: `phases`, `sums_of_phases`, `rows`, `depth_to_space`, or `keep` for as it is."""
     columns: int = 4
-    """Columns of the first layer computed at once; 1 leaves it alone."""
+    """The first layer gets a multiple of so many input channels by computing several columns at once; 1 leaves it alone."""
     blocks: int = 16
-    """Output channels that the last layer is widened to; 1 leaves it alone."""
+    """Output channels below which the last layer computes several pixels at once; 1 leaves it alone."""
     lanes: int = 1
     """Output channels are filled up to a multiple of this."""
 
 
 CANONICAL = Recipe("canonical", upsampling="keep", columns=1, blocks=1)
+PHASES = Recipe("phases", upsampling="sums_of_phases", columns=1)
 ROWS = Recipe("rows")
-PHASES = Recipe("phases", upsampling="phases", columns=1)
 DEPTH_TO_SPACE = Recipe("depth-to-space", upsampling="depth_to_space")
-INTEGER = replace(ROWS, name="rows-16", lanes=16)
-CANDIDATES = (CANONICAL, PHASES, ROWS, DEPTH_TO_SPACE, INTEGER)
+INTEGER_PHASES = Recipe("phases-16", upsampling="phases", lanes=16)
+INTEGER_ROWS = Recipe("rows-16", lanes=16)
+
+FLOAT_CANDIDATES = (CANONICAL, PHASES, ROWS)
+INTEGER_CANDIDATES = (CANONICAL, INTEGER_PHASES, INTEGER_ROWS)
 
 
 def apply(model: onnx.ModelProto, recipe: Recipe, alignment_px: int) -> onnx.ModelProto:
@@ -51,13 +54,15 @@ def apply(model: onnx.ModelProto, recipe: Recipe, alignment_px: int) -> onnx.Mod
     graph = work.graph
     if recipe.upsampling != "keep":
         mirror_stride_one(graph)
-    if recipe.upsampling == "phases":
+    if recipe.upsampling == "sums_of_phases":  # before the last layer is widened: it is what the sums replace
         split_into_phases(graph, alignment_px)
     if recipe.blocks > 1:
         widen_narrow_outputs(graph, alignment_px, recipe.blocks)
     if recipe.columns > 1:
         group_columns(graph, alignment_px, recipe.columns)
-    if recipe.upsampling == "rows":
+    if recipe.upsampling == "phases":
+        split_into_phases(graph, alignment_px, lanes=1)
+    elif recipe.upsampling == "rows":
         split_into_rows(graph)
     elif recipe.upsampling == "depth_to_space":
         to_depth_to_space(graph)

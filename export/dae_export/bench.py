@@ -1,0 +1,159 @@
+"""The benchmark: `python -m dae_export.bench [MODEL] --output docs/benchmarks.md`.
+
+All contenders run in one process and take turns, so that whatever disturbs the machine disturbs all of them; what counts are
+the ratios. Without MODEL it is the network v2 with random weights: times do not depend on what was learned.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dae_runtime.atomic import write_atomic
+from dae_runtime.command import require, run_command, stderr_kept_back
+
+if TYPE_CHECKING:
+    from .contenders import Contenders
+    from .keras_file import KerasModel
+    from .latency import Latency
+    from .network import Network
+    from .profile import NodeTime
+
+Shape = tuple[int, int, int, int]
+
+THREADS = 2
+ROUNDS = 10
+LARGE_ROUNDS = 3
+LARGE_PX = 1_000_000
+"""From this many pixels on an input takes `LARGE_ROUNDS`."""
+FREE_SIZES = ((1, 512, 512), (256, 28, 28), (1, 1080, 1920))
+FIXED_BATCHES = (1, 256)
+PROFILED = (1, 512, 512)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What was measured."""
+
+    network: str
+    """What ran, in words."""
+    threads: int
+    forms: dict[str, str]
+    """Which form was the fastest, by contender."""
+    times: dict[Shape, dict[str, Latency]]
+    """By input (N, H, W, C) and contender, in milliseconds for the whole input."""
+    profiles: dict[str, list[NodeTime]]
+    """By contender."""
+    profiled: Shape
+
+
+def run_bench(keras: KerasModel, name: str, threads: int, rounds: int | None, sizes: Sequence[tuple[int, int, int]]) -> Bench:
+    """Measure everything.
+
+    Args:
+        keras: The model.
+        name: What it is, in words.
+        threads: CPU threads.
+        rounds: Turns of each contender; None for as many as give steady medians.
+        sizes: (N, H, W) to run; empty for the usual ones. Heights and widths are rounded up to the alignment.
+
+    Raises:
+        ParityError: A contender does not compute what Keras computes.
+    """
+    from .contenders import OURS, OURS_INT8, Contenders
+    from .network import read_network
+    from .parity import noisy_images
+    from .profile import profile
+
+    network = read_network(keras, 18)
+    contenders = Contenders(network, threads)
+    shapes = _shapes(network, sizes)
+    profiled = shapes[0]
+    return Bench(
+        network=name,
+        threads=threads,
+        forms=contenders.forms,
+        times={shape: _times(contenders, shape, rounds) for shape in shapes},
+        profiles={
+            name: profile(contenders.models[name].SerializeToString(), noisy_images(profiled), threads)
+            for name in (OURS, OURS_INT8)
+        },
+        profiled=profiled,
+    )
+
+
+def seed_network(keras: Any, seed: int = 0) -> KerasModel:
+    """Return the network v2, gray, with random weights."""
+    from .keras_file import KerasModel
+
+    keras.utils.set_random_seed(seed)
+    layers = keras.layers
+
+    def leaky(layer: Any, x: Any) -> Any:
+        return layers.LeakyReLU(negative_slope=0.3)(layer(x))
+
+    image = x = keras.Input((None, None, 1))
+    for filters, strides in ((32, 1), (64, 2), (128, 2)):
+        x = leaky(layers.Conv2D(filters, 3, strides=strides, padding="same"), x)
+    for filters in (64, 32):
+        x = leaky(layers.Conv2DTranspose(filters, 3, strides=2, padding="same"), x)
+    x = layers.Conv2DTranspose(1, 3, padding="same", activation="sigmoid")(x)
+    return KerasModel(keras.Model(image, x, name="v2"), "the network v2 with random weights")
+
+
+def _shapes(network: Network, sizes: Sequence[tuple[int, int, int]]) -> list[Shape]:
+    fit = network.fit
+    if fit.fixed_size:
+        return [(batch, *fit.fixed_size, fit.channels) for batch in FIXED_BATCHES]
+    unit = fit.alignment_px
+    return [(n, -(-h // unit) * unit, -(-w // unit) * unit, fit.channels) for n, h, w in sizes or FREE_SIZES]
+
+
+def _times(contenders: Contenders, shape: Shape, rounds: int | None) -> dict[str, Latency]:
+    from .latency import measure
+    from .parity import noisy_images
+
+    usual = LARGE_ROUNDS if shape[0] * shape[1] * shape[2] > LARGE_PX else ROUNDS
+    noisy = noisy_images(shape)
+    return measure({name: partial(run, noisy) for name, run in contenders.runs(shape).items()}, rounds or usual)
+
+
+@click.command()
+@click.argument("model", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Markdown file to write [default: print it].")
+@click.option("--threads", type=click.IntRange(min=1), default=THREADS, show_default=True, help="CPU threads.")
+@click.option("--rounds", type=click.IntRange(min=1), hidden=True)
+@click.option("--size", "sizes", type=(int, int, int), multiple=True, hidden=True)
+def command(
+    model: Path | None, output: Path | None, threads: int, rounds: int | None, sizes: tuple[tuple[int, int, int], ...]
+) -> None:
+    """Time the exported graphs beside what else runs the same network.
+
+    MODEL is a run directory of dae-train or a .keras file; without it, the network v2 with random weights is taken.
+    """
+    require("dae_export.bench", "export", "tensorflow", "tf2onnx", "onnx")
+    require("dae_export.bench", "cpu", "onnxruntime")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from .bench_page import page
+    from .contenders import limit_tensorflow
+    from .keras_file import find_source, import_keras, load
+
+    with stderr_kept_back():
+        keras = import_keras()
+        limit_tensorflow(threads)
+    loaded = load(find_source(model)) if model else seed_network(keras)
+    text = page(run_bench(loaded, model.name if model else loaded.where, threads, rounds, sizes), model)
+    if output is None:
+        click.echo(text)
+    else:
+        write_atomic(output, text.encode(), overwrite=True)
+
+
+if __name__ == "__main__":
+    run_command(command)

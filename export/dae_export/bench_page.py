@@ -1,0 +1,107 @@
+"""The benchmark as a page of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from dae_runtime.processor import cpu_features, cpu_name
+
+from .bench import Bench, Shape
+from .contenders import PLAIN
+from .description import tool_versions
+from .latency import Latency
+from .profile import PROFILE_RUNS, NodeTime, by_kind
+
+SMALLEST_SHARE = 0.01
+"""Nodes that take a smaller share of the time are listed together."""
+
+
+def page(bench: Bench, model: Path | None = None) -> str:
+    """Return the whole page.
+
+    Args:
+        bench: What was measured.
+        model: The argument of the command, if there was one.
+    """
+    return "\n".join([*_head(bench, model), *_tables(bench), *_profiles(bench)]) + "\n"
+
+
+def _head(bench: Bench, model: Path | None) -> Iterator[str]:
+    command = f"python -m dae_export.bench {model.name if model else ''}".strip()
+    yield "# Benchmarks"
+    yield ""
+    yield f"Written by `{command} --output docs/benchmarks.md` (`make bench`): do not edit."
+    yield ""
+    yield f"- Network: {bench.network}."
+    yield f"- Processor: {cpu_name()} ({', '.join(cpu_features()) or 'features unknown'}), {bench.threads} threads each."
+    yield f"- Versions: {', '.join(f'{name} {version}' for name, version in tool_versions().items())}{_openvino()}."
+    forms = ", ".join(f"`{name}`: {form}" for name, form in bench.forms.items())
+    yield f"- Fastest form of the graph on this processor: {forms}."
+    yield ""
+    yield "All contenders run in one process and take turns; ratios are those of the medians. Before the clock starts, each"
+    yield "must give the pixels that Keras gives. Times move from machine to machine and from hour to hour, ratios less so."
+    yield ""
+
+
+def _openvino() -> str:
+    from importlib import metadata
+
+    try:
+        return f", openvino {metadata.version('openvino')}"
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _tables(bench: Bench) -> Iterator[str]:
+    for shape, times in bench.times.items():
+        yield f"## {_images(shape)}"
+        yield ""
+        yield from _table(times, shape[0])
+        yield ""
+
+
+def _table(times: dict[str, Latency], images: int) -> Iterator[str]:
+    each = images > 1
+    yield f"| | median, ms | fastest, ms |{' median per image, ms |' if each else ''} of {PLAIN} |"
+    yield f"|---|---|---|{'---|' if each else ''}---|"
+    for name, latency in times.items():
+        ratio = latency.median_ms / times[PLAIN].median_ms
+        per_image = f" {latency.median_ms / images:.3f} |" if each else ""
+        yield f"| {name} | {latency.median_ms:.1f} | {latency.fastest_ms:.1f} |{per_image} {ratio:.2f} |"
+
+
+def _images(shape: Shape) -> str:
+    count, height, width, channels = shape
+    color = "gray" if channels == 1 else "RGB"
+    return f"{count} image{'s' if count > 1 else ''} of {height} x {width}, {color}"
+
+
+def _profiles(bench: Bench) -> Iterator[str]:
+    yield "## Where the time goes"
+    yield ""
+    yield f"onnxruntime's own profile on {_images(bench.profiled)}: the fastest of {PROFILE_RUNS} runs of each node, after its"
+    yield "fusions. The profiler itself costs a little."
+    yield ""
+    for name, nodes in bench.profiles.items():
+        total = sum(node.ms for node in nodes)
+        yield f"### {name} ({total:.1f} ms)"
+        yield ""
+        yield "| kind | nodes | ms | share |"
+        yield "|---|---|---|---|"
+        for kind, ms in by_kind(nodes).items():
+            yield f"| {kind} | {sum(node.kind == kind for node in nodes)} | {ms:.2f} | {ms / total:.0%} |"
+        yield ""
+        yield "| node | kind | output | ms |"
+        yield "|---|---|---|---|"
+        yield from _rows(nodes, total)
+        yield ""
+
+
+def _rows(nodes: Iterable[NodeTime], total: float) -> Iterator[str]:
+    rest = [node for node in nodes if node.ms < SMALLEST_SHARE * total]
+    for node in nodes:
+        if node not in rest:
+            yield f"| {node.name} | {node.kind} | {' x '.join(map(str, node.shape))} | {node.ms:.2f} |"
+    if rest:
+        yield f"| {len(rest)} more | | | {sum(node.ms for node in rest):.2f} |"

@@ -1,0 +1,211 @@
+"""The manifest of a run: one line of JSON per file, written as soon as the file is done, so that a run can be resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .errors import DaeError, InputError
+from .plan import Job
+
+MANIFEST_NAME = "dae-manifest.jsonl"
+"""Name of the manifest in the output folder, where the caller gives no other."""
+DONE, FAILED = "done", "failed"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides, beside the input, what an output looks like: an output of other settings is not trusted."""
+
+    model_sha256: str
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of one file; a line of the manifest."""
+
+    path: str
+    """Of the input, absolute."""
+    output: str
+    """Absolute."""
+    status: str
+    """`done` or `failed`."""
+    error: str | None
+    """Why it failed."""
+    seconds: float
+    model_sha256: str
+    strength: float
+    source_bytes: int
+    """Size of the input when it was read; with the next field it tells whether the input has changed since."""
+    source_mtime_ns: int
+    output_sha256: str | None
+    """Of the output file; None if it failed."""
+
+
+class Manifest:
+    """Appends to a manifest; may be used by many threads at once.
+
+    Each line reaches the file in one write. A line that a crash cut short is ended first, and ignored by `read_manifest`.
+
+    Args:
+        path: The file; made if missing, its folder too.
+        settings: Of this run.
+
+    Raises:
+        DaeError: It cannot be opened or written to.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], settings: Settings) -> None:
+        self.path, self.settings = Path(path), settings
+        self._lock = threading.Lock()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            size = os.fstat(self._file).st_size
+            if size and os.pread(self._file, 1, size - 1) != b"\n":
+                os.write(self._file, b"\n")
+        except OSError as error:
+            raise DaeError(f"the manifest {self.path} cannot be written: {error.strerror or error}. Give another.") from error
+
+    def record(self, job: Job, error: str | None, seconds: float, output_sha256: str | None) -> None:
+        """Append what became of one file.
+
+        Raises:
+            DaeError: The disk is full, or the file is gone.
+        """
+        size, mtime_ns = source_stamp(job.source)
+        entry = Entry(
+            _absolute(job.source),
+            _absolute(job.destination),
+            DONE if error is None else FAILED,
+            error,
+            round(seconds, 6),
+            self.settings.model_sha256,
+            self.settings.strength,
+            size,
+            mtime_ns,
+            output_sha256,
+        )
+        line = json.dumps(dataclasses.asdict(entry)).encode("ascii") + b"\n"
+        with self._lock:
+            try:
+                written = os.write(self._file, line)
+            except OSError as failure:
+                raise DaeError(f"the manifest {self.path} cannot be written: {failure.strerror or failure}.") from failure
+        if written < len(line):
+            raise DaeError(f"the manifest {self.path} cannot be written: the disk is full.")
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What a resumed run has left to do."""
+
+    jobs: list[Job]
+    """To be done now, in order."""
+    complete: int
+    """Files whose output is there, as the manifest says."""
+    failed: int
+    """Files that failed before and are left alone."""
+
+
+def read_manifest(path: str | os.PathLike[str]) -> dict[str, Entry]:
+    """Return the last entry of each input by its path; nothing if there is no such file.
+
+    Lines that are cut short or damaged count as not written.
+
+    Raises:
+        InputError: The file is there and cannot be read.
+    """
+    entries: dict[str, Entry] = {}
+    try:
+        with Path(path).open("rb") as file:
+            for line in file:
+                entry = _read_entry(line)
+                if entry is not None:
+                    entries[entry.path] = entry
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise InputError(f"the manifest {path} cannot be read: {error.strerror or error}.") from error
+    return entries
+
+
+def remaining_jobs(
+    jobs: Iterable[Job], entries: Mapping[str, Entry], settings: Settings, retry_failed: bool = False
+) -> Remaining:
+    """Return which jobs are not complete.
+
+    Complete is an output that the manifest records as done with the same settings from the same input, and whose content has
+    the recorded hash.
+    """
+    left, complete, failed = [], 0, 0
+    for job in jobs:
+        entry = entries.get(_absolute(job.source))
+        if entry is None or not _same_work(job, entry, settings):
+            left.append(job)
+        elif entry.status == FAILED:
+            failed += not retry_failed
+            if retry_failed:
+                left.append(job)
+        elif entry.output_sha256 is not None and file_sha256(job.destination) == entry.output_sha256:
+            complete += 1
+        else:
+            left.append(job)
+    return Remaining(left, complete, failed)
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str | None:
+    """Return a file's SHA-256 in hex, or None if it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def source_stamp(path: Path) -> tuple[int, int]:
+    """Return size in bytes and time of the last change in ns; zeros if the file is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def _same_work(job: Job, entry: Entry, settings: Settings) -> bool:
+    return (
+        entry.output == _absolute(job.destination)
+        and (entry.model_sha256, entry.strength) == (settings.model_sha256, settings.strength)
+        and (entry.source_bytes, entry.source_mtime_ns) == source_stamp(job.source)
+    )
+
+
+def _read_entry(line: bytes) -> Entry | None:
+    try:
+        values: dict[str, Any] = json.loads(line)
+        return Entry(**values)
+    except (ValueError, TypeError):
+        return None
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links, and a link is a name of its own

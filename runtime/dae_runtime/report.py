@@ -1,0 +1,129 @@
+"""The report of a run: one HTML page that shows and judges what became of the images.
+
+    report = RunReport(denoiser.model, len(jobs))
+    for result in run_jobs(denoiser, jobs):
+        report.add(result.job, result.error, result.scores)
+    report.write("report.html", device=denoiser.device, seconds=12.3)
+
+The page needs no other file and no network. It shows a limited number of images, taken evenly from the whole run, each
+read again from its files: what is shown is what was written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import __version__
+from .atomic import write_atomic
+from .contract import Contract
+from .errors import DaeError, InputError
+from .report_figures import ReportedImage, crop_side, report_image
+from .report_page import page
+
+if TYPE_CHECKING:
+    from .plan import Job
+    from .quality import Scores
+
+MAX_IMAGES = 24
+MAX_ERRORS = 20
+"""Failed files that are named; the others are counted."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What the page says about the run as a whole."""
+
+    model: Contract
+    device: str
+    seconds: float
+    """Wall time of the run."""
+    done: int
+    failed: int
+    compared: int
+    """Files that had a reference."""
+    mean_scores: Mapping[str, float]
+    """Means over those files, by the names of the fields of `quality.Scores`."""
+    errors: tuple[str, ...]
+    """Of the first failed files."""
+    not_shown: tuple[str, ...] = ()
+    """Why images that were to be shown are not."""
+    version: str = __version__
+
+
+@dataclass
+class RunReport:
+    """Collects what a report needs while a run goes on, in memory that does not grow with the number of files."""
+
+    model: Contract
+    total: int
+    """How many files the run has."""
+    limit: int = MAX_IMAGES
+    """How many images the page shows at most."""
+    _done: int = 0
+    _failed: int = 0
+    _seen: int = 0
+    _errors: list[str] = field(default_factory=list)
+    _shown: list[tuple[Job, Scores | None]] = field(default_factory=list)
+    _sums: dict[str, float] = field(default_factory=dict)
+    _compared: int = 0
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise InputError(f"a report shows at least 1 image, not {self.limit}.")
+
+    def add(self, job: Job, error: str | None = None, scores: Scores | None = None) -> None:
+        """Take note of a file that was done, or failed with an error."""
+        due = len(self._shown) * max(self.total, 1) / self.limit  # so far into the run the next image is shown
+        self._seen += 1
+        if error is not None:
+            self._failed += 1
+            self._errors += [error] if len(self._errors) < MAX_ERRORS else []
+            return
+        self._done += 1
+        if self._seen > due and len(self._shown) < self.limit:
+            self._shown.append((job, scores))
+        if scores is not None:
+            self._compared += 1
+            for name, value in vars(scores).items():
+                self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def write(self, path: str | os.PathLike[str], *, device: str, seconds: float) -> None:
+        """Write the page; the file is whole or not there.
+
+        Args:
+            path: Where to; folders are made, and an existing file is replaced.
+            device: Where the model ran.
+            seconds: Wall time of the run.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
+        images: list[ReportedImage] = []
+        not_shown: list[str] = []
+        for job, scores in self._shown:
+            try:
+                images.append(report_image(job, scores, self.model.noise, crop_side(len(self._shown))))
+            except DaeError as error:
+                not_shown.append(str(error))
+        summary = RunSummary(
+            model=self.model,
+            device=device,
+            seconds=seconds,
+            done=self._done,
+            failed=self._failed,
+            compared=self._compared,
+            mean_scores={name: total / self._compared for name, total in self._sums.items()},
+            errors=tuple(self._errors),
+            not_shown=tuple(not_shown),
+        )
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(Path(path), page(summary, images).encode("utf-8", errors="replace"))
+        except OSError as error:
+            raise InputError(
+                f"the report {os.fspath(path)} cannot be written: {error.strerror or error}. Give another file."
+            ) from error

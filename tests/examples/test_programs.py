@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import ast
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dae_runtime import Denoiser
+from dae_runtime.images import Image, read_image, write_image
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def picture(seed=0, shape=(30, 41)):
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+def test_embed(model_file, run_example, tmp_path):
+    write_image(tmp_path / "noisy.png", Image(picture()))
+    result = run_example("embed", model_file, tmp_path / "noisy.png", tmp_path / "clean.png")
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(read_image(tmp_path / "clean.png").pixels, Denoiser(model_file, "cpu").denoise(picture()))
+
+
+def test_thread_pool(model_file, run_example, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(7):
+        write_image(tmp_path / "in" / f"{number}.png", Image(picture(number, (30 + number, 41, 3))))
+    (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    result = run_example("thread_pool", model_file, tmp_path / "in", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert [line.split(": ")[0] for line in result.stdout.splitlines()].count("failed") == 1
+    denoiser = Denoiser(model_file, "cpu")
+    for number in range(7):
+        expected = denoiser.denoise(picture(number, (30 + number, 41, 3)))
+        np.testing.assert_array_equal(read_image(tmp_path / "out" / f"{number}.png").pixels, expected)
+
+
+def test_video_frames(load_example, model_file):
+    video_pipe = load_example("video_pipe")
+    video = video_pipe.Video(8, 6, "25/1")
+    frames = [picture(seed, (6, 8, 3)) for seed in range(5)]
+    stream = io.BytesIO(b"".join(frame.tobytes() for frame in frames))
+    denoiser = Denoiser(model_file, "cpu")
+    for frame, clean in zip(frames, denoiser.stream(video_pipe.read_frames(stream, video), batch_size=2), strict=True):
+        np.testing.assert_array_equal(clean, denoiser.denoise(frame))
+    with pytest.raises(EOFError, match="within a frame"):
+        list(video_pipe.read_frames(io.BytesIO(b"x" * 150), video))
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.py")), ids=lambda path: path.name)
+def test_every_example_says_how_it_is_run(path):
+    first = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    assert f"python examples/{path.relative_to(EXAMPLES)}" in first
+    assert len(path.read_text("utf-8").splitlines()) < 200
