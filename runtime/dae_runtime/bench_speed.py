@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -54,30 +55,27 @@ def speed_figures(model: str, rounds: int) -> Iterator[Figure]:
 
         large = _pixels((1, LARGE_PX, LARGE_PX, denoiser.model.channels), denoiser)
         image = large[0] if large.shape[3] > 1 else large[0, ..., 0]
-        engine, ours = _fastest(lambda: bare(large), lambda: denoiser.denoise(image), rounds)
-        yield Figure(
-            f"denoise / bare session, one {LARGE_PX}x{LARGE_PX} image", engine / ours, "ratio", 0.95, True, _note(engine, ours)
-        )
-        streamed = _fastest(lambda: bare(large), lambda: list(denoiser.stream([image])), rounds)
-        yield Figure(
-            f"stream / bare session, one {LARGE_PX}x{LARGE_PX} image",
-            streamed[0] / streamed[1],
-            "ratio",
-            0.95,
-            True,
-            _note(*streamed),
-        )
+        size = f"one {LARGE_PX}x{LARGE_PX} image"
+        yield _ratio(f"denoise / bare session, {size}", lambda: bare(large), lambda: denoiser.denoise(image), rounds)
+        yield _ratio(f"stream / bare session, {size}", lambda: bare(large), lambda: _consume(denoiser.stream([image])), rounds)
         small = _pixels((_SMALL_BATCHES, BATCH, SMALL_PX, SMALL_PX, denoiser.model.channels), denoiser)
         singles = list(small.reshape(-1, *small.shape[2:]))
-        engine, ours = _fastest(lambda: [bare(batch) for batch in small], lambda: list(denoiser.stream(iter(singles))), rounds)
-        yield Figure(
+        yield _ratio(
             f"stream / bare session, {SMALL_PX}x{SMALL_PX} singles in batches of {BATCH}",
-            engine / ours,
-            "ratio",
-            0.95,
-            True,
-            _note(engine, ours),
+            lambda: _consume(map(bare, small)),
+            lambda: _consume(denoiser.stream(iter(singles))),
+            rounds,
         )
+
+
+def _ratio(name: str, bare: Callable[[], object], ours: Callable[[], object], rounds: int) -> Figure:
+    bare_s, ours_s = _fastest(bare, ours, rounds)
+    note = f"{bare_s * 1e3:.2f} ms bare, {ours_s * 1e3:.2f} ms ours"
+    return Figure(name, bare_s / ours_s, "ratio", 0.95, True, note)
+
+
+def _consume(results: Iterator[object]) -> None:
+    deque(results, maxlen=0)
 
 
 def _pixels(shape: tuple[int, ...], denoiser: Denoiser) -> Array:
@@ -94,7 +92,3 @@ def _fastest(first: Callable[[], object], second: Callable[[], object], rounds: 
             if index:
                 best[which] = min(best[which], time.perf_counter() - start)
     return best[0], best[1]
-
-
-def _note(bare: float, ours: float) -> str:
-    return f"{bare * 1e3:.2f} ms bare, {ours * 1e3:.2f} ms ours"

@@ -54,7 +54,7 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     "--strength", type=click.FloatRange(0, 1), default=1.0, help="Share of the change that is taken, 0 to 1.  [default: 1]"
 )
 @click.option("-r", "--recursive", is_flag=True, help="Take sub-folders of IN too; OUT mirrors them.")
-@click.option("--format", metavar="EXT", help="Write every output in this format: png, jpg, tif, webp, pgm, ppm.")
+@click.option("--format", metavar="EXT", help="Write every output in this format: png, jpg, tif, webp, bmp, pgm, ppm.")
 @click.option("--suffix", default="", help="Add this to each output's name: _clean makes a_clean.png of a.png.")
 @click.option("--reference", metavar="DIR", help="Clean images of the same names: print PSNR and SSIM before and after.")
 @click.option("--report", metavar="FILE.html", help="Write a page that shows and judges what became of the images.")
@@ -73,7 +73,7 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 @click.version_option(__version__, prog_name="dae-run")
 def command(source: str | None, output: str | None, model: str | None, **options: Any) -> int:
-    """Denoise IN (an image file, a folder, or a quoted pattern such as 'scans/*.png') to OUT.
+    """Denoise IN (an image file, a folder, or a quoted pattern such as 'scans/*.png') to OUT; - is a standard stream.
 
     \b
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some files failed, 130 interrupted.

@@ -31,7 +31,16 @@ from .cutting import Cutter
 from .engine_devices import parse_device
 from .engine_fork import opened_here
 from .errors import CancelledError, DaeError, DeviceError, InputError
-from .memory import Limits, bytes_per_pixel, default_limits, is_shortage, memory_limits, tile_limits, tileable
+from .memory import (
+    UNMEASURED_BYTES_PER_PIXEL,
+    Limits,
+    bytes_per_pixel,
+    default_limits,
+    is_shortage,
+    memory_limits,
+    tile_limits,
+    tileable,
+)
 from .models import find_model
 from .processor import available_cpus
 from .tiles import smallest_tile
@@ -228,6 +237,8 @@ class Denoiser:
 
     def _bytes_per_pixel(self) -> float:
         model = self._model
+        if self._device != "cpu":  # what the process grows by says nothing of a device's own memory
+            return UNMEASURED_BYTES_PER_PIXEL
         return bytes_per_pixel(lambda side: self._run(np.zeros((1, side, side, model.channels), model.io_dtype)))
 
     def _clean(self, colors: Array) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -345,3 +346,8 @@ def test_cancelling_windows(window_blur):
     with pytest.raises(CancelledError):
         window_blur.denoise(np.zeros((6000, 30), np.uint8), cancel=lambda: next(asked) == 5)
     assert next(asked) == 6
+
+
+def test_limits_survive_pickling():
+    denoiser = Denoiser(build("fp32"), "cpu", 1, tile_px=64)
+    assert pickle.loads(pickle.dumps(denoiser))._limits == denoiser._limits
