@@ -34,7 +34,6 @@ LARGE_PX = 1_000_000
 """From this many pixels on an input takes `LARGE_ROUNDS`."""
 FREE_SIZES = ((1, 512, 512), (256, 28, 28), (1, 1080, 1920))
 FIXED_BATCHES = (1, 256)
-PROFILED = (1, 512, 512)
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,10 @@ class Bench:
     """By input (N, H, W, C) and contender, in milliseconds for the whole input."""
     profiles: dict[str, list[NodeTime]]
     """By contender."""
+    macs: dict[str, int]
+    """Multiplications with their additions on the profiled input, by contender."""
     profiled: Shape
+    """The input (N, H, W, C) of the profiles."""
 
 
 def run_bench(keras: KerasModel, name: str, threads: int, rounds: int | None, sizes: Sequence[tuple[int, int, int]]) -> Bench:
@@ -67,6 +69,7 @@ def run_bench(keras: KerasModel, name: str, threads: int, rounds: int | None, si
         ParityError: A contender does not compute what Keras computes.
     """
     from .contenders import OURS, OURS_INT8, Contenders
+    from .macs import count_macs
     from .network import read_network
     from .parity import noisy_images
     from .profile import profile
@@ -75,15 +78,14 @@ def run_bench(keras: KerasModel, name: str, threads: int, rounds: int | None, si
     contenders = Contenders(network, threads)
     shapes = _shapes(network, sizes)
     profiled = shapes[0]
+    ours = {name: contenders.models[name] for name in (OURS, OURS_INT8)}
     return Bench(
         network=name,
         threads=threads,
         forms=contenders.forms,
         times={shape: _times(contenders, shape, rounds) for shape in shapes},
-        profiles={
-            name: profile(contenders.models[name].SerializeToString(), noisy_images(profiled), threads)
-            for name in (OURS, OURS_INT8)
-        },
+        profiles={name: profile(model.SerializeToString(), noisy_images(profiled), threads) for name, model in ours.items()},
+        macs={name: profiled[0] * sum(count_macs(model, *profiled[1:3]).values()) for name, model in ours.items()},
         profiled=profiled,
     )
 

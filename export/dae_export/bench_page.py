@@ -13,6 +13,8 @@ from .description import tool_versions
 from .latency import Latency
 from .profile import PROFILE_RUNS, NodeTime, by_kind
 
+MULTIPLYING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""How the names of the kinds end that multiply, also where onnxruntime puts QLinear or Fused before them."""
 SMALLEST_SHARE = 0.01
 """Nodes that take a smaller share of the time are listed together."""
 
@@ -87,6 +89,8 @@ def _profiles(bench: Bench) -> Iterator[str]:
         total = sum(node.ms for node in nodes)
         yield f"### {name} ({total:.1f} ms)"
         yield ""
+        yield _bound(bench, name)
+        yield ""
         yield "| kind | nodes | ms | share |"
         yield "|---|---|---|---|"
         for kind, ms in by_kind(nodes).items():
@@ -96,6 +100,17 @@ def _profiles(bench: Bench) -> Iterator[str]:
         yield "|---|---|---|---|"
         yield from _rows(nodes, total)
         yield ""
+
+
+def _bound(bench: Bench, name: str) -> str:
+    """Say what no better placing of pixels could undercut."""
+    ms = sum(node.ms for node in bench.profiles[name] if node.kind.endswith(MULTIPLYING))
+    giga = bench.macs[name] / 1e9
+    plain = bench.times[bench.profiled][PLAIN].fastest_ms
+    return (
+        f"The multiplications alone, {giga:.3g} GMAC, take {ms:.1f} ms ({giga / ms * 1e3:.0f} GMAC/s). That is "
+        f"{ms / plain:.2f} of the fastest run of {PLAIN} ({plain:.1f} ms): no other way of moving the pixels can undercut it."
+    )
 
 
 def _rows(nodes: Iterable[NodeTime], total: float) -> Iterator[str]:

@@ -116,9 +116,9 @@ def _form_lines(result: ExportResult) -> Iterator[str]:
     choice = result.choice
     if choice is not None:
         batch, height, width, _ = choice.shape
-        others = ", ".join(f"{name} {t.median_ms:.3g}" for name, t in choice.times.items() if name != result.form)
+        others = ", ".join(f"{name} {t.fastest_ms:.3g}" for name, t in choice.times.items() if name != result.form)
         images = f"{batch} x {height} x {width}" if batch > 1 else f"{height} x {width}"
-        yield f"form     {result.form}: {choice.times[result.form].median_ms:.3g} ms for {images} here ({others} ms)"
+        yield f"form     {result.form}: {choice.times[result.form].fastest_ms:.3g} ms for {images} here ({others} ms)"
     if result.speedup is not None:
         yield f"speed    {result.speedup:.2f} times that of the float32 file"
 

@@ -20,10 +20,7 @@ from .parity import noisy_images
 from .product import Product, counted_size
 from .samples import Samples
 
-TOOLS = (
-    *("tensorflow", "keras", "tf2onnx", "onnx", "onnx-ir"),
-    *("onnxruntime", "onnxruntime-gpu", "numpy"),
-)
+TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
 """Packages whose versions the contract records."""
 
 
@@ -93,6 +90,7 @@ def _form(product: Product) -> dict[str, Any]:
         return {"name": product.form.name}
     return {
         "name": product.form.name,
+        "fastest_ms": {name: float(f"{latency.fastest_ms:.4g}") for name, latency in choice.times.items()},
         "median_ms": {name: float(f"{latency.median_ms:.4g}") for name, latency in choice.times.items()},
         "shape": list(choice.shape),
         "processor": cpu_name(),

@@ -93,7 +93,7 @@ def rewritten(model: onnx.ModelProto, recipes: Sequence[Recipe], alignment_px: i
     for recipe in recipes[1:]:
         try:
             candidate = apply(model, recipe, alignment_px)
-        except Exception as error:  # whatever onnx, onnx-ir or a rewrite raises: it costs time, never the export
+        except Exception as error:  # whatever onnx or a rewrite raises: it costs speed, never the export
             logger.warning("rewrite %s left out: %s: %s", recipe.name, type(error).__name__, error)
             continue
         content = candidate.SerializeToString(deterministic=True)
@@ -110,7 +110,7 @@ def _fastest(
         return None
     shape = tuning_shape(network.fit.channels, network.fit.alignment_px, network.fit.fixed_size)
     choice = fastest(models, shape, beside)
-    logger.info("fastest form: %s of %s", choice.name, {name: f"{t.median_ms:.2f} ms" for name, t in choice.times.items()})
+    logger.info("fastest form: %s of %s", choice.name, {name: f"{t.fastest_ms:.2f} ms" for name, t in choice.times.items()})
     return choice
 
 

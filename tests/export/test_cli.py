@@ -25,7 +25,7 @@ def test_the_whole_command(run, dae_export, tmp_path):
     assert "int8" in wrote
     assert "1e-05 allowed" in parity
     assert form.startswith("form     ")
-    assert " ms for 256 x 256 here (" in form
+    assert " ms for 512 x 512 here (" in form
     assert re.fullmatch(r"INT8     \d+\.\d% of the arithmetic is in integers", integer)
     assert "fp32" in psnr
     assert "INT8" in psnr

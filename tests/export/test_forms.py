@@ -29,7 +29,7 @@ def preferring(monkeypatch: pytest.MonkeyPatch, winner: str) -> None:
     def measure(contenders, rounds=5):
         for run in contenders.values():
             run()
-        return {name: Latency(1.0 if name == winner else 9.0, 1.0) for name in contenders}
+        return {name: Latency(9.0, 1.0 if name == winner else 9.0) for name in contenders}
 
     monkeypatch.setattr(tune, "measure", measure)
 
@@ -54,7 +54,7 @@ def test_the_fastest_form_is_taken_and_proved(network, monkeypatch):
 
 def test_a_form_that_is_hardly_faster_is_not_taken(network, monkeypatch):
     def measure(contenders, rounds=5):
-        return {name: Latency(10.0 if name == "canonical" else 9.9, 1.0) for name in contenders}
+        return {name: Latency(1.0, 10.0 if name == "canonical" else 9.9) for name in contenders}
 
     monkeypatch.setattr(tune, "measure", measure)
     assert choose_float(network, 1e-5).name == "canonical"

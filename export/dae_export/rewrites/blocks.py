@@ -11,31 +11,31 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import onnx_ir as ir
 
+from ..graph import Graph
 from .graph import Builder, ConvNode, elementwise_after, read_conv
 from .kernels import blocked
 from .sizes import block_size, divisors
 
 
-def widen_narrow_outputs(graph: ir.Graph, alignment_px: int, lanes: int = 16) -> int:
+def widen_narrow_outputs(graph: Graph, alignment_px: int, lanes: int = 16) -> int:
     """Rewrite convolutions with fewer than `lanes` output channels; return how many were rewritten."""
     sizes = divisors(graph, alignment_px)
     count = 0
-    for node in list(graph):
-        conv = read_conv(node, "Conv")
+    for node in list(graph.nodes):
+        conv = read_conv(graph, node, "Conv")
         if conv is None or conv.y not in sizes:
             continue
         c_out = conv.weights.shape[0]
         block = min(block_size(size, best_block(conv, lanes)) for size in sizes[conv.y])
         if c_out >= lanes or block == 1:
             continue
-        chain = [node, *elementwise_after(conv.y)]
+        chain = [node, *elementwise_after(graph, conv.y)]
         build = Builder(graph, node)
         kernel = blocked(conv.convolution, (block, block), (1, 1))
         y = build.conv(conv.x, kernel, np.tile(conv.bias, block * block))
         y = build.elementwise(y, chain[1:])
-        build.replace(chain, build.add("DepthToSpace", [y], {"blocksize": block, "mode": "DCR"}))
+        build.replace(chain, build.add("DepthToSpace", [y], blocksize=block, mode="DCR"))
         count += 1
     return count
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import onnx_ir as ir
 
+from ..graph import Graph
 from .graph import TO_NCHW, TO_NHWC, Builder, elementwise_after, read_conv
 from .kernels import blocked
 from .sizes import block_size, divisors
 
 
-def group_columns(graph: ir.Graph, alignment_px: int, wanted: int = 4) -> int:
+def group_columns(graph: Graph, alignment_px: int, wanted: int = 4) -> int:
     """Rewrite convolutions of stride 1 with fewer than `wanted` input channels; return how many were rewritten.
 
     Args:
@@ -28,15 +28,15 @@ def group_columns(graph: ir.Graph, alignment_px: int, wanted: int = 4) -> int:
     """
     sizes = divisors(graph, alignment_px)
     count = 0
-    for node in list(graph):
-        conv = read_conv(node, "Conv")
+    for node in list(graph.nodes):
+        conv = read_conv(graph, node, "Conv")
         if conv is None or conv.x not in sizes or conv.y not in sizes or conv.strides != (1, 1):
             continue
         c_out, c_in = conv.weights.shape[:2]
         block = block_size(sizes[conv.x][1], wanted // math.gcd(c_in, wanted))
         if c_in >= wanted or block == 1:
             continue
-        chain = [node, *elementwise_after(conv.y)]
+        chain = [node, *elementwise_after(graph, conv.y)]
         build = Builder(graph, node)
         x = build.reshape(build.transpose(conv.x, TO_NHWC), (0, 0, -1, block * c_in))
         kernel = blocked(conv.convolution, (1, block), (1, block))

@@ -8,45 +8,42 @@ dropped by the next layer, whose added weights are zero, or else by a Slice.
 from __future__ import annotations
 
 import numpy as np
-import onnx_ir as ir
+import onnx
 
-from .graph import Builder, ConvNode, elementwise_after, only_user, read_conv
+from ..graph import Graph
+from .graph import Builder, ConvNode, elementwise_after, read_conv
 from .kernels import Convolution, FloatArray
 
 
-def fill_lanes(graph: ir.Graph, lanes: int = 16) -> int:
+def fill_lanes(graph: Graph, lanes: int = 16) -> int:
     """Fill up the outputs of every convolution to a multiple of `lanes`; return how many were filled."""
     count = 0
-    while (conv := next(filter(None, (_unfilled(node, lanes) for node in graph)), None)) is not None:
+    while (conv := next(filter(None, (_unfilled(graph, node, lanes) for node in graph.nodes)), None)) is not None:
         _fill(graph, conv, -conv.bias.size % lanes)
         count += 1
     return count
 
 
-def _unfilled(node: ir.Node, lanes: int) -> ConvNode | None:
-    conv = read_conv(node, "Conv")
+def _unfilled(graph: Graph, node: onnx.NodeProto, lanes: int) -> ConvNode | None:
+    conv = read_conv(graph, node, "Conv")
     return None if conv is None or conv.bias.size % lanes == 0 else conv
 
 
-def _fill(graph: ir.Graph, conv: ConvNode, extra: int) -> None:
-    chain = [conv.node, *elementwise_after(conv.y)]
+def _fill(graph: Graph, conv: ConvNode, extra: int) -> None:
+    chain = [conv.node, *elementwise_after(graph, conv.y)]
     build = Builder(graph, conv.node)
     kernel = Convolution(_with_zeros(conv.weights, 0, extra), conv.pads, conv.strides)
     y = build.elementwise(build.conv(conv.x, kernel, _with_zeros(conv.bias, 0, extra)), chain[1:])
-    following = _only_conv(chain[-1].outputs[0])
+    following = read_conv(graph, graph.only_consumer(chain[-1].output[0]), "Conv")
     if following is None:
         bounds = [build.array(np.array([n], np.int64)) for n in (0, conv.bias.size, 1)]
-        build.replace(chain, build.add("Slice", [y, *bounds], {}))
+        build.replace(chain, build.add("Slice", [y, *bounds]))
     else:
         after = Builder(graph, following.node)
         kernel = Convolution(_with_zeros(following.weights, 1, extra), following.pads, following.strides)
         after.replace([following.node], after.conv(y, kernel, following.bias))
-        graph.remove(list(reversed(chain)), safe=True)
-
-
-def _only_conv(value: ir.Value) -> ConvNode | None:
-    node = only_user(value)
-    return read_conv(node, "Conv") if node is not None else None
+        for node in chain:
+            graph.remove(node)
 
 
 def _with_zeros(array: FloatArray, axis: int, extra: int) -> FloatArray:

@@ -13,17 +13,19 @@ where W_rc is the part of the blocked kernel that reads phase (r, c), and adding
 from __future__ import annotations
 
 import numpy as np
-import onnx_ir as ir
+import onnx
 
+from ..graph import Graph
 from .blocks import best_block
-from .graph import TO_NCHW, TO_NHWC, Builder, ConvNode, elementwise_after, only_user, read_conv
+from .graph import TO_NCHW, TO_NHWC, Builder, ConvNode, elementwise_after, read_conv
 from .kernels import Convolution, blocked, subpixels, trimmed
 from .sizes import Divisors, block_size, divisors, upsamples
 
-Phases = list[list[ir.Value]]
+Phases = list[list[str]]
+"""Names of tensors, by row and column."""
 
 
-def split_into_phases(graph: ir.Graph, alignment_px: int, lanes: int = 16) -> int:
+def split_into_phases(graph: Graph, alignment_px: int, lanes: int = 16) -> int:
     """Rewrite transposed convolutions as one convolution per sub-pixel; return how many were rewritten.
 
     Args:
@@ -33,72 +35,74 @@ def split_into_phases(graph: ir.Graph, alignment_px: int, lanes: int = 16) -> in
     """
     sizes = divisors(graph, alignment_px)
     count = 0
-    for node in list(graph):
-        conv = read_conv(node, "ConvTranspose")
+    for node in list(graph.nodes):
+        conv = read_conv(graph, node, "ConvTranspose")
         if conv is None or conv.strides == (1, 1) or not all(upsamples(conv, axis) for axis in (0, 1)):
             continue
-        chain = [node, *elementwise_after(conv.y)]
-        user = _narrow_user(chain[-1].outputs[0], conv.strides, sizes, lanes)
+        chain = [node, *elementwise_after(graph, conv.y)]
+        user = _narrow_user(graph, chain[-1].output[0], conv.strides, sizes, lanes)
         build = Builder(graph, node)
         phases = _compute(build, conv, chain[1:])
         if user is None:
             build.replace(chain, _interleave(build, phases, conv.bias.size))
         else:
             after = Builder(graph, user.node)
-            tail = [user.node, *elementwise_after(user.y)]
+            tail = [user.node, *elementwise_after(graph, user.y)]
             block = _output_block(user, conv.strides, sizes, lanes)
             y = _sum_over_phases(after, phases, user, block)
             y = after.elementwise(y, tail[1:])
-            after.replace(tail, after.add("DepthToSpace", [y], {"blocksize": block, "mode": "DCR"}))
-            graph.remove(list(reversed(chain)), safe=True)
+            after.replace(tail, after.add("DepthToSpace", [y], blocksize=block, mode="DCR"))
+            for old in chain:
+                graph.remove(old)
         count += 1
     return count
 
 
-def _compute(build: Builder, conv: ConvNode, chain: list[ir.Node]) -> Phases:
-    def phase(row: int, column: int) -> ir.Value:
+def _compute(build: Builder, conv: ConvNode, chain: list[onnx.NodeProto]) -> Phases:
+    def phase(row: int, column: int) -> str:
         kernel = subpixels(conv.weights, conv.strides, conv.pads[:2], range(row, row + 1), range(column, column + 1))
         return build.elementwise(build.conv(conv.x, kernel, conv.bias), chain)
 
     return [[phase(row, column) for column in range(conv.strides[1])] for row in range(conv.strides[0])]
 
 
-def _interleave(build: Builder, phases: Phases, channels: int) -> ir.Value:
+def _interleave(build: Builder, phases: Phases, channels: int) -> str:
     rows = []
     for of_row in phases:
-        y = build.transpose(build.add("Concat", of_row, {"axis": 1}), TO_NHWC)
+        y = build.transpose(build.add("Concat", of_row, axis=1), TO_NHWC)
         # These two reshapes change nothing. They keep onnxruntime from moving the Transpose behind the Concat, where it could
         # no longer be one with the reordering of its blocked layout.
         y = build.reshape(y, (0, 0, -1, channels))
         rows.append(build.reshape(y, (0, 0, -1, len(of_row) * channels)))
-    y = build.add("Concat", rows, {"axis": 2})
+    y = build.add("Concat", rows, axis=2)
     return build.transpose(build.reshape(y, (0, -1, 0, channels)), TO_NCHW)
 
 
-def _narrow_user(value: ir.Value, strides: tuple[int, int], sizes: dict[ir.Value, Divisors], lanes: int) -> ConvNode | None:
-    node = only_user(value)
-    user = read_conv(node, "Conv") if node is not None else None
+def _narrow_user(
+    graph: Graph, tensor: str, strides: tuple[int, int], sizes: dict[str, Divisors], lanes: int
+) -> ConvNode | None:
+    user = read_conv(graph, graph.only_consumer(tensor), "Conv")
     if user is None or user.strides != (1, 1) or user.bias.size >= lanes or user.y not in sizes or strides[0] != strides[1]:
         return None
     return user if _output_block(user, strides, sizes, lanes) > 1 else None
 
 
-def _output_block(user: ConvNode, strides: tuple[int, int], sizes: dict[ir.Value, Divisors], lanes: int) -> int:
+def _output_block(user: ConvNode, strides: tuple[int, int], sizes: dict[str, Divisors], lanes: int) -> int:
     """Return the side of the blocks to compute the last layer in: a multiple of the stride, or 1 if none fits."""
     best = min(block_size(size, best_block(user, lanes, strides[0])) for size in sizes[user.y])
     return best if best % strides[0] == 0 else 1
 
 
-def _sum_over_phases(build: Builder, phases: Phases, user: ConvNode, block: int) -> ir.Value:
+def _sum_over_phases(build: Builder, phases: Phases, user: ConvNode, block: int) -> str:
     rows, columns, c_in = len(phases), len(phases[0]), user.weights.shape[1]
     kernel = blocked(user.convolution, (block, block), (rows, columns))
     bias = np.tile(user.bias, block * block)
-    total: ir.Value | None = None
+    total: str | None = None
     for row in range(rows):
         for column in range(columns):
             first = (row * columns + column) * c_in
             part = Convolution(kernel.weights[:, first : first + c_in], kernel.pads, kernel.strides)
             y = build.conv(phases[row][column], trimmed(part), bias if total is None else np.zeros_like(bias))
-            total = y if total is None else build.add("Add", [total, y], {})
+            total = y if total is None else build.add("Add", [total, y])
     assert total is not None
     return total

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import onnx
-import onnx_ir as ir
-from onnx_ir.passes import common
 
+from ..graph import Graph
 from .blocks import widen_narrow_outputs
 from .columns import group_columns
 from .lanes import fill_lanes
@@ -37,9 +36,10 @@ ROWS = Recipe("rows")
 DEPTH_TO_SPACE = Recipe("depth-to-space", upsampling="depth_to_space")
 INTEGER_PHASES = Recipe("phases-16", upsampling="phases", lanes=16)
 INTEGER_ROWS = Recipe("rows-16", lanes=16)
+INTEGER_SUMS = Recipe("sums-16", upsampling="sums_of_phases", lanes=16)
 
 FLOAT_CANDIDATES = (CANONICAL, PHASES, ROWS)
-INTEGER_CANDIDATES = (CANONICAL, INTEGER_PHASES, INTEGER_ROWS)
+INTEGER_CANDIDATES = (CANONICAL, INTEGER_PHASES, INTEGER_ROWS, INTEGER_SUMS)
 
 
 def apply(model: onnx.ModelProto, recipe: Recipe, alignment_px: int) -> onnx.ModelProto:
@@ -50,8 +50,7 @@ def apply(model: onnx.ModelProto, recipe: Recipe, alignment_px: int) -> onnx.Mod
         recipe: What to do.
         alignment_px: The multiple that free heights and widths are sure to have.
     """
-    work = ir.from_proto(model)
-    graph = work.graph
+    graph = Graph(model)
     if recipe.upsampling != "keep":
         mirror_stride_one(graph)
     if recipe.upsampling == "sums_of_phases":  # before the last layer is widened: it is what the sums replace
@@ -68,9 +67,5 @@ def apply(model: onnx.ModelProto, recipe: Recipe, alignment_px: int) -> onnx.Mod
         to_depth_to_space(graph)
     if recipe.lanes > 1:
         fill_lanes(graph, recipe.lanes)
-    cancel_layout(work)
-    common.RemoveUnusedNodesPass()(work)
-    common.ShapeInferencePass()(work)
-    result: onnx.ModelProto = ir.to_proto(work)
-    onnx.checker.check_model(result, full_check=True)
-    return result
+    cancel_layout(graph)
+    return graph.to_model()

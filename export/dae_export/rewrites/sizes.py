@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 
-import onnx_ir as ir
+import onnx
 
-from .graph import ELEMENTWISE, TO_NCHW, ConvNode, constant, read_conv
+from ..dense import ELEMENTWISE
+from ..graph import Graph, attributes
+from .graph import TO_NCHW, ConvNode, read_conv
 from .kernels import keeps_grid
 
 Divisors = tuple[int, int]
 """What divides the height and the width."""
 
 
-def divisors(graph: ir.Graph, alignment_px: int) -> dict[ir.Value, Divisors]:
+def divisors(graph: Graph, alignment_px: int) -> dict[str, Divisors]:
     """Follow the image through the graph.
 
     Args:
@@ -24,34 +26,29 @@ def divisors(graph: ir.Graph, alignment_px: int) -> dict[ir.Value, Divisors]:
         For every NCHW tensor whose size follows from the input's, numbers that divide its height and width. Tensors behind
         an operator that is not understood are missing: passes leave them alone.
     """
-    image = graph.inputs[0]
-    sizes = [] if image.shape is None else list(image.shape)[1:3]
-    known: dict[ir.Value, Divisors] = {}
-    edge = tuple(size if isinstance(size, int) else alignment_px for size in sizes)
-    nhwc = {image: (edge[0], edge[1])} if len(edge) == 2 else {}
-    for node in graph:
-        x = node.inputs[0] if node.inputs else None
-        if x is None:
-            continue
-        y = node.outputs[0]
-        if x in nhwc:
-            if node.op_type == "Transpose" and tuple(node.attributes.get_ints("perm", ()) or ()) == TO_NCHW:
-                known[y] = nhwc[x]
-        elif x in known and (after := _through(node, known[x])) is not None:
+    image = graph.input.name
+    edge = [alignment_px if size is None else size for size in graph.shapes[image][1:3]]
+    known: dict[str, Divisors] = {}
+    for node in graph.nodes:
+        x, y = (node.input[0] if node.input else ""), node.output[0]
+        if x == image and len(edge) == 2:
+            if node.op_type == "Transpose" and tuple(attributes(node).get("perm", ())) == TO_NCHW:
+                known[y] = edge[0], edge[1]
+        elif x in known and (after := _through(graph, node, known[x])) is not None:
             known[y] = after
     return known
 
 
-def _through(node: ir.Node, before: Divisors) -> Divisors | None:
+def _through(graph: Graph, node: onnx.NodeProto, before: Divisors) -> Divisors | None:
     if node.op_type in ELEMENTWISE or node.op_type == "Identity":
         return before
-    if node.op_type in ("Add", "Mul", "Sub") and any(constant(v) is not None for v in node.inputs):
+    if node.op_type in ("Add", "Mul", "Sub") and any(graph.constant(name) is not None for name in node.input):
         return before
-    if (conv := read_conv(node, "Conv")) is not None:
+    if (conv := read_conv(graph, node, "Conv")) is not None:
         grid = all(_keeps_grid(conv, axis) for axis in (0, 1))
         if grid and before[0] % conv.strides[0] == 0 and before[1] % conv.strides[1] == 0:
             return before[0] // conv.strides[0], before[1] // conv.strides[1]
-    if (conv := read_conv(node, "ConvTranspose")) is not None and all(upsamples(conv, axis) for axis in (0, 1)):
+    if (conv := read_conv(graph, node, "ConvTranspose")) is not None and all(upsamples(conv, axis) for axis in (0, 1)):
         return before[0] * conv.strides[0], before[1] * conv.strides[1]
     return None
 

@@ -14,14 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import onnx_ir as ir
+import onnx
 
+from ..graph import Graph
 from .graph import TO_NCHW, TO_NHWC, Builder, ConvNode, elementwise_after, read_conv
 from .kernels import as_convolution, subpixels
 from .sizes import upsamples
 
 
-def split_into_rows(graph: ir.Graph) -> int:
+def split_into_rows(graph: Graph) -> int:
     """Rewrite transposed convolutions as one convolution for each row sub-pixel; return how many were rewritten."""
     count = 0
     for conv, chain, build in _candidates(graph):
@@ -31,14 +32,14 @@ def split_into_rows(graph: ir.Graph) -> int:
             kernel = subpixels(conv.weights, conv.strides, conv.pads[:2], range(row, row + 1), range(columns))
             y = build.conv(conv.x, kernel, np.tile(conv.bias, columns))
             parts.append(build.transpose(build.elementwise(y, chain[1:]), TO_NHWC))
-        y = build.add("Concat", parts, {"axis": 2})
+        y = build.add("Concat", parts, axis=2)
         y = build.reshape(y, (0, -1, 0, conv.bias.size))
         build.replace(chain, build.transpose(y, TO_NCHW))
         count += 1
     return count
 
 
-def to_depth_to_space(graph: ir.Graph) -> int:
+def to_depth_to_space(graph: Graph) -> int:
     """Rewrite transposed convolutions as one convolution for all sub-pixels and DepthToSpace; return how many."""
     count = 0
     for conv, chain, build in _candidates(graph):
@@ -47,16 +48,16 @@ def to_depth_to_space(graph: ir.Graph) -> int:
         kernel = subpixels(conv.weights, conv.strides, conv.pads[:2], range(conv.strides[0]), range(conv.strides[1]))
         y = build.conv(conv.x, kernel, np.tile(conv.bias, conv.strides[0] * conv.strides[1]))
         y = build.elementwise(y, chain[1:])
-        build.replace(chain, build.add("DepthToSpace", [y], {"blocksize": conv.strides[0], "mode": "DCR"}))
+        build.replace(chain, build.add("DepthToSpace", [y], blocksize=conv.strides[0], mode="DCR"))
         count += 1
     return count
 
 
-def mirror_stride_one(graph: ir.Graph) -> int:
+def mirror_stride_one(graph: Graph) -> int:
     """Rewrite transposed convolutions of stride 1 as ordinary ones with the mirrored kernel; return how many."""
     count = 0
-    for node in list(graph):
-        conv = read_conv(node, "ConvTranspose")
+    for node in list(graph.nodes):
+        conv = read_conv(graph, node, "ConvTranspose")
         if conv is None or conv.strides != (1, 1) or conv.output_padding != (0, 0):
             continue
         kernel = as_convolution(conv.weights, conv.pads)
@@ -68,9 +69,9 @@ def mirror_stride_one(graph: ir.Graph) -> int:
     return count
 
 
-def _candidates(graph: ir.Graph) -> Iterator[tuple[ConvNode, list[ir.Node], Builder]]:
+def _candidates(graph: Graph) -> Iterator[tuple[ConvNode, list[onnx.NodeProto], Builder]]:
     # Each is read only when its turn comes: the one before it has just been given a new output.
-    for node in list(graph):
-        conv = read_conv(node, "ConvTranspose")
+    for node in list(graph.nodes):
+        conv = read_conv(graph, node, "ConvTranspose")
         if conv is not None and conv.strides != (1, 1) and all(upsamples(conv, axis) for axis in (0, 1)):
-            yield conv, [node, *elementwise_after(conv.y)], Builder(graph, node)
+            yield conv, [node, *elementwise_after(graph, conv.y)], Builder(graph, node)
