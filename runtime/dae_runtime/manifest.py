@@ -19,6 +19,8 @@ from .plan import Job
 MANIFEST_NAME = "dae-manifest.jsonl"
 """Name of the manifest in the output folder, where the caller gives no other."""
 DONE, FAILED = "done", "failed"
+_FIRST_BYTES = b'{"path": '
+"""What a manifest begins with, unless a crash has cut its first line short: nothing is appended to any other file."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ class Manifest:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             size = os.fstat(self._file).st_size
+            if size and not _FIRST_BYTES.startswith(os.pread(self._file, len(_FIRST_BYTES), 0)):
+                os.close(self._file)
+                raise DaeError(f"{self.path} exists and is no manifest: it stays as it is. Give the manifest another name.")
             if size and os.pread(self._file, 1, size - 1) != b"\n":
                 os.write(self._file, b"\n")
         except OSError as error:

@@ -6,9 +6,11 @@ import os
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dae_runtime import DaeError, InputError
+from dae_runtime.images import Image, write_image
 from dae_runtime.manifest import Entry, Manifest, Settings, file_sha256, read_manifest, remaining_jobs
 from dae_runtime.plan import Job
 
@@ -126,3 +128,16 @@ def test_a_manifest_that_cannot_be_used(tmp_path, jobs):
         Manifest(tmp_path, SETTINGS)
     with Manifest(Path("/dev/full"), SETTINGS) as manifest, pytest.raises(DaeError, match="No space left"):
         manifest.record(jobs[0], None, 0.1, "00")
+
+
+def test_nothing_is_appended_to_a_file_that_is_no_manifest(tmp_path):
+    picture = tmp_path / "picture.png"
+    write_image(picture, Image(np.zeros((4, 4), np.uint8)))
+    before = picture.read_bytes()
+    with pytest.raises(DaeError, match="is no manifest"):
+        Manifest(picture, Settings("m"))
+    assert picture.read_bytes() == before
+    for beginning in (b"", b'{"pa', b'{"path": "/a.png", '):
+        torn = tmp_path / "torn.jsonl"
+        torn.write_bytes(beginning)
+        Manifest(torn, Settings("m")).close()
