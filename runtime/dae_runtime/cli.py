@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 import sys
 from collections.abc import Callable
@@ -20,6 +21,12 @@ from .models import bundled_models
 
 if TYPE_CHECKING:
     from .denoiser import Denoiser
+
+
+def _check_number(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # the range lets it pass
+        raise click.BadParameter("a number from 0 to 1 is needed, not nan.")
+    return value
 
 
 def _check_device(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -51,7 +58,11 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     "--max-megapixels", metavar="N", type=click.FloatRange(0, min_open=True), help="Refuse larger images.  [default: 536]"
 )
 @click.option(
-    "--strength", type=click.FloatRange(0, 1), default=1.0, help="Share of the change that is taken, 0 to 1.  [default: 1]"
+    "--strength",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    callback=_check_number,
+    help="Share of the change that is taken, 0 to 1.  [default: 1]",
 )
 @click.option("-r", "--recursive", is_flag=True, help="Take sub-folders of IN too; OUT mirrors them.")
 @click.option("--format", metavar="EXT", help="Write every output in this format: png, jpg, tif, webp, bmp, pgm, ppm.")

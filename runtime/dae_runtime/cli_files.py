@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .command import EXIT_SOME_FILES_FAILED
-from .errors import InputError
+from .errors import InputError, OutputExistsError
 from .models import DEFAULT_MODEL, bundled_models, find_model
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def denoise_files(source: str, output: str, model: str | None, options: dict[str
         for job in jobs:
             click.echo(f"{job.source} -> {job.destination}")
         return 0
+    _check_report(jobs, manifest_path, model, options, replace=options["overwrite"] or resuming)
     with open_denoiser(model, options, len(jobs)) as denoiser, _open_manifest(manifest_path, model, options) as manifest:
         tally.report = _new_report(denoiser, jobs, options)
         try:
@@ -68,6 +69,20 @@ def denoise_files(source: str, output: str, model: str | None, options: dict[str
         if tally.report:
             tally.report.write(options["report"], device=denoiser.device, seconds=tally.seconds)
     return EXIT_SOME_FILES_FAILED if tally.failed else 0
+
+
+def _check_report(
+    jobs: list[Job], manifest_path: Path | None, model: str | None, options: dict[str, Any], *, replace: bool
+) -> None:
+    if options["report"] is None:
+        return
+    report = Path(options["report"])
+    files = [_model_path(model), *([manifest_path] if manifest_path else [])]
+    files += [path for job in jobs for path in (job.source, job.destination)]
+    if report.resolve() in {path.resolve() for path in files}:
+        raise click.UsageError(f"--report {report} is an image of this run, its model or its manifest. Give another name.")
+    if report.exists() and not replace:
+        raise OutputExistsError(f"{report} exists already. Replace it with --overwrite, or give another --report.")
 
 
 def watch_folder(source: str, output: str, model: str | None, options: dict[str, Any]) -> int:

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO, cast
 
 import click
 
+from .atomic import atomic_path, write_atomic
 from .cli_files import max_pixels, open_denoiser
-from .command import EXIT_FAILED
-from .errors import DaeError, ImageError, InputError
+from .errors import ImageError, InputError
 
 STANDARD = "-"
 """Stands for standard input or output."""
@@ -23,7 +23,6 @@ def denoise_image(source: str, output: str, model: str | None, options: dict[str
     """Denoise one image from standard input, to standard output, or both."""
     kind = _kind(output, options["format"])
     _refuse(options, *_OF_FILES)
-    from .atomic import write_atomic
     from .raw import denoise_file_bytes
 
     data = _read(source)
@@ -31,8 +30,7 @@ def denoise_image(source: str, output: str, model: str | None, options: dict[str
         strength = options["strength"]
         content = denoise_file_bytes(denoiser, data, kind, strength=strength, max_pixels=max_pixels(options))
     if output == STANDARD:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        _write_out(content)
         return 0
     try:
         write_atomic(output, content, overwrite=options["overwrite"])
@@ -54,11 +52,7 @@ def denoise_frames(source: str, output: str, model: str | None, options: dict[st
     _refuse(options, "format", *_OF_FILES)
     many = 2**20  # how many frames will come is not known; several at once use the CPUs best
     with open_denoiser(model, options, many) as denoiser, _streams(source, output, options["overwrite"]) as (frames, target):
-        try:
-            count = denoise_raw(denoiser, frames, target, shape, strength=options["strength"], ahead=options["batch_size"])
-        except DaeError as error:
-            click.echo(f"error: {error}", err=True)
-            return EXIT_FAILED
+        count = denoise_raw(denoiser, frames, target, shape, strength=options["strength"], ahead=options["batch_size"])
     if not options["quiet"]:
         click.echo(f"{count} frames denoised on {denoiser.device} with {denoiser.model.name}", err=True)
     return 0
@@ -90,17 +84,39 @@ def _read(source: str) -> bytes:
         raise ImageError(f"{source}: cannot be read: {error.strerror or error}.") from error
 
 
+def _write_out(content: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise  # whoever read it has gone, which is no error of ours
+    except OSError as error:
+        raise ImageError(f"standard output cannot be written: {error.strerror or error}.") from error
+
+
 @contextlib.contextmanager
 def _streams(source: str, output: str, overwrite: bool) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Open both ends. A file that is written is whole or not there: an error leaves what was there before."""
+    both = STANDARD not in (source, output) and Path(source).exists() and Path(output).exists()
+    if both and Path(source).samefile(output):
+        raise click.UsageError(f"the output {output} is also the input. Give another output.")
     with contextlib.ExitStack() as stack:
         try:
             frames = sys.stdin.buffer if source == STANDARD else stack.enter_context(Path(source).open("rb"))
-            mode = "wb" if overwrite else "xb"
-            target = (
-                sys.stdout.buffer if output == STANDARD else cast("BinaryIO", stack.enter_context(Path(output).open(mode)))
-            )
+            target = sys.stdout.buffer if output == STANDARD else _open_output(stack, Path(output), overwrite)
+            yield frames, target
         except FileExistsError as error:
             raise ImageError(f"{output}: exists already. Give --overwrite to replace it.") from error
+        except BrokenPipeError:
+            raise
         except OSError as error:
-            raise ImageError(f"{error.filename}: cannot be opened: {error.strerror or error}.") from error
-        yield frames, target
+            raise ImageError(f"{error.filename or output}: cannot be read or written: {error.strerror or error}.") from error
+
+
+def _open_output(stack: contextlib.ExitStack, path: Path, overwrite: bool) -> BinaryIO:
+    if path.exists() and not path.is_file():  # a named pipe or a device takes the frames as they come
+        return cast("BinaryIO", stack.enter_context(path.open("wb")))
+    if path.exists() and not overwrite:
+        raise FileExistsError(path)
+    temporary = stack.enter_context(atomic_path(path, overwrite=overwrite))
+    return cast("BinaryIO", stack.enter_context(temporary.open("wb")))

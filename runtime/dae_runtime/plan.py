@@ -170,6 +170,8 @@ def plan_folder(
 
 
 def _destination(relative: Path, output: Path, suffix: str, extension: str | None) -> Path:
+    if "/" in suffix or os.sep in suffix or "\0" in suffix:
+        raise InputError(f"the suffix {suffix!r} is part of a file name; it cannot lead to another folder.")
     return output / relative.with_name(relative.stem + suffix + (extension or relative.suffix))
 
 

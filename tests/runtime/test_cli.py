@@ -403,3 +403,49 @@ def test_wrong_usage_of_streams_and_folders(tmp_path, images, blur_file, dae_run
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_report_replaces_nothing_that_it_was_not_told_to(tmp_path, images, blur_file, dae_run):
+    page, first = tmp_path / "page.html", images / "0.png"
+    page.write_text("mine")
+    done = dae_run("-m", blur_file, images, tmp_path / "out", "--report", page)
+    assert (done.returncode, page.read_text()) == (1, "mine")
+    assert "exists already" in done.stderr
+    before = first.read_bytes(), blur_file.read_bytes()
+    for taken in (first, blur_file, tmp_path / "out" / "0.png"):
+        done = dae_run("-m", blur_file, images, tmp_path / "out", "--overwrite", "--report", taken)
+        assert done.returncode == 2, done.stderr
+    assert (first.read_bytes(), blur_file.read_bytes()) == before
+
+
+def test_raw_output_is_whole_or_not_there(tmp_path, blur_file, dae_run):
+    frames, out = tmp_path / "frames.raw", tmp_path / "out.raw"
+    frames.write_bytes(bytes(range(192)) * 2 + b"part of a frame")
+    command = ("-m", blur_file, "--raw", "16x12x1", frames)
+    assert dae_run(*command, out).returncode == 1
+    assert not out.exists()
+    out.write_bytes(b"mine")
+    assert dae_run(*command, out, "--overwrite").returncode == 1
+    assert out.read_bytes() == b"mine"
+    before = frames.read_bytes()
+    assert dae_run(*command, frames, "--overwrite").returncode == 2
+    assert frames.read_bytes() == before
+    frames.write_bytes(before[:384])
+    assert dae_run(*command, out, "--overwrite").returncode == 0
+    assert out.stat().st_size == 384
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".raw") == ["frames.raw", "out.raw"]
+
+
+def test_mistakes_in_options_are_usage_errors(tmp_path, images, blur_file, dae_run):
+    for wrong in (("--suffix", "/../evil"), ("--strength", "nan")):
+        done = dae_run("-m", blur_file, images, tmp_path / "out", *wrong)
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_full_standard_output_is_one_line(images, blur_file):
+    command = f"{sys.executable} -m dae_runtime -m {blur_file} - - < {images / '0.png'} > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
