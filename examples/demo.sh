@@ -8,7 +8,7 @@ rm -rf demo
 step() { printf '\n== %s\n' "$1"; shift; printf '$'; printf ' %s' "${@##*/bin/}"; printf '\n'; "$@"; }
 
 step "Train on images that are made on the fly: nothing is downloaded" \
-  "$BIN/dae-train" synthetic --preset v2 --noise gaussian:40/255 --epochs 5 --steps-per-epoch 80 -o demo/run
+  "$BIN/dae-train" synthetic --preset v2 --noise gaussian:40/255 --epochs 4 --steps-per-epoch 80 -o demo/run
 step "Export to ONNX in float32" \
   "$BIN/dae-export" demo/run -o demo/denoiser.onnx
 step "Export to ONNX in INT8" \
