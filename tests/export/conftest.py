@@ -15,6 +15,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from dae_export.quantize import Ranges, calibrate
+from dae_export.samples import Batches, Samples
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before the first test imports TensorFlow
 
 Keras = Any
@@ -196,3 +199,21 @@ def dae_export() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=whole, timeout=300, check=False)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def batches() -> Callable[[np.ndarray], Batches]:
+    """Return the images in batches of eight."""
+    return lambda images: Batches(len(images), lambda: (images[i : i + 8] for i in range(0, len(images), 8)))
+
+
+@pytest.fixture(scope="module")
+def samples(pictures, batches) -> Samples:
+    noisy, _ = pictures(24, 32)
+    test_noisy, test_clean = pictures(20, 32, seed=1)
+    return Samples(batches(noisy), batches(test_noisy), batches(test_clean), "sine waves")
+
+
+@pytest.fixture(scope="module")
+def ranges(blur_denoiser, samples) -> Ranges:
+    return calibrate(blur_denoiser, samples.calibration)

@@ -11,26 +11,10 @@ from onnx import TensorProto, numpy_helper
 
 from dae_export.errors import CalibrationError
 from dae_export.quality import judge, measure_quality
-from dae_export.quantize import Ranges, calibrate, quantize
-from dae_export.samples import Batches, Samples
+from dae_export.quantize import calibrate, quantize
+from dae_export.samples import Samples
 from dae_runtime.contract import CALIBRATION_METHODS
 from dae_runtime.metrics import psnr_db
-
-
-def batches(images: np.ndarray, size: int = 8) -> Batches:
-    return Batches(len(images), lambda: (images[i : i + size] for i in range(0, len(images), size)))
-
-
-@pytest.fixture(scope="module")
-def samples(pictures) -> Samples:
-    noisy, _ = pictures(24, 32)
-    test_noisy, test_clean = pictures(20, 32, seed=1)
-    return Samples(batches(noisy), batches(test_noisy), batches(test_clean), "sine waves")
-
-
-@pytest.fixture(scope="module")
-def ranges(blur_denoiser, samples) -> Ranges:
-    return calibrate(blur_denoiser, samples.calibration)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +131,9 @@ def test_without_references_the_drop_is_estimated_and_there_are_no_figures(blur_
     assert judge(fp32, fp32, without_references(samples)).drop_db == 0
 
 
-def test_a_shift_is_the_mean_difference_of_each_channel_in_steps():
+def test_a_shift_is_the_mean_difference_of_each_channel_in_steps(
+    batches,
+):
     rng = np.random.default_rng(0)
     noisy = rng.uniform(0.4, 0.6, (6, 16, 16, 3)).astype(np.float32)
     judging = Samples(batches(noisy), batches(noisy), None, "noise")

@@ -10,29 +10,13 @@ from dae_export.errors import GateError
 from dae_export.gates import Limits, check_speedup, complaint
 from dae_export.macs import count_macs, integer_nodes
 from dae_export.quality import Judgment, judge
-from dae_export.quantize import Ranges, calibrate, quantize
+from dae_export.quantize import Ranges, quantize
 from dae_export.rewrites.recipe import INTEGER_ROWS, apply
-from dae_export.samples import Batches, Samples
+from dae_export.samples import Samples
 from dae_export.sensitivity import nodes_of, quantize_within
 
 MACS = {"conv_1": 72, "conv_2": 72}
 LIMITS = Limits(psnr_drop_db=0.1, color_shift=0.5)
-
-
-def batches(images: np.ndarray, size: int = 8) -> Batches:
-    return Batches(len(images), lambda: (images[i : i + size] for i in range(0, len(images), size)))
-
-
-@pytest.fixture(scope="module")
-def samples(pictures) -> Samples:
-    noisy, _ = pictures(24, 32)
-    test_noisy, test_clean = pictures(20, 32, seed=1)
-    return Samples(batches(noisy), batches(test_noisy), batches(test_clean), "sine waves")
-
-
-@pytest.fixture(scope="module")
-def ranges(blur_denoiser, samples) -> Ranges:
-    return calibrate(blur_denoiser, samples.calibration)
 
 
 def coarse(ranges: Ranges, factor: float, *tensors: str) -> Ranges:
