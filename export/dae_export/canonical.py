@@ -1,8 +1,8 @@
 """The one form that every exported graph has, whatever the converter made of it.
 
 Convolutions, transposed convolutions, dense layers and activations; explicit pads, no `auto_pad`, no `output_shape`; biases
-and batch normalization inside the layers; images in the order N, C, H, W with one Transpose at each edge; no node that depends
-on the image size, unless the model does.
+and batch normalization inside the layers; images in the order N, C, H, W with one Transpose at each edge, between which
+nothing happens but the sum of a residual network; no node that depends on the image size, unless the model does.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from .affine import fold_affine
 from .dense import absorb_layouts, matmul_to_gemm
 from .graph import Graph, attributes, make_node, set_attributes
 from .movement import simplify_movements
+from .residual import add_at_the_edge
 
 BATCH_DIM, HEIGHT_DIM, WIDTH_DIM = "batch", "height", "width"
 WINDOWED = ("Conv", "MaxPool", "AveragePool", "ConvTranspose")
@@ -38,6 +39,7 @@ def canonicalize(graph: Graph, fixed_size: tuple[int, int] | None) -> None:
     explicit_windows(graph)
     fold_padding(graph)
     fold_affine(graph)
+    add_at_the_edge(graph)
     free_sizes(graph, fixed_size)
     name_everything(graph)
 

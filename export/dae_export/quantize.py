@@ -22,6 +22,7 @@ from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
 
 from .errors import CalibrationError
 from .graph import Graph
+from .residual import give_exact_image, residual_sum
 from .ties import tied_tensors
 
 FloatArray = npt.NDArray[np.float32]
@@ -99,7 +100,9 @@ def quantize(
     """
     from onnxruntime.quantization import QDQQuantizer, QuantType
 
-    source = Graph(model).to_model()  # a tensor without a shape would stop the quantizer
+    plain = Graph(model)
+    total = residual_sum(plain)
+    source = plain.to_model()  # a tensor without a shape would stop the quantizer
     source.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")  # says that the shapes are inferred already
     # Without this option the Transpose at the input would move floats.
     options = {"ForceQuantizeNoInputCheck": True}
@@ -111,13 +114,15 @@ def quantize(
         activation_qType=QuantType.QUInt8,
         tensors_range=ranges.values,
         nodes_to_quantize=[],
-        nodes_to_exclude=list(keep_float),
+        nodes_to_exclude=[*keep_float, *([total.name] if total else [])],
         op_types_to_quantize=QUANTIZED_KINDS,
         extra_options=options,
     )
     quantizer.quantize_model()
     graph = Graph(quantizer.model.model)  # drops what the quantizer adds to the file and nothing needs
     graph.name = model.graph.name
+    if total:
+        give_exact_image(graph)
     return graph.to_model()
 
 
@@ -137,14 +142,16 @@ def _reader(batch: FloatArray) -> Any:
 def _tie(model: onnx.ModelProto, values: Any) -> None:
     """Give tensors that must share their parameters the union of their ranges, and the images at both edges [0, 1].
 
-    At a scale of 1/255 8-bit pixels are exact, and nothing is clipped.
+    At a scale of 1/255 8-bit pixels are exact, and nothing is clipped. Only a residual network that was trained on noise
+    beyond [0, 1] gets its input's own range: it does not round the image, see `residual`.
     """
     from onnxruntime.quantization import TensorData
 
     edges = {INPUT_NAME, OUTPUT_NAME}
+    beyond = residual_sum(Graph(model)) is not None and _leaves_unit(values[INPUT_NAME].range_value)
     for group in [*tied_tensors(model), edges]:
         ranges = [values[name].range_value for name in group if name in values]
-        if group & edges:
+        if group & edges and not beyond:
             low, high = np.float32(0), np.float32(1)
         else:
             low = np.float32(min((np.min(r[0]) for r in ranges), default=0))
@@ -152,3 +159,7 @@ def _tie(model: onnx.ModelProto, values: Any) -> None:
         for name in group:
             if name in values:
                 values[name] = TensorData(lowest=np.array(low), highest=np.array(high))
+
+
+def _leaves_unit(ends: Any) -> bool:
+    return bool(np.min(ends[0]) < 0 or np.max(ends[1]) > 1)

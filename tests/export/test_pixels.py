@@ -97,7 +97,8 @@ def test_any_int8_stack_is_exactly_the_rounded_output(kinds: list[str], channels
     pixels = random_pixels(2, 24, 26, channels, seed=seed + 1)
     eight = to_uint8(int8, "int8")
     np.testing.assert_array_equal(run(eight, pixels), rounded(run(int8, as_floats(pixels))))
-    assert len(eight.graph.node) <= len(int8.graph.node) - 2
+    if not skip:  # the sum with the image is in float: its conversions stay
+        assert len(eight.graph.node) <= len(int8.graph.node) - 2
 
 
 def first_kind(model: onnx.ModelProto) -> str:

@@ -34,6 +34,8 @@ def divisors(graph: Graph, alignment_px: int) -> dict[str, Divisors]:
         if x == image and len(edge) == 2:
             if node.op_type == "Transpose" and tuple(attributes(node).get("perm", ())) == TO_NCHW:
                 known[y] = edge[0], edge[1]
+        elif node.op_type in ("Add", "Concat") and all(name in known for name in node.input):
+            known[y] = math.gcd(*(known[name][0] for name in node.input)), math.gcd(*(known[name][1] for name in node.input))
         elif x in known and (after := _through(graph, node, known[x])) is not None:
             known[y] = after
     return known

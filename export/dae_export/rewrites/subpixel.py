@@ -22,9 +22,13 @@ from .kernels import as_convolution, subpixels
 from .sizes import upsamples
 
 
-def split_into_rows(graph: Graph) -> int:
-    """Rewrite transposed convolutions as one convolution for each row sub-pixel; return how many were rewritten."""
-    count = 0
+def split_into_rows(graph: Graph, lanes: int = 16) -> int:
+    """Rewrite transposed convolutions as one convolution for each row sub-pixel; return how many were rewritten.
+
+    Those whose sub-pixels have at most `lanes` channels altogether become one convolution and DepthToSpace: the integer
+    kernels compute `lanes` outputs in the time of one.
+    """
+    count = to_depth_to_space(graph, lanes)
     for conv, chain, build in _candidates(graph):
         rows, columns = conv.strides
         parts = []
@@ -39,11 +43,17 @@ def split_into_rows(graph: Graph) -> int:
     return count
 
 
-def to_depth_to_space(graph: Graph) -> int:
-    """Rewrite transposed convolutions as one convolution for all sub-pixels and DepthToSpace; return how many."""
+def to_depth_to_space(graph: Graph, most: int | None = None) -> int:
+    """Rewrite transposed convolutions as one convolution for all sub-pixels and DepthToSpace; return how many.
+
+    Args:
+        graph: Changed in place.
+        most: Only those with at most so many channels of all sub-pixels together.
+    """
     count = 0
     for conv, chain, build in _candidates(graph):
-        if conv.strides[0] != conv.strides[1]:
+        outputs = conv.bias.size * conv.strides[0] * conv.strides[1]
+        if conv.strides[0] != conv.strides[1] or (most is not None and outputs > most):
             continue
         kernel = subpixels(conv.weights, conv.strides, conv.pads[:2], range(conv.strides[0]), range(conv.strides[1]))
         y = build.conv(conv.x, kernel, np.tile(conv.bias, conv.strides[0] * conv.strides[1]))
