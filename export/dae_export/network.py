@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -55,7 +55,12 @@ def read_network(keras: KerasModel, opset: int) -> Network:
     """
     graph = convert(keras, opset)
     canonicalize(graph, keras.fixed_size)
-    geometry = measure(graph) if keras.fixed_size is None else fixed_geometry()
+    geometry = _in_blocks(measure(graph)) if keras.fixed_size is None else fixed_geometry()
     logger.info("converted: %s; alignment %d px, halo %s px", graph.kinds(), geometry.alignment_px, geometry.halo_px)
     fit = Fit(keras.channels, geometry.alignment_px, keras.fixed_size)
     return Network(keras, graph.to_model(), geometry, fit)
+
+
+def _in_blocks(geometry: Geometry) -> Geometry:
+    """Let a network that needs even sizes ask for multiples of 4: its edges can then be computed in blocks of 4 pixels."""
+    return replace(geometry, alignment_px=4) if geometry.alignment_px == 2 else geometry

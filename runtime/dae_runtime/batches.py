@@ -19,6 +19,8 @@ WINDOW_VALUES = 2**18
 def windows(items: Iterable[T], values_of: Callable[[T], int], batch_size: int | None = None) -> Iterator[list[T]]:
     """Cut an iterable into lists, lazily and in order.
 
+    If taking an item fails, the items before it come out as a last list, and then the error is raised.
+
     Args:
         items: Anything; taken only as far as the next list needs.
         values_of: How many values (pixels times channels) an item holds.
@@ -26,13 +28,18 @@ def windows(items: Iterable[T], values_of: Callable[[T], int], batch_size: int |
     """
     window: list[T] = []
     values = 0
-    for item in items:
-        window.append(item)
-        values += values_of(item)
-        full = len(window) >= (batch_size or WINDOW_ITEMS)
-        if full or (batch_size is None and values >= WINDOW_VALUES):
+    try:
+        for item in items:
+            window.append(item)
+            values += values_of(item)
+            full = len(window) >= (batch_size or WINDOW_ITEMS)
+            if full or (batch_size is None and values >= WINDOW_VALUES):
+                complete, window, values = window, [], 0
+                yield complete
+    except Exception:
+        if window:
             yield window
-            window, values = [], 0
+        raise
     if window:
         yield window
 

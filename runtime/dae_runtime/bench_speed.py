@@ -48,7 +48,7 @@ class Figure:
 def speed_figures(model: str, rounds: int) -> Iterator[Figure]:
     """Compare throughputs, in alternation, by the fastest of the rounds: what disturbs only ever slows down."""
     with Denoiser(model) as denoiser:
-        run = denoiser._session.run  # its own session: the waiting threads of a second one would disturb it
+        run = denoiser._first._session.run  # its own session: the waiting threads of a second one would disturb it
 
         def bare(batch: Array) -> object:
             return run([OUTPUT_NAME], {INPUT_NAME: batch})

@@ -5,22 +5,24 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from . import __version__
-from .cli_files import denoise_files, open_denoiser, watch_folder
+from .cli_files import denoise_files, watch_folder
+from .cli_options import model_paths, open_denoiser
 from .cli_streams import STANDARD, denoise_frames, denoise_image
 from .command import EXIT_FAILED, run_command
 from .errors import InputError
-from .models import bundled_models
+from .models import describe_models
 
-if TYPE_CHECKING:
-    from .denoiser import Denoiser
+LEAST_MEMORY_MB = 64
+"""The engine, started and fed the image that it is measured on, takes 40 MiB; a lower limit would not be kept."""
 
 
 def _check_number(context: click.Context, parameter: click.Parameter, value: float) -> float:
@@ -53,7 +55,12 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: the CPUs this process may use]")
 @click.option("-b", "--batch-size", type=click.IntRange(1), help="Images held at once.  [default: by their size]")
 @click.option("-t", "--tile-size", metavar="PX", type=click.IntRange(1), help="Cut larger images into tiles of this side.")
-@click.option("--max-memory-mb", metavar="MB", type=click.IntRange(1), help="Choose tiles and batches for this much memory.")
+@click.option(
+    "--max-memory-mb",
+    metavar="MB",
+    type=click.IntRange(LEAST_MEMORY_MB),
+    help="Choose tiles and batches for this much memory.",
+)
 @click.option(
     "--max-megapixels", metavar="N", type=click.FloatRange(0, min_open=True), help="Refuse larger images.  [default: 536]"
 )
@@ -70,9 +77,18 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
 @click.option("--reference", metavar="DIR", help="Clean images of the same names: print PSNR and SSIM before and after.")
 @click.option("--report", metavar="FILE.html", help="Write a page that shows and judges what became of the images.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist. Inputs are never changed.")
-@click.option("--dry-run", is_flag=True, help="Print what would become what, and stop.")
-@click.option("--manifest", metavar="FILE.jsonl", help="Write a line for each file as soon as it is done.")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted run: leave out what the manifest shows complete.")
+@click.option("--dry-run", is_flag=True, help="Print what would become what, and what exists already; then stop.")
+@click.option(
+    "--manifest",
+    metavar="FILE.jsonl",
+    help="A line for each file as soon as it is done.  [default with --resume: OUT/dae-manifest.jsonl]",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Keep a manifest, and leave out what it shows complete: an interrupted run goes on. Outputs of another model or "
+    "strength are replaced only with --overwrite.",
+)
 @click.option("--retry-failed", is_flag=True, help="Like --resume, and try again what failed before.")
 @click.option("--watch", is_flag=True, help="Go on denoising what appears in the folder IN, until interrupted.")
 @click.option("--raw", metavar="WxHxC", help="Raw 8-bit frames from IN to OUT, both standard streams unless given.")
@@ -84,16 +100,17 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 @click.version_option(__version__, prog_name="dae-run")
 def command(source: str | None, output: str | None, model: str | None, **options: Any) -> int:
-    """Denoise IN (an image file, a folder, or a quoted pattern such as 'scans/*.png') to OUT; - is a standard stream.
+    """Denoise IN (an image file, a folder, or a quoted pattern such as 'scans/*.png') to OUT (a folder; for one image also a
+    file, whose suffix is the format). - is a standard stream.
 
     \b
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some files failed, 130 interrupted.
     """  # noqa: D301 - click's mark for a paragraph that is kept as it is
-    _configure_log(options["verbose"], options["quiet"])
+    _configure_log(options["verbose"], options["quiet"], options["device"])
     actions: dict[str, Callable[[], int]] = {
         "list_models": _list_models,
         "doctor": _doctor,
-        "self_test": lambda: _self_test(open_denoiser(model, options)),
+        "self_test": lambda: _self_test(model, options),
     }
     chosen = [name for name in actions if options[name]]
     if len(chosen) > 1 or (chosen and source is not None):
@@ -123,27 +140,26 @@ def main() -> None:
     run_command(command)
 
 
-def _self_test(denoiser: Denoiser) -> int:
+def _self_test(model: str | None, options: dict[str, Any]) -> int:
     from .selftest import self_test
 
-    outcome = self_test(denoiser)
-    click.echo(
-        f"{denoiser.model.name} on {denoiser.device}: largest error {outcome.max_abs_error:.3g}, "
-        f"allowed {outcome.allowed:.3g}: {'passed' if outcome.passed else 'FAILED'}"
-    )
-    return 0 if outcome.passed else EXIT_FAILED
+    failed = False
+    for path in model_paths(model):
+        with open_denoiser(os.fspath(path), options) as denoiser:
+            outcome = self_test(denoiser)
+            click.echo(
+                f"{denoiser.model.name} on {denoiser.device}: largest error {outcome.max_abs_error:.3g}, "
+                f"allowed {outcome.allowed:.3g}: {'passed' if outcome.passed else 'FAILED'}"
+            )
+        failed |= not outcome.passed
+    return EXIT_FAILED if failed else 0
 
 
 def _list_models() -> int:
-    from .denoiser import Denoiser
-
-    for name, path in bundled_models().items():
-        with Denoiser(path, "cpu", 1) as denoiser:
-            model = denoiser.model
-        size_kib = path.stat().st_size / 1024
-        color = "gray" if model.channels == 1 else "RGB"
-        click.echo(f"{name}  {model.preset}, {color}, {model.precision}, noise {model.noise}, {size_kib:.0f} KiB")
-    if not bundled_models():
+    models = describe_models()
+    for model in models:
+        click.echo(str(model))
+    if not models:
         click.echo("no models are bundled with this installation")
     return 0
 
@@ -163,10 +179,16 @@ def _doctor() -> int:
     return EXIT_FAILED if diagnosis.problems else 0
 
 
-def _configure_log(verbose: bool, quiet: bool) -> None:
-    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+def _configure_log(verbose: bool, quiet: bool, device: str) -> None:
+    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log = logging.getLogger(__package__)
     log.addHandler(handler)
     log.setLevel(level)
+    from .engine_devices import AUTO
+    from .engine_packages import installed_engines
+
+    if level == logging.INFO and device == AUTO and list(installed_engines()) == ["onnxruntime"]:
+        # It knows no CUDA, so that it runs on the CPU is no news; with another package the reason is.
+        logging.getLogger(f"{__package__}.engine").setLevel(logging.WARNING)

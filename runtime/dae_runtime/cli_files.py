@@ -3,86 +3,54 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import sys
+import os
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .cli_manifest import Past, look_back, manifest_path, open_manifest
+from .cli_options import max_pixels, model_paths, open_denoiser
+from .cli_progress import Progress
+from .cli_tally import Tally
 from .command import EXIT_SOME_FILES_FAILED
 from .errors import InputError, OutputExistsError
-from .models import DEFAULT_MODEL, bundled_models, find_model
 
 if TYPE_CHECKING:
     from .denoiser import Denoiser
-    from .folder import FileResult
-    from .manifest import Manifest, Settings
+    from .manifest import Manifest
     from .plan import Job
     from .report import RunReport
 
 PLAN_OPTIONS = ("recursive", "suffix", "format")
 
 
-@dataclass
-class _Tally:
-    """What a run has come to so far."""
-
-    total: int
-    complete: int = 0
-    """Done by an earlier run."""
-    done: int = 0
-    failed: int = 0
-    reference_errors: int = 0
-    scores: list[Any] = field(default_factory=list)
-    report: RunReport | None = None
-    start: float = field(default_factory=time.perf_counter)
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self.start
-
-
 def denoise_files(source: str, output: str, model: str | None, options: dict[str, Any]) -> int:
     """Denoise one file, a folder or the matches of a pattern; return the exit code."""
-    manifest_path = _manifest_path(output, options)
-    resuming = manifest_path is not None and options["resume"] and manifest_path.exists()
-    jobs = _plan(source, output, {**options, "overwrite": options["overwrite"] or resuming})
-    tally = _Tally(len(jobs))
-    if resuming and manifest_path is not None:
-        jobs = _remaining(jobs, manifest_path, model, options, tally)
+    jobs = _plan(source, output, options)
+    path = manifest_path(output, options)
+    past = look_back(jobs, path, model, options)
     if options["dry_run"]:
-        for job in jobs:
-            click.echo(f"{job.source} -> {job.destination}")
+        _print_plan(jobs, past, options["overwrite"])
+    _check_outputs(jobs, path, past, options)
+    _check_report(jobs, path, model, options, replace=options["overwrite"] or past is not None)
+    if options["dry_run"]:
         return 0
-    _check_report(jobs, manifest_path, model, options, replace=options["overwrite"] or resuming)
-    with open_denoiser(model, options, len(jobs)) as denoiser, _open_manifest(manifest_path, model, options) as manifest:
+    tally = Tally(len(jobs))
+    if past is not None:
+        jobs = _take_up(jobs, past, tally, options["quiet"])
+    with open_denoiser(model, options, len(jobs)) as denoiser, open_manifest(path, model, options) as manifest:
         tally.report = _new_report(denoiser, jobs, options)
         try:
-            _run(denoiser, jobs, options, tally, manifest, overwrite=options["overwrite"] or resuming)
+            _run(denoiser, jobs, options, tally, manifest, overwrite=options["overwrite"] or past is not None)
         finally:
             if not options["quiet"]:
-                _print_summary(tally, denoiser)
+                tally.print_summary(denoiser)
         if tally.report:
+            tally.report.model = denoiser.model  # of the default models, the one that worked last
             tally.report.write(options["report"], device=denoiser.device, seconds=tally.seconds)
     return EXIT_SOME_FILES_FAILED if tally.failed else 0
-
-
-def _check_report(
-    jobs: list[Job], manifest_path: Path | None, model: str | None, options: dict[str, Any], *, replace: bool
-) -> None:
-    if options["report"] is None:
-        return
-    report = Path(options["report"])
-    files = [_model_path(model), *([manifest_path] if manifest_path else [])]
-    files += [path for job in jobs for path in (job.source, job.destination)]
-    if report.resolve() in {path.resolve() for path in files}:
-        raise click.UsageError(f"--report {report} is an image of this run, its model or its manifest. Give another name.")
-    if report.exists() and not replace:
-        raise OutputExistsError(f"{report} exists already. Replace it with --overwrite, or give another --report.")
 
 
 def watch_folder(source: str, output: str, model: str | None, options: dict[str, Any]) -> int:
@@ -97,10 +65,11 @@ def watch_folder(source: str, output: str, model: str | None, options: dict[str,
         folder = HotFolder(source, output, **{name: options[name] for name in names})
     except InputError as error:
         raise click.UsageError(str(error)) from error
-    manifest_path = _manifest_path(output, options)
-    with open_denoiser(model, options) as denoiser, _open_manifest(manifest_path, model, options) as manifest:
-        click.echo(f"watching {source}; interrupt to end", err=True)
-        tally = _Tally(0)
+    path = manifest_path(output, options)
+    with open_denoiser(model, options) as denoiser, open_manifest(path, model, options) as manifest:
+        if not options["quiet"]:
+            click.echo(f"watching {source}; interrupt to end", err=True)
+        tally = Tally(0)
         try:
             while True:
                 jobs = folder.look()
@@ -111,87 +80,82 @@ def watch_folder(source: str, output: str, model: str | None, options: dict[str,
                 time.sleep(POLL_S)
         finally:
             if not options["quiet"]:
-                _print_summary(tally, denoiser)
-
-
-def open_denoiser(model: str | None, options: dict[str, Any], files: int = 1) -> Denoiser:
-    """Open the model that the options ask for, for so many files."""
-    path = _model_path(model)  # a wrong name is told before the engine is loaded
-    from .denoiser import Denoiser
-    from .folder import threads_for
-
-    memory_mb = options["max_memory_mb"]
-    # A limit on memory leaves no room for several images at once.
-    threads = options["threads"] or (threads_for(files) if memory_mb is None else None)
-    return Denoiser(path, options["device"], threads, options["tile_size"], memory_mb)
-
-
-def max_pixels(options: dict[str, Any]) -> int:
-    """Return how many pixels an image may have."""
-    from .codec import MAX_PIXELS
-
-    return MAX_PIXELS if options["max_megapixels"] is None else int(options["max_megapixels"] * 1e6)
-
-
-def _model_path(model: str | None) -> Path:
-    if model is None and DEFAULT_MODEL not in bundled_models():
-        raise click.UsageError("no model: give one with -m MODEL, an .onnx file from dae-export.")
-    return find_model(model or DEFAULT_MODEL)
+                tally.print_summary(denoiser)
 
 
 def _plan(source: str, output: str, options: dict[str, Any]) -> list[Job]:
+    """Map inputs to outputs; outputs that exist are judged later, when an earlier run's manifest is known."""
     from .plan import plan
 
     try:
-        return plan(source, output, **{name: options[name] for name in (*PLAN_OPTIONS, "reference", "overwrite")})
+        return plan(source, output, **{name: options[name] for name in (*PLAN_OPTIONS, "reference")}, overwrite=True)
     except InputError as error:
         raise click.UsageError(str(error)) from error
 
 
-def _manifest_path(output: str, options: dict[str, Any]) -> Path | None:
-    if options["manifest"] is not None:
-        return Path(options["manifest"])
-    if not options["resume"]:
-        return None
-    from .manifest import MANIFEST_NAME
-    from .plan import is_file_name
-
-    target = Path(output)
-    return (target.parent if is_file_name(target) else target) / MANIFEST_NAME
+def _print_plan(jobs: list[Job], past: Past | None, overwrite: bool) -> None:
+    replace = overwrite or past is not None
+    marks = past.marks(overwrite) if past else {}
+    for job in jobs:
+        mark = marks.get(job, "")
+        if not mark and os.path.lexists(job.destination):
+            mark = "exists: " + ("replaced" if replace else "refused without --overwrite")
+        click.echo(f"{job.source} -> {job.destination}" + (f"  ({mark})" if mark else ""))
 
 
-def _settings(model: str | None, options: dict[str, Any]) -> Settings:
-    from .manifest import Settings
+def _check_outputs(jobs: list[Job], manifest: Path | None, past: Past | None, options: dict[str, Any]) -> None:
+    from .plan import check_absent
 
-    return Settings(hashlib.sha256(_model_path(model).read_bytes()).hexdigest(), options["strength"])
+    if options["overwrite"]:
+        return
+    if past is not None:
+        past.check_others()
+        return
+    try:
+        check_absent(jobs)
+    except OutputExistsError as error:
+        if not options["resume"]:
+            raise
+        raise OutputExistsError(
+            f"{error} There is nothing to resume: {manifest} is missing, which a run with --resume or --manifest writes."
+        ) from error
 
 
-def _open_manifest(
-    path: Path | None, model: str | None, options: dict[str, Any]
-) -> contextlib.AbstractContextManager[Manifest | None]:
-    if path is None:
-        return contextlib.nullcontext()
-    from .manifest import Manifest
+def _check_report(
+    jobs: list[Job], manifest: Path | None, model: str | None, options: dict[str, Any], *, replace: bool
+) -> None:
+    if options["report"] is None:
+        return
+    from .plan import check_writable
 
-    return Manifest(path, _settings(model, options))
+    report = Path(options["report"])
+    files = [] if model is None and options["dry_run"] else model_paths(model)
+    files += [manifest] if manifest else []
+    files += [path for job in jobs for path in (job.source, job.destination)]
+    if report.is_dir():
+        raise click.UsageError(f"--report {report} is a folder. Give the name of a file.")
+    if report.resolve() in {path.resolve() for path in files}:
+        raise click.UsageError(f"--report {report} is an image of this run, its model or its manifest. Give another name.")
+    if report.exists() and not replace:
+        raise OutputExistsError(f"{report} exists already. Replace it with --overwrite, or give another --report.")
+    check_writable(report.parent)
 
 
-def _remaining(jobs: list[Job], path: Path, model: str | None, options: dict[str, Any], tally: _Tally) -> list[Job]:
+def _take_up(jobs: list[Job], past: Past, tally: Tally, quiet: bool) -> list[Job]:
+    """Clear away what an interrupted run left behind, and return what is still to be done."""
     from .atomic import remove_unfinished
-    from .manifest import read_manifest, remaining_jobs
 
-    remaining = remaining_jobs(jobs, read_manifest(path), _settings(model, options), options["retry_failed"])
-    tally.complete, tally.failed = remaining.complete, remaining.failed
-    if not options["dry_run"]:
-        remove_unfinished({job.destination.parent for job in jobs})
-    return remaining.jobs
+    remove_unfinished({job.destination.parent for job in jobs})
+    tally.complete, tally.failed = len(past.remaining.complete), len(past.remaining.failed)
+    past.tell_failed(quiet)
+    return past.remaining.jobs
 
 
 def _run(
     denoiser: Denoiser,
     jobs: list[Job],
     options: dict[str, Any],
-    tally: _Tally,
+    tally: Tally,
     manifest: Manifest | None,
     *,
     overwrite: bool,
@@ -200,6 +164,7 @@ def _run(
     from .folder import run_jobs
 
     disable_cache()
+    progress = Progress(len(jobs), options["quiet"])
     results = run_jobs(
         denoiser,
         jobs,
@@ -211,10 +176,11 @@ def _run(
         max_pixels=max_pixels(options),
         max_memory_mb=options["max_memory_mb"],
         manifest=manifest,
+        step=progress.step,
     )
     with contextlib.closing(results):
-        for result in _with_progress(results, len(jobs), options["quiet"]):
-            _count(tally, result)
+        for result in progress.show(results):
+            tally.count(result)
             if result.error and options["fail_fast"]:
                 break
 
@@ -225,44 +191,3 @@ def _new_report(denoiser: Denoiser, jobs: list[Job], options: dict[str, Any]) ->
     from .report import RunReport
 
     return RunReport(denoiser.model, len(jobs))
-
-
-def _count(tally: _Tally, result: FileResult) -> None:
-    tally.done += result.error is None
-    tally.failed += result.error is not None
-    tally.reference_errors += result.reference_error is not None
-    if result.scores:
-        tally.scores.append(result.scores)
-    if tally.report:
-        tally.report.add(result.job, result.error, result.scores)
-    clear_line = "\r\033[K" if sys.stderr.isatty() else ""
-    if result.error:
-        click.echo(f"{clear_line}failed: {result.error}", err=True)
-    if result.reference_error:
-        click.echo(f"{clear_line}not compared: {result.reference_error}", err=True)
-
-
-def _with_progress(results: Iterable[FileResult], length: int, quiet: bool) -> Iterator[FileResult]:
-    if quiet or not sys.stderr.isatty():
-        yield from results
-        return
-    with click.progressbar(results, length=length, label="denoising", show_pos=True, file=sys.stderr) as bar:
-        yield from bar
-
-
-def _print_summary(tally: _Tally, denoiser: Denoiser) -> None:
-    before = f"{tally.complete} complete already, " if tally.complete else ""
-    click.echo(
-        f"{tally.done} of {tally.total} files denoised, {before}{tally.failed} failed, in {tally.seconds:.2f} s "
-        f"on {denoiser.device} with {denoiser.model.name}"
-    )
-    if tally.scores:
-        from .quality import mean_scores
-
-        mean = mean_scores(tally.scores)
-        click.echo(
-            f"PSNR {mean.noisy_psnr_db:.2f} -> {mean.denoised_psnr_db:.2f} dB, "
-            f"SSIM {mean.noisy_ssim:.4f} -> {mean.denoised_ssim:.4f} (mean of {len(tally.scores)} files with a reference)"
-        )
-    if tally.reference_errors:
-        click.echo(f"{tally.reference_errors} files could not be compared with a reference")

@@ -11,18 +11,31 @@ from typing import Any, BinaryIO, cast
 import click
 
 from .atomic import atomic_path, write_atomic
-from .cli_files import max_pixels, open_denoiser
+from .cli_options import max_pixels, open_denoiser
 from .errors import ImageError, InputError
+from .wording import counted
 
 STANDARD = "-"
 """Stands for standard input or output."""
-_OF_FILES = ("suffix", "recursive", "reference", "report", "manifest", "resume", "retry_failed", "watch", "dry_run")
+_OF_FILES = (
+    "suffix",
+    "recursive",
+    "reference",
+    "report",
+    "manifest",
+    "resume",
+    "retry_failed",
+    "watch",
+    "dry_run",
+    "fail_fast",
+)
 
 
 def denoise_image(source: str, output: str, model: str | None, options: dict[str, Any]) -> int:
     """Denoise one image from standard input, to standard output, or both."""
+    _refuse(options, "standard input or output", "batch_size", *_OF_FILES)
+    _check_source(source)
     kind = _kind(output, options["format"])
-    _refuse(options, *_OF_FILES)
     from .raw import denoise_file_bytes
 
     data = _read(source)
@@ -49,30 +62,47 @@ def denoise_frames(source: str, output: str, model: str | None, options: dict[st
         shape = parse_frame(options["raw"])
     except InputError as error:
         raise click.UsageError(str(error)) from error
-    _refuse(options, "format", *_OF_FILES)
+    _refuse(options, "--raw", "format", "max_megapixels", *_OF_FILES)
     many = 2**20  # how many frames will come is not known; several at once use the CPUs best
     with open_denoiser(model, options, many) as denoiser, _streams(source, output, options["overwrite"]) as (frames, target):
         count = denoise_raw(denoiser, frames, target, shape, strength=options["strength"], ahead=options["batch_size"])
     if not options["quiet"]:
-        click.echo(f"{count} frames denoised on {denoiser.device} with {denoiser.model.name}", err=True)
+        click.echo(f"{counted(count, 'frame')} denoised on {denoiser.device} with {denoiser.model.name}", err=True)
     return 0
 
 
+def _check_source(source: str) -> None:
+    if source == STANDARD or (Path(source).exists() and not Path(source).is_dir()):
+        return
+    what = "a folder" if Path(source).is_dir() else "no file"
+    raise click.UsageError(f"standard output takes one image, and {source} is {what}. Give an image file, or a folder as OUT.")
+
+
 def _kind(output: str, format: str | None) -> str | None:
-    from .images import image_format
+    """Return the kind of image to write, or None for the input's own."""
+    from .images import FORMATS, IMAGE_SUFFIXES
 
-    if format is None and output == STANDARD:
-        return None  # the input's own
-    try:
-        return image_format(f"x.{format.lower().removeprefix('.')}" if format else output)
-    except ImageError as error:
-        raise click.UsageError(f"{error}.") from error
+    if output == STANDARD:
+        if format is None:
+            return None
+        suffix = "." + format.lower().removeprefix(".")
+        if suffix not in FORMATS:
+            raise click.UsageError(f"images cannot be written as {format!r}; the formats are {', '.join(IMAGE_SUFFIXES)}.")
+        return FORMATS[suffix]
+    if format is not None:
+        raise click.UsageError(f"the output {output} is named already; leave out --format.")
+    suffix = Path(output).suffix.lower()
+    if suffix not in FORMATS or Path(output).is_dir():
+        raise click.UsageError(
+            f"the image from standard input needs a file as output ({', '.join(IMAGE_SUFFIXES)}) or -, and {output} is none."
+        )
+    return FORMATS[suffix]
 
 
-def _refuse(options: dict[str, Any], *names: str) -> None:
+def _refuse(options: dict[str, Any], where: str, *names: str) -> None:
     for name in names:
         if options[name]:
-            raise click.UsageError(f"--{name.replace('_', '-')} has no use with standard input or output; leave it out.")
+            raise click.UsageError(f"--{name.replace('_', '-')} has no use with {where}; leave it out.")
 
 
 def _read(source: str) -> bytes:

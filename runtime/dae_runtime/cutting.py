@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ class Cutter:
         result[..., colors:] = batch[..., colors:]
         source, target = batch[..., :colors], result[..., :colors]
         if in_windows and fixed is not None:
-            self._by_windows(source, target, fixed, size)
+            self._by_windows(source, target, fixed, limits.run_px // repeats)
         elif in_tiles and limits.tile_px is not None:
             tiling = plan_tiles((height, width), limits.tile_px, self.model.alignment_px, self.model.halo_px or 0)
             size = max(1, limits.run_px // (tiling.height_px * tiling.width_px * repeats))
@@ -54,11 +55,15 @@ class Cutter:
     def _run(self, colors: Array) -> Array:
         return self.finish(colors, self.clean(colors))
 
-    def _by_windows(self, source: Array, target: Array, window_px: tuple[int, int], images: int) -> None:
-        for start in range(0, len(source), images):
+    def _by_windows(self, source: Array, target: Array, window_px: tuple[int, int], run_px: int) -> None:
+        count, height, width, _ = source.shape
+        windows = max(1, run_px // math.prod(window_px))
+        images = max(1, min(count, windows, run_px // (height * width)))
+        for start in range(0, count, images):
             part = source[start : start + images]
-            for top, strip in denoise_patches(part, window_px, self._clean_float):
+            for top, strip in denoise_patches(part, window_px, self._clean_float, max(1, windows // images)):
                 rows = slice(top, top + strip.shape[1])
+                np.minimum(strip, 1, out=strip)  # what is blended of values up to 1 may come out a rounding above
                 target[start : start + images, rows] = self.finish(part[:, rows], strip)
 
     def _clean_float(self, colors: Array) -> npt.NDArray[np.float32]:

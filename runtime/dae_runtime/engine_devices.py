@@ -170,9 +170,12 @@ def library_error(engine: Any, device: Device) -> str:
     if not library.exists():
         return ""
     try:
-        ctypes.CDLL(os.fspath(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
-        ctypes.CDLL(os.fspath(library))
-    except OSError as error:
+        shared = ctypes.CDLL(os.fspath(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
+        # While it is loaded, the library calls its host without asking whether there is one yet: that would end the process.
+        shared.Provider_GetHost.restype = ctypes.c_void_p
+        if shared.Provider_GetHost():
+            ctypes.CDLL(os.fspath(library))
+    except (OSError, AttributeError) as error:
         return str(error)
     return ""
 

@@ -17,6 +17,7 @@ from .atomic import atomic_path
 from .codec import MAX_PIXELS, decode, encode
 from .errors import ImageError, OutputExistsError
 from .pnm import Pixels
+from .wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,9 @@ def find_images(folder: str | os.PathLike[str], recursive: bool = False, *, warn
     found = list(_find(os.fspath(folder), recursive))
     other = sum(path.suffix.lower() in OTHER_SUFFIXES for path in found)
     if other and warn:
-        logger.warning("%s: %d images passed over: %s are not taken; convert them", folder, other, ", ".join(OTHER_SUFFIXES))
+        logger.warning(
+            "%s: %s passed over: %s are not taken; convert them", folder, counted(other, "image"), ", ".join(OTHER_SUFFIXES)
+        )
     return sorted(path for path in found if is_image_name(path))
 
 

@@ -52,6 +52,11 @@ class Entry:
     output_sha256: str | None
     """Of the output file; None if it failed."""
 
+    @property
+    def settings(self) -> Settings:
+        """What it was made with."""
+        return Settings(self.model_sha256, self.strength)
+
 
 class Manifest:
     """Appends to a manifest; may be used by many threads at once.
@@ -122,14 +127,16 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Remaining:
-    """What a resumed run has left to do."""
+    """What a resumed run has left to do. All in order."""
 
     jobs: list[Job]
-    """To be done now, in order."""
-    complete: int
-    """Files whose output is there, as the manifest says."""
-    failed: int
-    """Files that failed before and are left alone."""
+    """To be done now."""
+    complete: list[Job]
+    """Their output is there, as the manifest says."""
+    failed: list[Job]
+    """They failed before and are left alone."""
+    others: list[Job]
+    """Those of `jobs` whose output is there, made with other settings: whether to replace it is the caller's choice."""
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Entry]:
@@ -162,20 +169,25 @@ def remaining_jobs(
     Complete is an output that the manifest records as done with the same settings from the same input, and whose content has
     the recorded hash.
     """
-    left, complete, failed = [], 0, 0
+    remaining = Remaining([], [], [], [])
     for job in jobs:
-        entry = entries.get(_absolute(job.source))
+        entry = entry_of(job, entries)
         if entry is None or not _same_work(job, entry, settings):
-            left.append(job)
+            remaining.jobs.append(job)
+            if entry is not None and _has_other_output(job, entry, settings):
+                remaining.others.append(job)
         elif entry.status == FAILED:
-            failed += not retry_failed
-            if retry_failed:
-                left.append(job)
+            (remaining.jobs if retry_failed else remaining.failed).append(job)
         elif entry.output_sha256 is not None and file_sha256(job.destination) == entry.output_sha256:
-            complete += 1
+            remaining.complete.append(job)
         else:
-            left.append(job)
-    return Remaining(left, complete, failed)
+            remaining.jobs.append(job)
+    return remaining
+
+
+def entry_of(job: Job, entries: Mapping[str, Entry]) -> Entry | None:
+    """Return the last entry of a job's input, or None."""
+    return entries.get(_absolute(job.source))
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str | None:
@@ -199,9 +211,14 @@ def source_stamp(path: Path) -> tuple[int, int]:
 def _same_work(job: Job, entry: Entry, settings: Settings) -> bool:
     return (
         entry.output == _absolute(job.destination)
-        and (entry.model_sha256, entry.strength) == (settings.model_sha256, settings.strength)
+        and entry.settings == settings
         and (entry.source_bytes, entry.source_mtime_ns) == source_stamp(job.source)
     )
+
+
+def _has_other_output(job: Job, entry: Entry, settings: Settings) -> bool:
+    made = entry.status == DONE and entry.output == _absolute(job.destination)
+    return made and entry.settings != settings and os.path.lexists(job.destination)
 
 
 def _read_entry(line: bytes) -> Entry | None:

@@ -14,12 +14,14 @@ from .tiles import STEP_PX, smallest_tile
 
 ENGINE_SHARE = 0.4
 """Part of a memory limit that the engine may fill; the rest is for the images themselves."""
-PROBE_SIDE_PX = 256
-"""Side of the image that the engine's need is measured on."""
+PROBE_PX = 2**16
+"""Pixels of the largest run that the engine's need is measured on."""
 LEAST_BYTES_PER_PIXEL = 256
 """What an engine is taken to need at least, for a measurement that found memory ready from an earlier model."""
 UNMEASURED_BYTES_PER_PIXEL = 2048
 """What it is taken to need where it cannot be measured: outside Linux, and on a GPU."""
+_MARGIN = 1.1
+"""What is named as the least memory is this much more than was measured, which differs a little from one time to the next."""
 _SHORTAGE = ("allocate", "bad_alloc", "bad allocation", "out of memory", "alloc_failed", "memoryallocation")
 
 
@@ -59,22 +61,44 @@ def tile_limits(model: Contract, limits: Limits, tile_px: int) -> Limits:
     return Limits(max(limits.run_px, tile_px**2), tile_px, tile_px**2)
 
 
-def memory_limits(model: Contract, limits: Limits, bytes_per_pixel: float, max_memory_mb: int) -> Limits:
+def memory_limits(
+    model: Contract, limits: Limits, bytes_per_pixel: float, max_memory_mb: int, share: float = ENGINE_SHARE
+) -> Limits:
     """Return the limits under which the engine's memory stays within its share of `max_memory_mb`.
 
     Raises:
-        InputError: Not even the smallest tile fits, or the model cannot be tiled.
+        InputError: Not even the smallest tile or one window fits, or the model cannot be tiled.
     """
-    if model.fixed_size is not None:
-        return limits  # its windows are small
-    least = _least_tile(model, "a memory limit")
-    run_px = int(ENGINE_SHARE * max_memory_mb * 2**20 / bytes_per_pixel)
-    if run_px < least**2:
-        needed = math.ceil(least**2 * bytes_per_pixel / ENGINE_SHARE / 2**20)
+    least_px = least_run(model)
+    run_px = int(share * max_memory_mb * 2**20 / bytes_per_pixel)
+    if run_px < least_px:
+        needed = math.ceil(_MARGIN * least_px * bytes_per_pixel / share / 2**20)
         raise InputError(f"max_memory_mb must be at least {needed} for this model, not {max_memory_mb}.")
     run_px = min(run_px, limits.run_px)
+    if model.fixed_size is not None:
+        return Limits(run_px, None, limits.tile_above_px)
     side = min(math.isqrt(run_px) // STEP_PX * STEP_PX, limits.tile_px or run_px)
-    return Limits(run_px, max(side, least), run_px)
+    return Limits(run_px, max(side, math.isqrt(least_px)), run_px)
+
+
+def least_run(model: Contract) -> int:
+    """Return the pixels of the smallest run of the engine that serves images of any size: one window, or the smallest tile.
+
+    Raises:
+        InputError: The model cannot be tiled.
+    """
+    if model.fixed_size is not None:
+        return math.prod(model.fixed_size)
+    return _least_tile(model, "a memory limit") ** 2
+
+
+def probe_shape(model: Contract, pixels: int) -> tuple[int, int, int, int]:
+    """Return the (N, H, W, C) of a run of so many pixels, or of a few less: one tile, or as many windows as that takes."""
+    if model.fixed_size is not None:
+        return (max(1, pixels // math.prod(model.fixed_size)), *model.fixed_size, model.channels)
+    unit = math.lcm(STEP_PX, model.alignment_px)
+    side = max(1, math.isqrt(pixels) // unit) * unit
+    return (1, side, side, model.channels)
 
 
 def tileable(model: Contract) -> bool:
@@ -82,21 +106,28 @@ def tileable(model: Contract) -> bool:
     return model.fixed_size is None and model.halo_px is not None
 
 
-def bytes_per_pixel(run: Callable[[int], object]) -> float:
+def bytes_per_pixel(run: Callable[[int], int], least_px: int, budget_bytes: float) -> float:
     """Measure what a fresh engine takes per pixel of one run; a bound from above for larger runs.
 
-    The engine keeps what it once took, so the growth of the process over its first run is what the run needed, the engine's
-    own start-up included.
+    The engine keeps what it once took, so the growth of the process is what its largest run needed, the engine's own start-up
+    included. The runs grow, from the smallest, only as far as what was measured so far says that the budget allows.
 
     Args:
-        run: Runs the engine on one image of this side in pixels.
+        run: Runs the engine on about so many pixels, and returns how many they were.
+        least_px: Pixels of the smallest run.
+        budget_bytes: What the engine may take.
     """
     before = resident_bytes()
-    run(PROBE_SIDE_PX)
-    after = resident_bytes()
-    if before is None or after is None:
-        return UNMEASURED_BYTES_PER_PIXEL
-    return max((after - before) / PROBE_SIDE_PX**2, LEAST_BYTES_PER_PIXEL)
+    wanted = least_px
+    while True:
+        pixels = run(wanted)
+        after = resident_bytes()
+        if before is None or after is None:
+            return UNMEASURED_BYTES_PER_PIXEL
+        need = max((after - before) / pixels, LEAST_BYTES_PER_PIXEL)
+        wanted = min(int(budget_bytes / need), PROBE_PX)
+        if wanted < 2 * pixels:
+            return need
 
 
 def resident_bytes() -> int | None:

@@ -13,7 +13,7 @@ FloatImages = npt.NDArray[np.float32]
 
 
 def denoise_patches(
-    images: Array, window_px: tuple[int, int], denoise: Callable[[Array], FloatImages]
+    images: Array, window_px: tuple[int, int], denoise: Callable[[Array], FloatImages], columns_per_run: int | None = None
 ) -> Iterator[tuple[int, FloatImages]]:
     """Denoise images by windows that overlap by half, each weighted by a smooth bump, so that no seam shows.
 
@@ -23,12 +23,14 @@ def denoise_patches(
         images: (N, H, W, C) of any dtype, any H and W; extended by reflection at the bottom and the right; read only.
         window_px: (height, width) that `denoise` takes.
         denoise: Maps (M, height, width, C) of the images' dtype to the same shape in float32.
+        columns_per_run: How many windows of each image `denoise` gets at once; None for those of a whole row.
 
     Yields:
         Strips from top to bottom: where each begins, in pixels, and (N, rows, W, C) float32.
     """
     height, width = images.shape[1:3]
     rows, columns = window_starts(height, window_px[0]), window_starts(width, window_px[1])
+    count = columns_per_run or len(columns)
     across = reflected(columns[-1] + window_px[1], width)
     weights = np.outer(bump(window_px[0]), bump(window_px[1]))[..., None]
     # The weights' sum is separable, like the weights.
@@ -37,10 +39,11 @@ def denoise_patches(
     for top, below in zip(rows, [*rows[1:], rows[-1] + window_px[0]], strict=True):
         down = reflected(top + window_px[0], height)[top:]
         band = images[:, down][:, :, across]
-        windows = np.stack([band[:, :, left : left + window_px[1]] for left in columns])
-        clean = denoise(windows.reshape(-1, *windows.shape[2:])).reshape(windows.shape)
-        for left, window in zip(columns, clean, strict=True):
-            total[:, :, left : left + window_px[1]] += window * weights
+        for part in (columns[start : start + count] for start in range(0, len(columns), count)):
+            windows = np.stack([band[:, :, left : left + window_px[1]] for left in part])
+            clean = denoise(windows.reshape(-1, *windows.shape[2:])).reshape(windows.shape)
+            for left, window in zip(part, clean, strict=True):
+                total[:, :, left : left + window_px[1]] += window * weights
         done = below - top  # no later window reaches these rows
         strip = total[:, :done] / np.outer(sum_down[top:below], sum_across)[..., None]
         yield top, strip[:, : height - top, :width]

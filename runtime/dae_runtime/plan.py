@@ -9,9 +9,9 @@ from pathlib import Path
 
 from .errors import ImageError, InputError, OutputExistsError
 from .images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, find_images, image_format, is_image_name
+from .wording import counted, listed
 
 PathLike = str | os.PathLike[str]
-_NAMES_SHOWN = 5
 
 
 class Job:
@@ -71,7 +71,8 @@ def plan(
 
     Args:
         source: An image file, a folder, or a glob (`**` for any depth). A path that exists is never taken as a glob.
-        output: For one file, a file with an image suffix or a folder; else a folder, in which the input's tree is mirrored.
+        output: For one file, a file with an image suffix, or a folder: one that exists, or a name that ends in a slash or has
+            no suffix. Else a folder, in which the input's tree is mirrored.
         recursive: Take the sub-folders of a folder too.
         suffix: Added to each name before the extension: `_clean` makes `a_clean.png` of `a.png`.
         format: Extension of the outputs, such as `png`; None to keep each input's.
@@ -83,9 +84,9 @@ def plan(
 
     Raises:
         InputError: There is no input, or two inputs have one output, an output is an input, or the output lies inside the
-            input folder.
+            input folder, or is of no use as a name.
         OutputExistsError: Outputs exist and `overwrite` is false.
-        ImageError: A folder cannot be read.
+        ImageError: A folder cannot be read, or the output's cannot be made or written to.
     """
     extension = _extension(format)
     base, sources = find_sources(source, recursive)
@@ -93,16 +94,17 @@ def plan(
     single_file = Path(source).is_file()
     if not single_file:
         # Results at another depth are not matched again, unless the pattern matches every depth.
-        _check_folders(base, target, any_depth=Path(source).is_dir() or "**" in os.fspath(source))
-    if single_file and is_file_name(target):
-        if suffix or format:
-            raise InputError(f"the output {target} is named already; leave out --suffix and --format, or give a folder.")
+        _check_folders(base, output, any_depth=Path(source).is_dir() or "**" in os.fspath(source))
+    if single_file and target.suffix and not _means_folder(output):
+        _check_file_name(target, suffix, format)
         jobs = [Job(sources[0], target)]
     else:
         jobs = [Job(path, _destination(path.relative_to(base), target, suffix, extension)) for path in sources]
     _check_mapping(jobs)
+    for folder in {job.destination.parent for job in jobs}:
+        check_writable(folder)
     if not overwrite:
-        _check_absent(jobs)
+        check_absent(jobs)
     return jobs if reference is None else _with_references(jobs, base, Path(reference))
 
 
@@ -132,9 +134,23 @@ def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tup
     return _fixed_part(path), found
 
 
-def is_file_name(output: Path) -> bool:
+def is_file_name(output: PathLike) -> bool:
     """Tell whether an output is meant as an image file rather than as a folder."""
-    return not output.is_dir() and output.suffix.lower() in (*FORMATS, *OTHER_SUFFIXES)
+    return not _means_folder(output) and Path(output).suffix.lower() in (*FORMATS, *OTHER_SUFFIXES)
+
+
+def _means_folder(output: PathLike) -> bool:
+    return os.fspath(output).endswith(("/", os.sep)) or Path(output).is_dir()
+
+
+def _check_file_name(output: Path, suffix: str, format: str | None) -> None:
+    if output.suffix.lower() not in FORMATS:
+        raise InputError(
+            f"the output {output} is neither a file that can be written ({', '.join(IMAGE_SUFFIXES)}) nor a folder (one that "
+            "exists, or a name that ends in / or has no suffix)."
+        )
+    if suffix or format:
+        raise InputError(f"the output {output} is named already; leave out --suffix and --format, or give a folder.")
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -160,12 +176,14 @@ def plan_folder(
     """Check two folders, and return the function that maps a file in the first to its output in the second.
 
     Raises:
-        InputError: The source is no folder, or the output is it or lies inside it, or the format is unknown.
+        InputError: The source is no folder, or the output is it or lies inside it or is a file, or the format is unknown.
+        ImageError: The output can be neither made nor written to.
     """
     base, target, extension = Path(source), Path(output), _extension(format)
     if not base.is_dir():
         raise InputError(f"{base} is not a folder. Only a folder can be watched.")
-    _check_folders(base, target, any_depth=True)
+    _check_folders(base, output, any_depth=True)
+    check_writable(target)
     return lambda path: _destination(path.relative_to(base), target, suffix, extension)
 
 
@@ -175,13 +193,25 @@ def _destination(relative: Path, output: Path, suffix: str, extension: str | Non
     return output / relative.with_name(relative.stem + suffix + (extension or relative.suffix))
 
 
-def _check_folders(base: Path, output: Path, any_depth: bool) -> None:
-    inside, outside = output.resolve(), base.resolve()
+def _check_folders(base: Path, output: PathLike, any_depth: bool) -> None:
+    inside, outside = Path(output).resolve(), base.resolve()
     if inside == outside or (any_depth and outside in inside.parents):
         where = "is the input folder" if inside == outside else f"lies inside the input folder {base}"
         raise InputError(f"the output {output} {where}; a second run would denoise its own results. Give a folder outside it.")
-    if output.exists() and not output.is_dir():
+    if Path(output).exists() and not Path(output).is_dir():
         raise InputError(f"several images need a folder as output, and {output} is a file.")
+    if is_file_name(output):
+        raise InputError(f"several images need a folder as output, not a file; for a folder of this name give {output}/")
+
+
+def check_writable(folder: Path) -> None:
+    """Check that a folder can be made and written to; nothing is made yet."""
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise InputError(f"the folder {folder} cannot be made: {there} is a file. Give another output.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        what = "cannot be written to" if there == folder else f"cannot be made in {there}"
+        raise ImageError(f"the folder {folder} {what}: Permission denied, or a read-only disk. Give another output.")
 
 
 def _check_mapping(jobs: list[Job]) -> None:
@@ -214,14 +244,19 @@ def _resolved(path: Path, folders: dict[str, str]) -> str:
     return f"{folders[folder]}/{name}"
 
 
-def _check_absent(jobs: list[Job]) -> None:
+def check_absent(jobs: list[Job]) -> None:
+    """Check that no output is there.
+
+    Raises:
+        OutputExistsError: Some are.
+    """
     existing = [job for job in jobs if os.path.lexists(job.destination)]
     if existing:
-        names = ", ".join(os.fspath(job.destination) for job in existing[:_NAMES_SHOWN])
-        more = ", ..." if len(existing) > _NAMES_SHOWN else ""
+        many = len(existing) > 1
         raise OutputExistsError(
-            f"{len(existing)} of the outputs exist already: {names}{more}. "
-            "Give --overwrite to replace them, or another output."
+            f"{counted(len(existing), 'output')} {'exist' if many else 'exists'} already: "
+            f"{listed([job.destination for job in existing])}. "
+            f"Give --overwrite to replace {'them' if many else 'it'}, or another output."
         )
 
 

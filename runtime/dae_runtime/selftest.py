@@ -33,6 +33,8 @@ def self_test(denoiser: Denoiser) -> SelfTest:
     """
     golden = denoiser.model.golden
     noisy, expected = (_array(data, golden, denoiser.model.io_dtype) for data in (golden.noisy, golden.denoised))
+    if expected.dtype == np.float32:  # the writer clips nothing, the reader does
+        expected = np.clip(expected, 0, 1)
     received = denoiser.denoise(noisy)
     difference = np.abs(received.astype(np.float64) - expected.astype(np.float64))
     return SelfTest(float(difference.max()), golden.max_abs_error)

@@ -31,7 +31,8 @@ class HotFolder:
         overwrite: Replace outputs that were there before. Without it, inputs that have an output are taken as done.
 
     Raises:
-        InputError: `source` is no folder, or `output` lies inside it.
+        InputError: `source` is no folder, or `output` lies inside it or is a file.
+        ImageError: `output` can be neither made nor written to.
     """
 
     def __init__(

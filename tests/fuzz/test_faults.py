@@ -101,8 +101,8 @@ def test_an_output_that_may_not_be_written(folder, dae_run):
     (folder / "out").mkdir()
     (folder / "out").chmod(0o555)
     result = dae_run(folder / "in", folder / "out", powerless=True)
-    assert result.returncode == 3, result.stderr
-    assert result.stderr.count("Permission denied") == 6
+    assert result.returncode == 1, result.stderr
+    assert result.stderr.count("Permission denied") == 1
     assert "Traceback" not in result.stderr
     assert names(folder / "out") == []
     (folder / "out").chmod(0o755)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -62,8 +63,7 @@ def test_one_file_and_its_exit_code(tmp_path, images, blur_file, dae_run):
     output = tmp_path / "clean.png"
     result = dae_run("-m", blur_file, images / "0.png", output)
     assert result.returncode == 0
-    assert result.stdout.startswith("1 of 1 files denoised, 0 failed")
-    assert "running on the CPU" in result.stderr or "running on cuda" in result.stderr
+    assert result.stdout.startswith("1 of 1 file denoised, 0 failed")
     assert read_image(output).pixels.shape == (10, 12)
 
     again = dae_run("-m", blur_file, images / "0.png", output)
@@ -100,8 +100,8 @@ def test_references(tmp_path, images, blur_file, dae_run):
     assert result.returncode == 0, result.stderr
     before, after = map(float, re.search(r"PSNR (\S+) -> (\S+) dB", result.stdout).groups())
     assert after > before + 3
-    assert "mean of 2 files" in result.stdout
-    assert "1 files could not be compared" in result.stdout
+    assert "mean of 2 files with" in result.stdout
+    assert "1 file could not be compared" in result.stdout
     assert "2.png: there is no reference" in result.stderr
 
 
@@ -128,15 +128,19 @@ def test_fail_fast(tmp_path, images, blur_file, dae_run):
         (("-m", "{model}", "{in}", "{out}", "--reference", "none"), "reference none"),
         (("-m", "{model}", "{in}", "{out}", "--self-test"), "stand alone"),
         (("--no-such-option",), "no-such-option"),
+        (("-m", "{model}", "{in}/0.png", "{out}.xyz"), "out.xyz is neither a file"),
+        (("-m", "{model}", "{in}", "{out}.png"), "give {out}.png/"),
+        (("-m", "{model}", "{in}", "{out}", "--max-memory-mb", "1"), "x>=64"),
+        (("-m", "{model}", "{in}", "{out}", "--report", "{in}"), "is a folder"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(tmp_path, images, blur_file, dae_run, arguments, words):
     names = {"in": images, "out": tmp_path / "out", "model": blur_file}
     result = dae_run(*(argument.format(**names) for argument in arguments))
     assert result.returncode == 2
-    assert words in result.stderr
+    assert words.format(**names) in result.stderr
     assert "Traceback" not in result.stderr
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_a_failure_is_exit_code_1_in_one_line(tmp_path, images, dae_run):
@@ -174,16 +178,33 @@ def test_the_other_actions(dae_run):
     assert (doctor.returncode == 0) == ("no problems found" in doctor.stdout)
 
 
-def test_bundled_models_are_found_by_name(tmp_path, make_model, monkeypatch, capsys):
+def test_bundled_models_are_listed(tmp_path, make_model, monkeypatch, capsys):
     from dae_runtime import cli, models
 
-    (tmp_path / "tiny.onnx").write_bytes(make_model())
-    (tmp_path / "README").touch()
-    assert models.bundled_models(tmp_path) == {"tiny": tmp_path / "tiny.onnx"}
-    assert models.find_model("tiny", tmp_path) == tmp_path / "tiny.onnx"
-    monkeypatch.setattr(cli, "bundled_models", lambda: models.bundled_models(tmp_path))
+    monkeypatch.setattr(models, "MODEL_FOLDER", tmp_path)
     assert cli._list_models() == 0
-    assert "tiny  test, gray, fp32, noise gaussian:0.1" in capsys.readouterr().out
+    assert "no models" in capsys.readouterr().out
+    (tmp_path / "tiny.onnx").write_bytes(make_model())
+    assert cli._list_models() == 0
+    assert re.match(r"tiny .*gray, fp32, noise gaussian:0\.1", capsys.readouterr().out)
+
+
+def test_the_default_is_the_bundled_models(tmp_path, images, make_model, run_python):
+    """Gray images and color images have a model each; both are tested, and count as what a run was made with."""
+    code = "import sys, pathlib; from dae_runtime import cli, models; models.MODEL_FOLDER = pathlib.Path(sys.argv.pop(1)); "
+    run = partial(run_python, "-c", code + "cli.main()", tmp_path)
+    for name, channels in (("gray", 1), ("color", 3)):
+        (tmp_path / f"{name}.onnx").write_bytes(make_model(channels=channels, name=name))
+    tested = run("--self-test", "--device", "cpu")
+    assert tested.returncode == 0
+    assert re.findall(r"(\w+) on cpu: .* passed", tested.stdout) == ["gray", "color"]
+    write_image(images / "color.png", Image(random_pixels((10, 12, 3))))
+    command = (images, tmp_path / "out", "--resume", "--device", "cpu")
+    assert re.search(r"4 of 4 files.* with gray and color$", run(*command).stdout, re.MULTILINE)
+    (tmp_path / "color.onnx").write_bytes(make_model(channels=3, name="newer"))
+    refused = run(*command)
+    assert refused.returncode == 1
+    assert re.search("4 outputs.*another model", refused.stderr)
 
 
 def test_a_reader_that_goes_away_is_no_crash(tmp_path, images, dae_run):
@@ -218,10 +239,11 @@ def test_interrupting_leaves_whole_files_and_exit_code_130(tmp_path, blur_file):
         assert read_image(path).pixels.shape == (300, 300, 3)
 
 
-def test_a_terminal_gets_a_progress_bar(tmp_path, images, blur_file):
+def run_on_terminal(*arguments):
+    """Run Python with a terminal as standard error; return the process and what the terminal got."""
     terminal, end = pty.openpty()
-    arguments = [sys.executable, "-m", "dae_runtime", "-m", str(blur_file), str(images), str(tmp_path / "out")]
-    result = subprocess.run(arguments, stderr=end, stdout=subprocess.PIPE, timeout=60, check=False)
+    command = [sys.executable, *map(str, arguments)]
+    result = subprocess.run(command, stderr=end, stdout=subprocess.PIPE, timeout=60, check=False)
     os.close(end)
     shown = b""
     try:
@@ -230,10 +252,23 @@ def test_a_terminal_gets_a_progress_bar(tmp_path, images, blur_file):
     except OSError:  # a pseudo-terminal that is read out
         pass
     os.close(terminal)
+    return result, shown
+
+
+def test_a_terminal_gets_a_progress_bar(tmp_path, images, blur_file):
+    result, shown = run_on_terminal("-m", "dae_runtime", "-m", blur_file, images, tmp_path / "out")
     assert result.returncode == 0
     assert b"denoising" in shown
     assert b"3/3" in shown
     assert result.stdout.startswith(b"3 of 3 files")
+
+
+def test_a_terminal_gets_the_progress_within_a_large_image(tmp_path, blur_file):
+    write_image(tmp_path / "a.png", Image(random_pixels((1200, 1200))))
+    code = "from dae_runtime import cli, cli_progress; cli_progress.REDRAW_S = 0; cli.main()"
+    result, shown = run_on_terminal("-c", code, "-m", blur_file, tmp_path / "a.png", tmp_path / "b.png")
+    assert result.returncode == 0
+    assert re.findall(rb"0/1  (\d+) parts", shown) == [b"%d" % number for number in range(2, 10)]  # three by three tiles
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
@@ -262,8 +297,13 @@ def test_resuming_does_only_what_is_not_complete(tmp_path, images, blur_file, da
     (tmp_path / "out" / "0.png").write_bytes(complete["0.png"][:50])
     (tmp_path / "out" / "1.png").unlink()
     (tmp_path / "out" / f"{TEMPORARY_PREFIX}left.png").touch()
-    assert len(dae_run("--dry-run", *command).stdout.splitlines()) == 2
+    planned = dae_run("--dry-run", *command)
+    marks = [line.partition("  (")[2].partition(":")[0] for line in planned.stdout.splitlines()]
+    assert (planned.returncode, marks) == (0, ["exists", "", "complete already", "failed before"])
     second = dae_run(*command)
+    assert re.search(r"^failed before: \S*/3\.png: .*no PNG", second.stderr, re.MULTILINE)
+    assert "--retry-failed" in second.stderr
+    assert "--retry-failed" not in dae_run("-q", *command).stderr
     assert second.returncode == 3
     assert "2 of 4 files denoised, 1 complete already, 1 failed" in second.stdout
     assert outputs(tmp_path / "out") == complete
@@ -274,9 +314,32 @@ def test_resuming_does_only_what_is_not_complete(tmp_path, images, blur_file, da
     assert "1 of 4 files denoised, 3 complete already, 0 failed" in third.stdout
     fourth = dae_run(*command)
     assert "0 of 4 files denoised, 4 complete already" in fourth.stdout
-    fifth = dae_run(*command, "--strength", "0.5")
-    assert "4 of 4 files denoised, 0 failed" in fifth.stdout
-    assert outputs(tmp_path / "out") != complete
+
+
+def test_outputs_of_another_model_or_strength_are_replaced_only_when_told_to(
+    tmp_path, images, make_model, identity_kernel, blur_file, dae_run
+):
+    command = (images, tmp_path / "out", "--resume")
+    assert dae_run("-m", blur_file, *command).returncode == 0
+    complete = outputs(tmp_path / "out")
+    (tmp_path / "out" / "2.png").unlink()
+    (tmp_path / "identity.onnx").write_bytes(make_model(identity_kernel))
+    for change, words in (
+        (("-m", blur_file, "--strength", "0.5"), "strength 1 instead of 0.5"),
+        (("-m", tmp_path / "identity.onnx"), "another model"),
+    ):
+        refused = dae_run(*change, *command)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert re.fullmatch(rf"error: 2 outputs .* {words}.*0\.png.*1\.png\. .*--overwrite.*\n", refused.stderr)
+        planned = dae_run(*change, *command, "--dry-run")
+        assert (planned.returncode, planned.stderr) == (1, refused.stderr)
+        assert planned.stdout.count("another model or strength: refused") == 2
+        assert len(planned.stdout.splitlines()) == 3
+    assert outputs(tmp_path / "out").items() <= complete.items()
+    done = dae_run(*change, *command, "--overwrite")
+    assert "3 of 3 files denoised, 0 failed" in done.stdout
+    for path in images.iterdir():
+        np.testing.assert_array_equal(read_image(tmp_path / "out" / path.name).pixels, read_image(path).pixels)
 
 
 def test_resuming_without_a_manifest_replaces_nothing(tmp_path, images, blur_file, dae_run):
@@ -285,6 +348,7 @@ def test_resuming_without_a_manifest_replaces_nothing(tmp_path, images, blur_fil
     result = dae_run("-m", blur_file, images, tmp_path / "out", "--resume")
     assert result.returncode == 1
     assert "--overwrite" in result.stderr
+    assert "out/dae-manifest.jsonl is missing" in result.stderr
     assert (tmp_path / "out" / "1.png").read_text() == "somebody else's"
 
 
@@ -378,7 +442,7 @@ def test_a_hot_folder(tmp_path, images, blur_file, blur):
 
 def test_tiles_and_memory_change_no_pixel(tmp_path, blur_file, blur, dae_run):
     write_image(tmp_path / "a.png", Image(random_pixels((700, 900))))
-    for index, option in enumerate((("-t", "128"), ("--max-memory-mb", "60"), ("--strength", "1"))):
+    for index, option in enumerate((("-t", "128"), ("--max-memory-mb", "64"), ("--strength", "1"))):
         result = dae_run("-m", blur_file, tmp_path / "a.png", tmp_path / f"{index}.png", *option)
         assert result.returncode == 0, result.stderr
         written = read_image(tmp_path / f"{index}.png").pixels
@@ -387,22 +451,98 @@ def test_tiles_and_memory_change_no_pixel(tmp_path, blur_file, blur, dae_run):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "words"),
     [
-        ("{in}", "{out}", "--strength", "1.5"),
-        ("{in}", "{out}", "--watch", "--resume"),
-        ("{in}/0.png", "{out}", "--watch"),
-        ("-", "-", "--resume"),
-        ("-", "{out}"),
-        ("--raw", "10", "-", "-"),
-        ("--raw", "10x10", "-", "-", "--watch"),
+        (("{in}", "{out}", "--strength", "1.5"), "0<=x<=1"),
+        (("{in}", "{out}", "--watch", "--resume"), "--resume has no use with --watch"),
+        (("{in}/0.png", "{out}", "--watch"), "not a folder"),
+        (("-", "-", "--resume"), "--resume has no use with standard input or output"),
+        (("-", "{out}"), "needs a file as output (.png, "),
+        (("-", "{in}"), "needs a file as output (.png, "),
+        (("-", "{out}.png", "--format", "tif"), "leave out --format"),
+        (("-", "-", "--format", "gif"), "'gif'"),
+        (("{in}", "-"), "takes one image, and {in} is a folder"),
+        (("{in}/*.png", "-"), "is no file"),
+        (("--raw", "10", "-", "-"), "1920x1080x3"),
+        (("--raw", "10x10", "-", "-", "--watch"), "--watch has no use with --raw"),
+        (("--raw", "10x10", "{in}/0.png", "{out}", "--recursive"), "--recursive has no use with --raw"),
     ],
 )
-def test_wrong_usage_of_streams_and_folders(tmp_path, images, blur_file, dae_run, arguments):
-    result = dae_run("-m", blur_file, *(a.format(**{"in": images, "out": tmp_path / "out"}) for a in arguments))
+def test_wrong_usage_of_streams_and_folders(tmp_path, images, blur_file, dae_run, arguments, words):
+    names = {"in": images, "out": tmp_path / "out"}
+    result = dae_run("-m", blur_file, *(argument.format(**names) for argument in arguments), stdin=subprocess.DEVNULL)
     assert result.returncode == 2, result.stderr
+    assert words.format(**names) in result.stderr
     assert "Traceback" not in result.stderr
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_dry_run_prints_the_whole_plan_and_ends_as_the_run_would(tmp_path, images, blur_file, dae_run):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "1.png").write_text("mine")
+    command = ("-m", blur_file, images, tmp_path / "out")
+    planned, done = dae_run("--dry-run", *command), dae_run(*command)
+    plain = [f"{images}/{index}.png -> {tmp_path}/out/{index}.png" for index in range(3)]
+    assert planned.stdout.splitlines() == [plain[0], f"{plain[1]}  (exists: refused without --overwrite)", plain[2]]
+    assert (planned.returncode, planned.stderr) == (done.returncode, done.stderr) == (1, done.stderr)
+    planned = dae_run("--dry-run", "--overwrite", *command)
+    assert planned.stdout.splitlines() == [plain[0], f"{plain[1]}  (exists: replaced)", plain[2]]
+    assert (planned.returncode, planned.stderr) == (0, "")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["1.png"]
+
+
+# Root may write everywhere; without its capabilities it is told off like anybody else (capset(2), version 3).
+POWERLESS = """
+import ctypes
+ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)())
+from dae_runtime.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("extra", [(), ("--dry-run",), ("--watch",)])
+@pytest.mark.parametrize("output", ["locked", "locked/new"])
+def test_a_folder_that_cannot_be_written_is_one_error(tmp_path, images, blur_file, run_python, output, extra):
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked").chmod(0o555)
+    result = run_python("-c", POWERLESS, "-m", blur_file, images, tmp_path / output, *extra)
+    (tmp_path / "locked").chmod(0o755)
+    assert result.returncode == 1
+    assert re.fullmatch(r"error: the folder .* cannot be .*Permission denied.*\n", result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("package", "options", "told"), [("onnxruntime", (), False), ("onnxruntime", ("-v",), True), ("onnxruntime-gpu", (), True)]
+)
+def test_the_device_is_news_only_where_there_was_a_choice(tmp_path, images, blur_file, run_python, package, options, told):
+    code = (
+        "from dae_runtime import engine_packages, cli\n"
+        f"engine_packages.installed_engines = lambda: {{{package!r}: '1.0'}}\n"
+        "cli.main()"
+    )
+    result = run_python("-c", code, "-m", blur_file, images / "0.png", tmp_path / "a.png", *options)
+    assert result.returncode == 0
+    assert ("running on" in result.stderr) == told
+
+
+def test_quiet_prints_only_errors(tmp_path, images, blur_file, dae_run):
+    (images / "a.gif").touch()
+    loud = dae_run("-m", blur_file, images, tmp_path / "a")
+    assert "1 image passed over" in loud.stderr
+    quiet = dae_run("-q", "-m", blur_file, images, tmp_path / "b")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+
+
+def test_a_lossy_name_of_a_lossless_file_is_told_once(tmp_path, images, blur_file, dae_run):
+    for index in range(7):
+        write_image(tmp_path / "a.png", Image(random_pixels((10, 12))))
+        (tmp_path / "a.png").rename(images / f"{index}.jpg")
+    result = dae_run("-m", blur_file, images, tmp_path / "out")
+    (line,) = (line for line in result.stderr.splitlines() if "lossless" in line)
+    assert line.startswith("7 files")
+    assert "in/0.jpg, " in line
+    assert "in/4.jpg, and 2 more." in line
+    assert read_image(tmp_path / "out" / "0.jpg").kind == "jpeg"
 
 
 def test_a_report_replaces_nothing_that_it_was_not_told_to(tmp_path, images, blur_file, dae_run):

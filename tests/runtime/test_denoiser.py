@@ -74,7 +74,7 @@ def test_a_batch_too_large_for_one_run_is_cut(blur_bytes):
     denoiser = Denoiser(blur_bytes, "cpu", 1)
     batch = random_image((7, 8, 8, 1), np.float32)
     whole = denoiser.denoise(batch)
-    denoiser._limits = Limits(run_px=2 * 64, tile_px=None, tile_above_px=2**20)
+    denoiser._first.limits = Limits(run_px=2 * 64, tile_px=None, tile_above_px=2**20)
     np.testing.assert_array_equal(denoiser.denoise(batch), whole)
 
 
@@ -132,6 +132,8 @@ def test_arrays_that_are_not_contiguous_native_or_writable(blur: Denoiser):
 @pytest.mark.parametrize(
     ("image", "words"),
     [
+        (None, "received NoneType.*read_image"),
+        ([None, 3], "received list"),
         (np.zeros((4, 4)), "float64.*astype"),
         (np.zeros((4, 4), np.int32), "int32"),
         (np.zeros((4, 4), bool), "bool"),
@@ -153,9 +155,16 @@ def test_unusable_arrays_are_refused_with_a_remedy(blur: Denoiser, image, words)
     assert issubclass(InputError, ValueError)
 
 
-def test_floats_outside_0_to_1_are_taken_as_they_are(identity: Denoiser):
+def test_floats_beyond_black_and_white_reach_the_model_and_its_result_is_clipped(
+    identity: Denoiser, blur: Denoiser, blur_kernel
+):
     image = np.array([[-0.7, 1.9], [0.1, 0.2]], np.float32)
-    np.testing.assert_array_equal(identity.denoise(image), image)
+    np.testing.assert_array_equal(identity.denoise(image), np.clip(image, 0, 1))
+    noisy = np.random.default_rng(0).normal(0.5, 1, (40, 50)).astype(np.float32)
+    expected = blurred(noisy, blur_kernel)
+    assert np.abs(expected - blurred(np.clip(noisy, 0, 1), blur_kernel)).max() > 0.1  # a clipped input would show
+    np.testing.assert_allclose(blur.denoise(noisy), np.clip(expected, 0, 1), atol=1e-6)
+    np.testing.assert_array_equal(blur.denoise(noisy, strength=0), noisy)
 
 
 @given(
@@ -200,6 +209,85 @@ def test_large_images_are_streamed_one_by_one(blur: Denoiser):
 
     next(blur.stream(images()))
     assert taken == [0]
+
+
+def frames_with_a_bad_one(bad, place=5, count=9):
+    frames = [random_image((4, 4), np.float32, seed) for seed in range(count)]
+    frames[place] = bad
+    return frames
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 3, 4])
+@pytest.mark.parametrize(
+    "bad", [np.full((4, 4), np.nan, np.float32), np.zeros((2, 4, 4, 1), np.float32), np.zeros((4, 4)), None]
+)
+def test_the_frames_before_a_bad_one_are_yielded(blur: Denoiser, bad, batch_size):
+    frames = frames_with_a_bad_one(bad)
+    results = []
+    with pytest.raises(InputError, match=r"image 5 of the stream \(counted from 0\): "):
+        results.extend(blur.stream(frames, batch_size))
+    assert len(results) == 5
+    for frame, clean in zip(frames, results, strict=False):
+        np.testing.assert_array_equal(clean, blur.denoise(frame))
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4])
+def test_the_frames_before_an_error_of_the_source_are_yielded(blur: Denoiser, batch_size):
+    def frames():
+        yield from frames_with_a_bad_one(None)[:5]
+        raise OSError("the camera is gone")
+
+    results = []
+    with pytest.raises(OSError, match=r"^the camera is gone$"):
+        results.extend(blur.stream(frames(), batch_size))
+    assert len(results) == 5
+
+
+@pytest.fixture(scope="module")
+def overflowing(make_model) -> Denoiser:
+    """A model that gives infinity for bright pixels and 0 for black ones."""
+    return Denoiser(make_model(np.full((3, 3), 3e38, np.float32)), "cpu", 1)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4])
+def test_the_frames_before_one_that_the_model_fails_on_are_yielded(overflowing, batch_size):
+    frames = [np.zeros((4, 4), np.uint8)] * 9
+    frames[5] = np.full((4, 4), 255, np.uint8)
+    results = []
+    with pytest.raises(ModelError, match="image 5 of the stream"):
+        results.extend(overflowing.stream(frames, batch_size))
+    assert len(results) == 5
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [None, (8, 12)])
+@pytest.mark.parametrize("weight", [np.nan, 3e38, -3e38])
+def test_a_model_that_gives_no_numbers_is_an_error(make_model, dtype, size, weight):
+    denoiser = Denoiser(make_model(np.full((3, 3), weight, np.float32), size=size), "cpu", 1)
+    bright = np.full((20, 30), 1 if dtype == np.float32 else np.iinfo(dtype).max, dtype)
+    with pytest.raises(ModelError, match=r"the model gave \d+ values that are NaN or infinite.*export it again"):
+        denoiser.denoise(bright)
+
+
+def test_an_8_bit_model_says_once_that_it_coarsens(make_model, caplog):
+    content = make_model(io_dtype="uint8")
+    for dtype in (np.uint16, np.float32):
+        denoiser = Denoiser(content, "cpu", 1)
+        denoiser.denoise(random_image((5, 6), np.uint8))
+        assert caplog.records == []
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(denoiser.denoise, [random_image((5, 6), dtype)] * 8))
+        (record,) = caplog.records
+        assert record.name.startswith("dae_runtime")
+        assert f"{np.dtype(dtype)} images lose" in record.getMessage()
+        caplog.clear()
+
+
+def test_a_float_model_keeps_16_bits_in_silence(identity: Denoiser, caplog):
+    image = random_image((40, 50), np.uint16)
+    np.testing.assert_array_equal(identity.denoise(image), image)
+    assert caplog.records == []
 
 
 def test_streamed_results_own_their_memory(blur: Denoiser):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
+import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,21 +14,13 @@ import pytest
 
 from dae_runtime import Denoiser, DeviceError, InputError, ModelError, engine
 from dae_runtime.contract import from_json, to_json
-from dae_runtime.engine_devices import CUDA_PROVIDER, PROVIDERS, Device, available_devices, parse_device
+from dae_runtime.engine_devices import PROVIDERS, Device, available_devices, cuda_obstacle, library_error, parse_device
 from dae_runtime.processor import available_cpus
 from dae_runtime.selftest import self_test
 
-
-def has_gpu() -> bool:
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return CUDA_PROVIDER in onnxruntime.get_available_providers()
-
-
-without_gpu = pytest.mark.skipif(has_gpu(), reason="a GPU is present")
-with_gpu = pytest.mark.skipif(not has_gpu(), reason="no GPU is present")
+NO_GPU = cuda_obstacle(onnxruntime)
+without_gpu = pytest.mark.skipif(NO_GPU is None, reason="a GPU is present")
+with_gpu = pytest.mark.skipif(NO_GPU is not None, reason=f"needs a GPU: {NO_GPU}")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +134,7 @@ def test_cuda_that_fails_to_load_is_noticed(blur_bytes, monkeypatch):
     """onnxruntime falls back to the CPU without an error when the CUDA libraries cannot be loaded."""
     monkeypatch.setattr(engine, "device_obstacle", lambda *_: None)
     monkeypatch.setattr(engine, "cuda_obstacle", lambda _: None)
-    if has_gpu():
+    if NO_GPU is None:
         monkeypatch.setattr(Device, "provider", "AbsentExecutionProvider")
     with pytest.raises(DeviceError, match="could not start cuda:0"):
         engine.open_session(blur_bytes, "cuda")
@@ -157,6 +151,26 @@ def test_cuda_gives_the_pixels_of_the_cpu(blur_bytes):
     image = np.random.default_rng(0).integers(0, 256, (50, 61, 3)).astype(np.uint8)
     assert np.abs(gpu.denoise(image).astype(int) - cpu.denoise(image)).max() <= 1
     assert self_test(gpu).passed
+
+
+@with_gpu
+@pytest.mark.parametrize("settings", [{"io_dtype": "uint8"}, {"size": (28, 28)}, {"channels": 3}], ids=str)
+def test_cuda_runs_every_kind_of_model(make_model, settings):
+    content = make_model(**settings)
+    gpu, cpu = Denoiser(content, "cuda", max_memory_mb=2000), Denoiser(content, "cpu")
+    assert self_test(gpu).passed
+    images = [np.random.default_rng(n).integers(0, 256, (50, 60 + n % 2, 3)).astype(np.uint8) for n in range(6)]
+    for image, clean in zip(images, gpu.stream(images), strict=True):
+        assert np.abs(clean.astype(int) - cpu.denoise(image)).max() <= 1
+
+
+@with_gpu
+def test_cuda_in_tiles_and_without_numbers(make_model, blur_bytes):
+    image = np.random.default_rng(0).random((500, 700), np.float32)
+    whole, tiled = Denoiser(blur_bytes, "cuda").denoise(image), Denoiser(blur_bytes, "cuda", tile_px=128).denoise(image)
+    np.testing.assert_allclose(tiled, whole, atol=1e-5)
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        Denoiser(make_model(np.full((3, 3), np.nan, np.float32)), "cuda").denoise(image)
 
 
 @with_gpu
@@ -182,6 +196,32 @@ def test_cuda_after_fork_is_refused(blur_file, run_python):
 def test_a_cuda_device_that_is_not_there(blur_bytes):
     with pytest.raises(DeviceError, match="cuda:99"):
         Denoiser(blur_bytes, "cuda:99")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="libraries of Linux")
+def test_the_library_of_a_device_is_loaded_only_where_its_host_is_known(tmp_path, run_python):
+    """The real library of CUDA calls its host while it is loaded; without one that would be the end of the process."""
+    capi = Path(onnxruntime.__file__).parent / "capi"
+    (tmp_path / "capi").mkdir()
+    for name in ("shared", "cuda"):
+        target = tmp_path / "capi" / f"libonnxruntime_providers_{name}.so"
+        shutil.copy(capi / "libonnxruntime_providers_shared.so", target)
+    library = tmp_path / "capi" / "libonnxruntime_providers_cuda.so"
+    absent = library.read_bytes().replace(b"libc.so.6\0", b"libX.so.6\0")  # a library that it needs
+    library.write_bytes(absent)
+    code = (
+        "import ctypes, sys; from types import SimpleNamespace\n"
+        "from dae_runtime.engine_devices import Device, library_error\n"
+        f"engine = SimpleNamespace(__file__={str(tmp_path / '__init__.py')!r})\n"
+        "print(library_error(engine, Device('cuda', '0')))\n"
+        f"shared = ctypes.CDLL({str(tmp_path / 'capi' / 'libonnxruntime_providers_shared.so')!r})\n"
+        "shared.Provider_SetHost(ctypes.c_void_p(1))\n"
+        "print(library_error(engine, Device('cuda', '0')))"
+    )
+    before, after = run_python("-c", code).stdout.split("\n")[:2]
+    assert before == ""
+    assert after.startswith("libX.so.6: cannot open shared object file")
+    assert library_error(onnxruntime, Device("coreml")) == ""  # has no library of its own
 
 
 def test_the_session_has_the_threads_asked_for(blur_bytes):
@@ -292,3 +332,10 @@ def test_self_test(make_model, io_dtype):
     outcome = self_test(Denoiser(make_model(io_dtype=io_dtype, alignment=4, golden=wrong), "cpu"))
     assert not outcome.passed
     assert outcome.max_abs_error > outcome.allowed
+
+
+def test_the_self_test_of_a_model_that_leaves_its_range(make_model, blur_kernel):
+    denoiser = Denoiser(make_model(2 * blur_kernel), "cpu")
+    golden = np.frombuffer(denoiser.model.golden.denoised, np.float32)
+    assert golden.max() > 1.1  # the writer clips nothing
+    assert self_test(denoiser).passed

@@ -87,9 +87,10 @@ def test_outputs_that_appear_or_cannot_be_written(tmp_path, blur: Denoiser):
 def test_a_file_in_the_way_of_a_folder(tmp_path, blur: Denoiser):
     (tmp_path / "in" / "sub").mkdir(parents=True)
     write_image(tmp_path / "in" / "sub" / "a.png", Image(random_pixels((8, 8))))
+    jobs = plan(tmp_path / "in", tmp_path / "out", recursive=True)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").write_text("")
-    (result,) = run_jobs(blur, plan(tmp_path / "in", tmp_path / "out", recursive=True))
+    (result,) = run_jobs(blur, jobs)
     assert "folder cannot be made" in result.error
 
 
@@ -156,6 +157,35 @@ def test_progress_and_cancel(tmp_path, blur: Denoiser):
     assert order == sorted(order)  # what was begun and not finished when the run was cancelled is left out
     assert 5 <= len(results) < 60
     assert sorted((tmp_path / "out").iterdir()) == [result.job.destination for result in results]
+
+
+def test_a_step_for_each_tile(tmp_path, blur: Denoiser):
+    counts = []
+    for job in folder_of(tmp_path, [(700, 900), (60, 60)]):
+        steps: list[None] = []
+        list(run_jobs(blur, [job], step=lambda steps=steps: steps.append(None)))
+        counts.append(len(steps))
+    assert counts == [4, 1]  # two by two tiles of 512 pixels; the small image as a whole
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "format", "loss"),
+    [
+        ("png", "a.jpg", None, True),
+        ("tif", "a.webp", None, True),
+        ("png", "a.jpg", "webp", False),  # asked for
+        ("png", "a.png", "jpg", False),
+        ("jpg", "a.png", None, False),
+        ("jpg", "a.jpeg", None, False),
+        ("png", "a.tif", None, False),
+    ],
+)
+def test_a_loss_that_nobody_asked_for_is_told(tmp_path, blur: Denoiser, content, name, format, loss):
+    (tmp_path / "in").mkdir()
+    write_image(tmp_path / f"x.{content}", Image(random_pixels((8, 8))))
+    (tmp_path / f"x.{content}").rename(tmp_path / "in" / name)
+    (result,) = run_jobs(blur, plan(tmp_path / "in", tmp_path / "out", format=format))
+    assert (result.error, result.unasked_loss) == (None, loss)
 
 
 def test_fail_fast_begins_no_other_file(tmp_path, blur: Denoiser):

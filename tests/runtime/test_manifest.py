@@ -11,7 +11,7 @@ import pytest
 
 from dae_runtime import DaeError, InputError
 from dae_runtime.images import Image, write_image
-from dae_runtime.manifest import Entry, Manifest, Settings, file_sha256, read_manifest, remaining_jobs
+from dae_runtime.manifest import Entry, Manifest, Settings, entry_of, file_sha256, read_manifest, remaining_jobs
 from dae_runtime.plan import Job
 
 SETTINGS = Settings("ab" * 32, 1.0)
@@ -43,7 +43,7 @@ def recorded(tmp_path, jobs) -> Path:
 
 def left(path, jobs, settings=SETTINGS, retry_failed=False):
     remaining = remaining_jobs(jobs, read_manifest(path), settings, retry_failed)
-    return [jobs.index(job) for job in remaining.jobs], remaining.complete, remaining.failed
+    return [jobs.index(job) for job in remaining.jobs], len(remaining.complete), len(remaining.failed)
 
 
 def test_every_file_has_a_line(recorded, jobs):
@@ -67,6 +67,22 @@ def test_what_remains(recorded, jobs):
 @pytest.mark.parametrize("settings", [Settings("cd" * 32, 1.0), Settings(SETTINGS.model_sha256, 0.5)])
 def test_outputs_of_other_settings_are_not_trusted(recorded, jobs, settings):
     assert left(recorded, jobs, settings) == ([0, 1, 2, 3], 0, 0)
+
+
+def test_outputs_of_other_settings_are_told_apart_while_they_exist(recorded, jobs):
+    others = Settings("cd" * 32, 1.0)
+    jobs[1].destination.unlink()
+    assert remaining_jobs(jobs, read_manifest(recorded), others).others == [jobs[0]]
+    assert remaining_jobs(jobs, read_manifest(recorded), SETTINGS).others == []
+    jobs[0].source.write_text("another picture")  # whatever it was made from, its settings are not these
+    assert remaining_jobs(jobs, read_manifest(recorded), others).others == [jobs[0]]
+
+
+def test_the_entry_of_a_job(recorded, jobs):
+    entries = read_manifest(recorded)
+    assert entry_of(jobs[2], entries).error == "it is no image"
+    assert entry_of(jobs[0], entries).settings == SETTINGS
+    assert entry_of(jobs[3], entries) is None
 
 
 def test_an_output_that_is_gone_or_changed_is_not_trusted(recorded, jobs):

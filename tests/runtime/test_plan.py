@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
-from dae_runtime.errors import InputError, OutputExistsError
+from dae_runtime.errors import ImageError, InputError, OutputExistsError
 from dae_runtime.plan import plan
 
 
@@ -42,9 +43,19 @@ def test_suffix_and_format(tree):
 
 
 @pytest.mark.parametrize(
-    ("output", "destination"), [("x.png", "x.png"), ("x", "x/a.png"), ("x/y.jpg", "x/y.jpg"), ("in/z.png", "in/z.png")]
+    ("output", "destination"),
+    [
+        ("x.png", "x.png"),
+        ("x", "x/a.png"),
+        ("x/y.jpg", "x/y.jpg"),
+        ("in/z.png", "in/z.png"),
+        ("x.png/", "x.png/a.png"),
+        ("v.2/", "v.2/a.png"),
+        ("v.1", "v.1/a.png"),
+    ],
 )
 def test_a_single_file(tree, output, destination):
+    (tree / "v.1").mkdir()
     assert pairs("in/a.png", output) == [("in/a.png", destination)]
 
 
@@ -83,7 +94,12 @@ def test_a_file_with_wildcards_in_its_name_is_itself(tree):
         (("in/a.png", "in"), {}, "also an input"),
         (("in/a.png", "link.png"), {}, "also an input"),
         (("twins", "out"), {"format": "png"}, "both become"),
-        (("in/a.png", "x.gif"), {}, "no output.*gif"),
+        (("in/a.png", "x.gif"), {}, r"neither a file.*\.png.*nor a folder.*ends in /"),
+        (("in/a.png", "z.xyz"), {}, r"z\.xyz is neither a file.*\.png.*nor a folder"),
+        (("in/a.png", "file/x.png"), {}, "file is a file"),
+        (("in/a.png", "file"), {}, "file is a file"),
+        (("in", "x.png"), {}, "give x.png/"),
+        (("in/*.png", "file/out"), {}, "file is a file"),
         (("in/a.png", "x.png"), {"format": "jpg"}, "leave out"),
         (("in/notes.txt", "out"), {}, "no output.*txt"),
         (("in", "out"), {"format": "gif"}, "'gif'"),
@@ -104,9 +120,40 @@ def test_what_is_refused_before_the_first_image(tree, arguments, options, words)
 def test_outputs_that_exist(tree):
     (tree / "out").mkdir()
     (tree / "out" / "b.jpg").touch()
-    with pytest.raises(OutputExistsError, match=r"1 of the outputs.*out/b\.jpg.*--overwrite"):
+    with pytest.raises(OutputExistsError, match=r"1 output exists already: out/b\.jpg\. Give --overwrite"):
         plan("in", "out")
     assert len(plan("in", "out", overwrite=True)) == 2
+    for index in range(9):
+        (tree / "in" / f"{index}.png").touch()
+        (tree / "out" / f"{index}.png").touch()
+    with pytest.raises(OutputExistsError, match=r"10 outputs exist already: out/0\.png.*out/4\.png, and 5 more\."):
+        plan("in", "out")
+
+
+def test_a_folder_may_be_named_like_a_file(tree):
+    assert pairs("in", "x.png/")[0] == ("in/a.png", "x.png/a.png")
+    assert pairs("in", "2024.05")[0] == ("in/a.png", "2024.05/a.png")
+
+
+@pytest.mark.parametrize(
+    ("output", "words"), [("locked", "cannot be written to"), ("locked/new/sub", "cannot be made in locked")]
+)
+@pytest.mark.parametrize("source", ["in", "in/a.png"])
+def test_an_output_folder_without_rights(tree, monkeypatch, source, output, words):
+    (tree / "locked").mkdir()
+    access = os.access  # root may write everywhere, so the answer of the system is given here
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked" and access(path, mode))
+    with pytest.raises(ImageError, match=words):
+        plan(source, output, overwrite=True)
+    assert list((tree / "locked").iterdir()) == []
+
+
+def test_a_tree_of_outputs_with_a_file_in_the_way(tree):
+    (tree / "out").mkdir()
+    (tree / "out" / "sub").touch()
+    with pytest.raises(InputError, match=r"out/sub(/deep)? cannot be made: out/sub is a file"):
+        plan("in", "out", recursive=True)
+    assert len(plan("in", "out")) == 2
 
 
 def test_references(tree):

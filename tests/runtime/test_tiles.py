@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import logging
 import pickle
+import re
 import tracemalloc
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from dae_runtime import Denoiser, DeviceError, InputError
+from dae_runtime import Denoiser, DeviceError, InputError, memory
 from dae_runtime.contract import METADATA_KEY, Calibration, Contract, Golden, Parity, to_json
 from dae_runtime.errors import CancelledError
 from dae_runtime.memory import Limits, bytes_per_pixel, is_shortage, memory_limits
@@ -132,7 +133,7 @@ def test_the_network_is_one_that_shows_a_halo_too_small():
 def test_images_above_the_default_size_are_tiled_and_equal(batch):
     content = build("int8")
     whole, tiled = Denoiser(content, "cpu", 2), Denoiser(content, "cpu", 2)
-    whole._limits = Limits(2**24, None, 2**24)
+    whole._first.limits = Limits(2**24, None, 2**24)
     shapes = record_shapes(tiled)
     image = np.random.default_rng(1).random((batch, 700, 1030, 1), np.float32)
     np.testing.assert_array_equal(tiled.denoise(image), whole.denoise(image))
@@ -144,8 +145,8 @@ def test_images_above_the_default_size_are_tiled_and_equal(batch):
 def record_shapes(denoiser: Denoiser) -> list[tuple[int, ...]]:
     """Return a list that gets the shape of each run of the engine."""
     shapes: list[tuple[int, ...]] = []
-    run = denoiser._run
-    denoiser._run = lambda batch: shapes.append(batch.shape) or run(batch)
+    run = denoiser._first._run
+    denoiser._first._run = lambda batch: shapes.append(batch.shape) or run(batch)
     return shapes
 
 
@@ -153,7 +154,7 @@ def test_tiles_run_as_batches():
     denoiser = Denoiser(build("int8"), "cpu", 1)
     image = np.random.default_rng(1).random((200, 200), np.float32)
     expected = denoiser.denoise(image)
-    denoiser._limits = Limits(4 * 64**2, 64, 64**2)
+    denoiser._first.limits = Limits(4 * 64**2, 64, 64**2)
     shapes = record_shapes(denoiser)
     np.testing.assert_array_equal(denoiser.denoise(image), expected)
     assert [shape[0] for shape in shapes] == [4] * (len(shapes) - 1) + [shapes[-1][0]]
@@ -215,7 +216,7 @@ def test_a_model_that_sees_everything_is_not_tiled():
 
 def test_a_memory_limit_decides_the_tile(monkeypatch):
     denoiser = Denoiser(build("fp32"), "cpu", 1, max_memory_mb=20)
-    need = bytes_per_pixel(lambda _: None)
+    need = bytes_per_pixel(lambda pixels: pixels, 1024, 2**23)
     limits = memory_limits(denoiser.model, Limits(2**18, 512, 2**19), need, 20)
     assert limits.run_px * need <= 0.4 * 20 * 2**20
     assert limits.tile_px**2 <= limits.run_px
@@ -227,7 +228,7 @@ class _Broken:
     """An engine whose memory ends at a number of pixels; the text is onnxruntime's."""
 
     def __init__(self, denoiser: Denoiser, most_px: int) -> None:
-        self.run, self.most_px = denoiser._run, most_px
+        self.run, self.most_px = denoiser._first._run, most_px
 
     def __call__(self, batch):
         if batch[..., 0].size > self.most_px:
@@ -242,20 +243,20 @@ def test_a_shortage_halves_the_tile_and_goes_on(caplog):
     denoiser = Denoiser(build("int8"), "cpu", 1)
     image = np.random.default_rng(1).random((900, 900), np.float32)
     expected = denoiser.denoise(image)
-    denoiser._run = _Broken(denoiser, 200**2)
+    denoiser._first._run = _Broken(denoiser, 200**2)
     with caplog.at_level(logging.WARNING):
         np.testing.assert_array_equal(denoiser.denoise(image), expected)
     assert [record.getMessage().split()[-2] for record in caplog.records] == ["256", "128"]
     assert denoiser.denoise(image[:300]).shape == (300, 900)  # without another failure
     assert len(caplog.records) == 2
-    denoiser._run = _Broken(denoiser, 10)
+    denoiser._first._run = _Broken(denoiser, 10)
     with pytest.raises(DeviceError):
         denoiser.denoise(image)
 
 
 def test_a_shortage_of_a_model_that_cannot_be_tiled_says_so():
     denoiser = Denoiser(build("fp32", halo_px=None), "cpu", 1)
-    denoiser._run = _Broken(denoiser, 10)
+    denoiser._first._run = _Broken(denoiser, 10)
     with pytest.raises(DeviceError, match="smaller images"):
         denoiser.denoise(np.zeros((100, 100), np.uint8))
 
@@ -273,7 +274,7 @@ def test_real_shortage_under_an_address_space_limit(tmp_path, run_python):
         "size = int(open('/proc/self/statm').read().split()[0]) * 4096\n"
         "resource.setrlimit(resource.RLIMIT_AS, (size + 60 * 2**20,) * 2)\n"
         "clean = denoiser.denoise(image)\n"
-        "print(float(clean.mean()), denoiser._limits.tile_px)"
+        "print(float(clean.mean()), denoiser._first.limits.tile_px)"
     )
     result = run_python("-c", code)
     assert result.returncode == 0, result.stderr
@@ -341,6 +342,54 @@ def test_tiles_need_no_memory_for_the_whole_image_in_float(blur_bytes):
     assert peak < image.nbytes + 4 * 2**20
 
 
+@pytest.mark.parametrize("shape", [(40, 3000), (40, 3000, 3), (2000, 3, 3, 1), (90, 60, 20, 3), (300, 28, 28, 3)])
+def test_a_memory_limit_decides_the_number_of_windows(make_model, window_blur, shape):
+    limited = Denoiser(make_model(size=(28, 28)), "cpu", 1, max_memory_mb=10)
+    most = limited._first.limits.run_px // 28**2
+    assert 1 < most <= 0.4 * 10 * 2**20 / 256 / 28**2  # what is assumed at least of a pixel
+    shapes = record_shapes(limited)
+    image = np.random.default_rng(0).random(shape, np.float32)
+    np.testing.assert_allclose(limited.denoise(image), window_blur.denoise(image), atol=1e-6)
+    assert max(batch[0] for batch in shapes) <= most
+    assert sum(batch[0] for batch in shapes) > most
+
+
+@pytest.mark.parametrize("size", [None, (28, 28), (600, 600)])
+def test_the_least_memory_that_would_do_is_named_and_does(make_model, size):
+    content = make_model(size=size)
+    with pytest.raises(InputError, match=r"at least [1-9]\d* for this model, not 0") as caught:
+        Denoiser(content, "cpu", 1, max_memory_mb=0)
+    least = int(re.search(r"at least (\d+)", str(caught.value))[1])
+    denoiser = Denoiser(content, "cpu", 1, max_memory_mb=least)
+    assert denoiser.denoise(np.zeros((50, 70), np.uint8)).shape == (50, 70)
+
+
+def test_measuring_stays_within_the_memory_it_is_for(monkeypatch):
+    """An engine of 100 KiB and 1000 bytes per pixel."""
+    held, runs = [0], []
+
+    def run(pixels: int) -> int:
+        runs.append(pixels)
+        held[0] = max(held[0], 100 * 2**10 + 1000 * pixels)
+        return pixels
+
+    monkeypatch.setattr(memory, "resident_bytes", lambda: held[0])
+    for budget in (2 * 2**20, 8 * 2**20, 2**30):
+        held[0] = 0
+        runs.clear()
+        need = bytes_per_pixel(run, 1024, budget)
+        assert 1000 <= need <= 1100
+        assert held[0] <= budget
+        assert max(runs) <= memory.PROBE_PX
+    monkeypatch.setattr(memory, "resident_bytes", lambda: None)
+    assert bytes_per_pixel(run, 1024, 2**20) == memory.UNMEASURED_BYTES_PER_PIXEL
+
+
+def test_windows_results_stay_within_black_and_white(window_blur):
+    clean = window_blur.denoise(np.full((200, 190, 3), 1.5, np.float32))
+    assert clean.max() == 1
+
+
 def test_cancelling_windows(window_blur):
     asked = itertools.count()
     with pytest.raises(CancelledError):
@@ -350,4 +399,4 @@ def test_cancelling_windows(window_blur):
 
 def test_limits_survive_pickling():
     denoiser = Denoiser(build("fp32"), "cpu", 1, tile_px=64)
-    assert pickle.loads(pickle.dumps(denoiser))._limits == denoiser._limits
+    assert pickle.loads(pickle.dumps(denoiser))._first.limits == denoiser._first.limits

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dae_runtime.images import Image, read_image, write_image
+from dae_runtime.models import bundled_models
 
 ROOT = Path(__file__).parents[2]
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", ".gitignore", "runtime", "export", "train")
+LARGEST_WHEEL_BYTES = 6 * 10**6
 
 
 def run(*command, **options):
@@ -20,21 +25,54 @@ def run(*command, **options):
 
 
 @pytest.fixture(scope="module")
-def scripts(tmp_path_factory) -> Path:
-    """Folder of the scripts of an environment that holds the built wheel with [cpu], and nothing of this one."""
+def wheel(tmp_path_factory, make_model) -> Path:
+    """The wheel, built of a copy of the sources that holds one bundled model more, `tiny`."""
     folder = tmp_path_factory.mktemp("wheel")
-    built = run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", folder, ROOT)
+    (folder / "sources").mkdir()
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / "sources" / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif (ROOT / name).exists():
+            shutil.copy(ROOT / name, folder / "sources" / name)
+    models = folder / "sources/runtime/dae_runtime/models"
+    models.mkdir(exist_ok=True)
+    (models / "tiny.onnx").write_bytes(make_model(alignment=4))
+    built = run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", folder, folder / "sources")
     assert built.returncode == 0, built.stderr
     (wheel,) = folder.glob("*.whl")
-    assert run(sys.executable, "-m", "venv", folder / "venv").returncode == 0
-    installed = run(folder / "venv/bin/pip", "install", "--no-input", f"{wheel}[cpu]")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def scripts(wheel) -> Path:
+    """Folder of the scripts of an environment that holds the built wheel with [cpu], and nothing of this one."""
+    environment = wheel.parent / "venv"
+    assert run(sys.executable, "-m", "venv", environment).returncode == 0
+    installed = run(environment / "bin/pip", "install", "--no-input", f"{wheel}[cpu]")
     assert installed.returncode == 0, installed.stderr
-    return folder / "venv/bin"
+    return environment / "bin"
 
 
 @pytest.fixture
 def clean_environment():
     return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+
+def test_the_wheel_is_small_and_holds_every_bundled_model(wheel):
+    assert wheel.stat().st_size < LARGEST_WHEEL_BYTES
+    held = set(zipfile.ZipFile(wheel).namelist())
+    for name in ("tiny", *bundled_models()):
+        assert f"dae_runtime/models/{name}.onnx" in held
+
+
+def test_bundled_models_are_found_by_name(scripts, tmp_path, blur, clean_environment):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30)).astype(np.uint8)
+    write_image(tmp_path / "in.png", Image(pixels))
+    result = run(scripts / "dae-run", "-m", "tiny", "in.png", "out.png", cwd=tmp_path, env=clean_environment)
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(read_image(tmp_path / "out.png").pixels, blur.denoise(pixels))
+    listed = run(scripts / "dae-run", "--list-models", cwd=tmp_path, env=clean_environment)
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == sorted(["tiny", *bundled_models()])
 
 
 def test_dae_run_on_real_files(scripts, tmp_path, blur_file, blur, clean_environment):

@@ -13,8 +13,8 @@ import math
 import numpy as np
 
 from ..graph import Graph
-from .graph import Builder, ConvNode, elementwise_after, read_conv
-from .kernels import blocked
+from .graph import Builder, elementwise_after, read_conv
+from .kernels import Convolution, blocked
 from .sizes import block_size, divisors
 
 
@@ -27,7 +27,7 @@ def widen_narrow_outputs(graph: Graph, alignment_px: int, lanes: int = 16) -> in
         if conv is None or conv.y not in sizes:
             continue
         c_out = conv.weights.shape[0]
-        block = min(block_size(size, best_block(conv, lanes)) for size in sizes[conv.y])
+        block = min(block_size(size, best_block(conv.convolution, lanes)) for size in sizes[conv.y])
         if c_out >= lanes or block == 1:
             continue
         chain = [node, *elementwise_after(graph, conv.y)]
@@ -40,12 +40,12 @@ def widen_narrow_outputs(graph: Graph, alignment_px: int, lanes: int = 16) -> in
     return count
 
 
-def best_block(conv: ConvNode, lanes: int, least: int = 1) -> int:
+def best_block(convolution: Convolution, lanes: int, least: int = 1) -> int:
     """Return the side of the block, `least` times a power of two, that takes the fewest multiplications for each pixel."""
-    c_out, _, *kernel = conv.weights.shape
+    c_out, _, *kernel = convolution.weights.shape
 
     def cost(block: int) -> float:
-        taps = math.prod(size + (block - 1) * stride for size, stride in zip(kernel, conv.strides, strict=True))
+        taps = math.prod(size + (block - 1) * stride for size, stride in zip(kernel, convolution.strides, strict=True))
         return float(taps * -(-block * block * c_out // lanes) * lanes / block**2)
 
     return min((least, 2 * least, 4 * least), key=cost)

@@ -3,7 +3,8 @@
 An NHWC image with C channels, its columns grouped by b, is the same memory as an image of W/b columns with b*C channels; and
 the output of a convolution that computes b columns at once is, in NHWC order, the plain output. So two reshapes that move
 nothing turn a 3x3 convolution from 1 to 32 channels into one from 4 to 128 over a quarter of the columns, a shape that the
-integer kernels of CPUs like: they want a multiple of 4 input channels and of 16 output channels. Three colors become 12.
+integer kernels of CPUs like: they want a multiple of 4 input channels and of 16 output channels. Three colors become 12. A
+layer of stride s computes b/s columns from b.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .sizes import block_size, divisors
 
 
 def group_columns(graph: Graph, alignment_px: int, wanted: int = 4) -> int:
-    """Rewrite convolutions of stride 1 with fewer than `wanted` input channels; return how many were rewritten.
+    """Rewrite convolutions with fewer than `wanted` input channels; return how many were rewritten.
 
     Args:
         graph: Changed in place.
@@ -30,17 +31,18 @@ def group_columns(graph: Graph, alignment_px: int, wanted: int = 4) -> int:
     count = 0
     for node in list(graph.nodes):
         conv = read_conv(graph, node, "Conv")
-        if conv is None or conv.x not in sizes or conv.y not in sizes or conv.strides != (1, 1):
+        if conv is None or conv.x not in sizes or conv.y not in sizes:
             continue
         c_out, c_in = conv.weights.shape[:2]
         block = block_size(sizes[conv.x][1], wanted // math.gcd(c_in, wanted))
-        if c_in >= wanted or block == 1:
+        outputs, rest = divmod(block, conv.strides[1])
+        if c_in >= wanted or block == 1 or rest or sizes[conv.y][1] % outputs:
             continue
         chain = [node, *elementwise_after(graph, conv.y)]
         build = Builder(graph, node)
         x = build.reshape(build.transpose(conv.x, TO_NHWC), (0, 0, -1, block * c_in))
-        kernel = blocked(conv.convolution, (1, block), (1, block))
-        y = build.conv(build.transpose(x, TO_NCHW), kernel, np.tile(conv.bias, block))
+        kernel = blocked(conv.convolution, (1, outputs), (1, block))
+        y = build.conv(build.transpose(x, TO_NCHW), kernel, np.tile(conv.bias, outputs))
         y = build.transpose(build.elementwise(y, chain[1:]), TO_NHWC)
         build.replace(chain, build.transpose(build.reshape(y, (0, 0, -1, c_out)), TO_NCHW))
         count += 1

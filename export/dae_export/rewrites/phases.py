@@ -89,7 +89,7 @@ def _narrow_user(
 
 def _output_block(user: ConvNode, strides: tuple[int, int], sizes: dict[str, Divisors], lanes: int) -> int:
     """Return the side of the blocks to compute the last layer in: a multiple of the stride, or 1 if none fits."""
-    best = min(block_size(size, best_block(user, lanes, strides[0])) for size in sizes[user.y])
+    best = min(block_size(size, best_block(user.convolution, lanes, strides[0])) for size in sizes[user.y])
     return best if best % strides[0] == 0 else 1
 
 

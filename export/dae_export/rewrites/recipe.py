@@ -57,6 +57,7 @@ def apply(model: onnx.ModelProto, recipe: Recipe, alignment_px: int) -> onnx.Mod
         split_into_phases(graph, alignment_px)
     if recipe.blocks > 1:
         widen_narrow_outputs(graph, alignment_px, recipe.blocks)
+        to_depth_to_space(graph, alignment_px, recipe.blocks)
     if recipe.columns > 1:
         group_columns(graph, alignment_px, recipe.columns)
     if recipe.upsampling == "phases":

@@ -17,18 +17,15 @@ import numpy as np
 import onnx
 
 from ..graph import Graph
+from .blocks import best_block
 from .graph import TO_NCHW, TO_NHWC, Builder, ConvNode, elementwise_after, read_conv
-from .kernels import as_convolution, subpixels
-from .sizes import upsamples
+from .kernels import Convolution, as_convolution, blocked, subpixels
+from .sizes import block_size, divisors, upsamples
 
 
-def split_into_rows(graph: Graph, lanes: int = 16) -> int:
-    """Rewrite transposed convolutions as one convolution for each row sub-pixel; return how many were rewritten.
-
-    Those whose sub-pixels have at most `lanes` channels altogether become one convolution and DepthToSpace: the integer
-    kernels compute `lanes` outputs in the time of one.
-    """
-    count = to_depth_to_space(graph, lanes)
+def split_into_rows(graph: Graph) -> int:
+    """Rewrite transposed convolutions as one convolution for each row sub-pixel; return how many were rewritten."""
+    count = 0
     for conv, chain, build in _candidates(graph):
         rows, columns = conv.strides
         parts = []
@@ -43,24 +40,42 @@ def split_into_rows(graph: Graph, lanes: int = 16) -> int:
     return count
 
 
-def to_depth_to_space(graph: Graph, most: int | None = None) -> int:
+def to_depth_to_space(graph: Graph, alignment_px: int = 1, lanes: int | None = None) -> int:
     """Rewrite transposed convolutions as one convolution for all sub-pixels and DepthToSpace; return how many.
 
     Args:
         graph: Changed in place.
-        most: Only those with at most so many channels of all sub-pixels together.
+        alignment_px: The multiple that free heights and widths are sure to have.
+        lanes: Only those with at most so many channels of all sub-pixels together, and for a block of pixels that fills them:
+            the integer kernels of CPUs compute 16 output channels in the time of one.
     """
+    sizes = divisors(graph, alignment_px)
     count = 0
     for conv, chain, build in _candidates(graph):
-        outputs = conv.bias.size * conv.strides[0] * conv.strides[1]
-        if conv.strides[0] != conv.strides[1] or (most is not None and outputs > most):
+        stride, outputs = conv.strides[0], conv.bias.size * conv.strides[0] * conv.strides[1]
+        if conv.strides[0] != conv.strides[1] or (lanes is not None and outputs > lanes):
             continue
-        kernel = subpixels(conv.weights, conv.strides, conv.pads[:2], range(conv.strides[0]), range(conv.strides[1]))
-        y = build.conv(conv.x, kernel, np.tile(conv.bias, conv.strides[0] * conv.strides[1]))
+        kernel = subpixels(conv.weights, conv.strides, conv.pads[:2], range(stride), range(stride))
+        block = 1
+        if lanes is not None:
+            wanted = best_block(kernel, lanes)
+            block = min(block_size(size, wanted) for size in sizes.get(conv.x, (1, 1)))
+        kernel = _pixel_blocks(kernel, block, stride)
+        y = build.conv(conv.x, kernel, np.tile(conv.bias, (block * stride) ** 2))
         y = build.elementwise(y, chain[1:])
-        build.replace(chain, build.add("DepthToSpace", [y], blocksize=conv.strides[0], mode="DCR"))
+        build.replace(chain, build.add("DepthToSpace", [y], blocksize=block * stride, mode="DCR"))
         count += 1
     return count
+
+
+def _pixel_blocks(kernel: Convolution, block: int, stride: int) -> Convolution:
+    """Return the convolution that computes the sub-pixels of block x block positions at once, in the order of pixels."""
+    if block == 1:
+        return kernel
+    wide = blocked(kernel, (block, block), (1, 1))
+    shape = wide.weights.shape
+    parts = wide.weights.reshape(block, block, stride, stride, -1, *shape[1:])  # row, column, row and column within, channel
+    return Convolution(np.ascontiguousarray(parts.swapaxes(1, 2)).reshape(shape), wide.pads, wide.strides)
 
 
 def mirror_stride_one(graph: Graph) -> int:
