@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ENGINE := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test nightly lint bench clean
+.PHONY: help demo test nightly lint bench model clean
 
 help:
 	@echo "make demo   train, export and run a denoiser on examples/ (about 4 minutes)"
@@ -14,6 +14,7 @@ help:
 	@echo "make nightly  what takes long or needs more: thousands of damaged files, browsers, other engines (docs/fuzzing.md)"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  time the exported graphs and write docs/benchmarks.md"
+	@echo "make model NAME=gray DATA=photos/ TEST=set12/   train, export and describe a bundled model (docs/models)"
 	@echo "make clean  remove what the above made, the environment included"
 
 $(VENV)/.installed: pyproject.toml
@@ -43,6 +44,30 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m dae_export.bench --output docs/benchmarks.md
+
+# A bundled model from data to file and card. Each step is left out where its output is there and newer than its input, and a
+# training that was cut off goes on; delete RUN to train anew. For pairs: DATA=noisy TARGET=clean TEST=noisy REFERENCE=clean.
+# TRAIN and EXPORT hold further flags of those two commands, DEVICE that of the training.
+RUN ?= runs/$(NAME)
+MODEL ?= runtime/dae_runtime/models/$(NAME).onnx
+CARD ?= docs/models/$(NAME).md
+RECIPE ?= train/dae_train/recipes/$(NAME).toml
+
+model: $(VENV)/.installed-dev
+	@test -n "$(NAME)" -a -n "$(DATA)" -a -n "$(TEST)" || { echo "error: expected NAME, DATA and TEST; say for instance: make model NAME=gray DATA=photos TEST=set12" >&2; exit 2; }
+	@$(MAKE) --no-print-directory $(CARD)
+
+$(RUN)/result.toml:
+	if [ -f $(RUN)/run.toml ]; then $(BIN)/dae-train --resume -o $(RUN) $(if $(DEVICE),--device $(DEVICE)); \
+	else $(BIN)/dae-train $(DATA) --config $(RECIPE) $(if $(TARGET),--target $(TARGET)) $(if $(DEVICE),--device $(DEVICE)) $(TRAIN) -o $(RUN); fi
+
+$(MODEL): $(RUN)/result.toml
+	@mkdir -p $(@D)
+	$(BIN)/dae-export $(RUN) --quantize $(EXPORT) --overwrite -o $@
+
+$(CARD): $(MODEL) $(RECIPE)
+	@mkdir -p $(@D)
+	$(BIN)/python -m dae_export.card --run $(RUN) --model $(MODEL) --recipe $(RECIPE) --test $(TEST) $(if $(REFERENCE),--reference $(REFERENCE)) -o $@
 
 clean:
 	rm -rf $(VENV) demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,14 +1,15 @@
 """The benchmark: `python -m dae_export.bench [MODEL] --output docs/benchmarks.md`.
 
 All contenders run in one process and take turns, so that whatever disturbs the machine disturbs all of them; what counts are
-the ratios. Without MODEL it is the network v2 with random weights: times do not depend on what was learned.
+the ratios. Without MODEL it is the network v2 with random weights: times do not depend on what was learned; and the residual
+networks are timed beside other denoisers, which `--edge-only` does alone.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from dae_runtime.atomic import write_atomic
 from dae_runtime.command import require, run_command, stderr_kept_back
 
 if TYPE_CHECKING:
+    from .comparison import Comparison
     from .contenders import Contenders
     from .keras_file import KerasModel
     from .latency import Latency
@@ -53,6 +55,8 @@ class Bench:
     """Multiplications with their additions on the profiled input, by contender."""
     profiled: Shape
     """The input (N, H, W, C) of the profiles."""
+    comparison: Comparison | None = None
+    """The residual networks beside other denoisers; None if they were not asked for."""
 
 
 def run_bench(keras: KerasModel, name: str, threads: int, rounds: int | None, sizes: Sequence[tuple[int, int, int]]) -> Bench:
@@ -109,6 +113,20 @@ def seed_network(keras: Any, seed: int = 0) -> KerasModel:
     return KerasModel(keras.Model(image, x, name="v2"), "the network v2 with random weights")
 
 
+def run_comparison(threads: int, rounds: int | None, sizes: Sequence[tuple[int, int, int]]) -> Comparison:
+    """Time the residual networks beside other denoisers on one gray image.
+
+    Args:
+        threads: CPU threads.
+        rounds: Turns of each; None for as many as give steady medians.
+        sizes: (N, H, W), of which the first size counts; empty for the usual one.
+    """
+    from .comparison import COMPARED_PX, COMPARISON_ROUNDS, compare, edge_models
+
+    _, height, width = sizes[0] if sizes else (1, COMPARED_PX, COMPARED_PX)
+    return compare(edge_models(), (1, height, width, 1), threads, rounds or COMPARISON_ROUNDS)
+
+
 def _shapes(network: Network, sizes: Sequence[tuple[int, int, int]]) -> list[Shape]:
     fit = network.fit
     if fit.fixed_size:
@@ -130,31 +148,60 @@ def _times(contenders: Contenders, shape: Shape, rounds: int | None) -> dict[str
 @click.argument("model", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Markdown file to write [default: print it].")
 @click.option("--threads", type=click.IntRange(min=1), default=THREADS, show_default=True, help="CPU threads.")
+@click.option("--edge-only", is_flag=True, help="Time only the residual networks beside other denoisers: a few minutes less.")
 @click.option("--rounds", type=click.IntRange(min=1), hidden=True)
 @click.option("--size", "sizes", type=(int, int, int), multiple=True, hidden=True)
 def command(
-    model: Path | None, output: Path | None, threads: int, rounds: int | None, sizes: tuple[tuple[int, int, int], ...]
+    model: Path | None,
+    output: Path | None,
+    threads: int,
+    edge_only: bool,
+    rounds: int | None,
+    sizes: tuple[tuple[int, int, int], ...],
 ) -> None:
-    """Time the exported graphs beside what else runs the same network.
+    """Time the exported graphs beside what else runs the same network, and our networks beside other denoisers.
 
-    MODEL is a run directory of dae-train or a .keras file; without it, the network v2 with random weights is taken.
+    MODEL is a run directory of dae-train or a .keras file; without it, the network v2 with random weights is taken, and
+    edge-s, edge-m and edge-l are compared with other denoisers, too.
     """
+    if model is not None and edge_only:
+        raise click.UsageError("--edge-only times no MODEL; leave one of the two out.")
     require("dae_export.bench", "export", "tensorflow", "tf2onnx", "onnx")
     require("dae_export.bench", "cpu", "onnxruntime")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from .bench_page import page
-    from .contenders import limit_tensorflow
-    from .keras_file import find_source, import_keras, load
+    from .bench_page import comparison_page, page
 
-    with stderr_kept_back():
-        keras = import_keras()
-        limit_tensorflow(threads)
-    loaded = load(find_source(model)) if model else seed_network(keras)
-    text = page(run_bench(loaded, model.name if model else loaded.where, threads, rounds, sizes), model)
+    keras = _import_frameworks(threads)
+    if edge_only:
+        text = comparison_page(run_comparison(threads, rounds, sizes))
+    else:
+        text = page(_whole_bench(keras, model, threads, rounds, sizes), model)
     if output is None:
         click.echo(text)
     else:
         write_atomic(output, text.encode(), overwrite=True)
+
+
+def _import_frameworks(threads: int) -> Any:
+    from .contenders import limit_tensorflow
+    from .keras_file import import_keras
+
+    with stderr_kept_back():
+        keras = import_keras()
+        limit_tensorflow(threads)
+    return keras
+
+
+def _whole_bench(
+    keras: Any, model: Path | None, threads: int, rounds: int | None, sizes: Sequence[tuple[int, int, int]]
+) -> Bench:
+    from .keras_file import find_source, load
+
+    if model is not None:
+        return run_bench(load(find_source(model)), model.name, threads, rounds, sizes)
+    seed = seed_network(keras)
+    bench = run_bench(seed, seed.where, threads, rounds, sizes)
+    return replace(bench, comparison=run_comparison(threads, rounds, sizes))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 from dae_runtime.processor import cpu_features, cpu_name
 
 from .bench import Bench, Shape
+from .comparison import DNCNN, FFDNET, NLM, Compared, Comparison
 from .contenders import PLAIN
 from .description import tool_versions
 from .latency import Latency
@@ -26,7 +29,45 @@ def page(bench: Bench, model: Path | None = None) -> str:
         bench: What was measured.
         model: The argument of the command, if there was one.
     """
-    return "\n".join([*_head(bench, model), *_tables(bench), *_profiles(bench)]) + "\n"
+    compared = comparison_section(bench.comparison) if bench.comparison else ()
+    return "\n".join([*_head(bench, model), *_tables(bench), *compared, *_profiles(bench)]) + "\n"
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """Return a page of the comparison with other denoisers alone."""
+    lines = ["# Our networks beside other denoisers", "", *_machine(comparison.threads), "", *comparison_section(comparison)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def comparison_section(comparison: Comparison) -> Iterator[str]:
+    """Yield the lines of the comparison with other denoisers."""
+    yield f"## Beside other denoisers: {_images(comparison.shape)}"
+    yield ""
+    yield "Alone with `python -m dae_export.bench --edge-only`. Published networks by their shape, with random weights, in"
+    yield "onnxruntime; non-local means on 8-bit pixels. Ratios are those of the medians."
+    yield ""
+    yield from comparison_table(comparison)
+    yield ""
+    yield "- DnCNN: Zhang, Zuo, Chen, Meng, Zhang, IEEE Transactions on Image Processing 26(7), 2017."
+    yield "- FFDNet: Zhang, Zuo, Zhang, IEEE Transactions on Image Processing 27(9), 2018."
+    yield "- Non-local means: Buades, Coll, Morel, Image Processing On Line 1, 2011; OpenCV's fast version."
+    yield ""
+
+
+def comparison_table(comparison: Comparison) -> Iterator[str]:
+    """Yield a table of denoisers with their ratios to FFDNet's shape, DnCNN's shape and non-local means."""
+    yield f"| | median, ms | fastest, ms | of {FFDNET} | of {DNCNN} | of {NLM} | MAC per pixel | file, KiB |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name, one in comparison.denoisers.items():
+        ratios = (comparison.ratio(name, peer) for peer in (FFDNET, DNCNN, NLM))
+        cells = ("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios)
+        times = f"{one.latency.median_ms:.1f} | {one.latency.fastest_ms:.1f}"
+        yield f"| {name} | {times} | {' | '.join(cells)} | {_costs(one)} |"
+
+
+def _costs(one: Compared) -> str:
+    macs = "-" if one.macs_per_pixel is None else f"{one.macs_per_pixel:,.0f}"
+    return f"{macs} | {'-' if one.size_bytes is None else f'{one.size_bytes / 1024:.0f}'}"
 
 
 def _head(bench: Bench, model: Path | None) -> Iterator[str]:
@@ -36,8 +77,7 @@ def _head(bench: Bench, model: Path | None) -> Iterator[str]:
     yield f"Written by `{command} --output docs/benchmarks.md` (`make bench`): do not edit."
     yield ""
     yield f"- Network: {bench.network}."
-    yield f"- Processor: {cpu_name()} ({', '.join(cpu_features()) or 'features unknown'}), {bench.threads} threads each."
-    yield f"- Versions: {', '.join(f'{name} {version}' for name, version in tool_versions().items())}{_openvino()}."
+    yield from _machine(bench.threads)
     forms = ", ".join(f"`{name}`: {form}" for name, form in bench.forms.items())
     yield f"- Fastest form of the graph on this processor: {forms}."
     yield ""
@@ -46,13 +86,18 @@ def _head(bench: Bench, model: Path | None) -> Iterator[str]:
     yield ""
 
 
-def _openvino() -> str:
-    from importlib import metadata
+def _machine(threads: int) -> Iterator[str]:
+    versions = {**tool_versions(), **_further_versions()}
+    yield f"- Processor: {cpu_name()} ({', '.join(cpu_features()) or 'features unknown'}), {threads} threads each."
+    yield f"- Versions: {', '.join(f'{name} {version}' for name, version in versions.items())}."
 
-    try:
-        return f", openvino {metadata.version('openvino')}"
-    except metadata.PackageNotFoundError:
-        return ""
+
+def _further_versions() -> dict[str, str]:
+    found = {}
+    for package in ("openvino", "opencv-python-headless"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def _tables(bench: Bench) -> Iterator[str]:

@@ -15,6 +15,7 @@ import click
 import dae_runtime
 from dae_runtime.command import require, run_command, stderr_kept_back
 from dae_runtime.contract import CALIBRATION_METHODS, IO_DTYPES
+from dae_runtime.errors import InputError
 
 from .options import DTYPES, OPSETS, ExportOptions
 
@@ -83,7 +84,10 @@ def command(source: Path, output: Path | None, no_rewrite: bool, verbose: bool, 
     RUN_OR_KERAS is a run directory of dae-train, or a .keras file. The file is written only if it computes what the Keras
     model computes, and with --quantize or --dtype fp16 only if that costs no more than the --max options say.
     """
-    chosen = ExportOptions(rewrite=not no_rewrite, **options)
+    try:
+        chosen = ExportOptions(rewrite=not no_rewrite, **options)
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
     require("dae-export", "export", "tensorflow", "tf2onnx", "onnx")
     require("dae-export", "cpu", "onnxruntime")
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)

@@ -50,7 +50,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         _check(self.dtype in DTYPES, "dtype", " or ".join(DTYPES), self.dtype)
         _check(self.io in IO_DTYPES, "io", " or ".join(IO_DTYPES), self.io)
-        _check(not self.quantize or self.dtype == "fp32", "dtype", "fp32 together with quantize", self.dtype)
+        _check(not self.quantize or self.dtype == "fp32", "dtype", "fp32 together with --quantize", self.dtype)
         _check(self.opset in OPSETS, "opset", f"from {OPSETS[0]} to {OPSETS[-1]}", self.opset)
         known = self.calibration_method in CALIBRATION_METHODS
         _check(known, "calibration_method", "one of " + ", ".join(CALIBRATION_METHODS), self.calibration_method)
@@ -58,7 +58,7 @@ class ExportOptions:
         _check(math.isfinite(drop) and drop >= 0, "max_psnr_drop", "a number of dB, at least 0", drop)
         _check(math.isfinite(shift) and shift >= 0, "max_color_shift", "a number of 8-bit steps, at least 0", shift)
         _check(speedup is None or (math.isfinite(speedup) and speedup > 0), "min_speedup", "a number above 0", speedup)
-        _check(speedup is None or self.quantize, "min_speedup", "left out without quantize", speedup)
+        _check(speedup is None or self.quantize, "min_speedup", "left out without --quantize", speedup)
         _check(math.isfinite(self.atol) and self.atol > 0, "atol", "a number above 0", self.atol)
 
     @property
@@ -68,5 +68,6 @@ class ExportOptions:
 
 
 def _check(condition: bool, name: str, expected: str, received: object) -> None:
+    """Check a field of `ExportOptions`; the text names the flag of dae-export, which is the field's name with dashes."""
     if not condition:
-        raise InputError(f"{name} must be {expected}, not {received!r}.")
+        raise InputError(f"--{name.replace('_', '-')} must be {expected}, not {received!r}.")

@@ -15,8 +15,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from dae_export.model_file import golden_sample, with_contract
 from dae_export.quantize import Ranges, calibrate
 from dae_export.samples import Batches, Samples
+from dae_runtime.contract import Calibration, Contract, Parity
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before the first test imports TensorFlow
 
@@ -184,6 +186,38 @@ def make_run(make_v2: Callable[..., Any]) -> Callable[..., Path]:
             arrays = {"noisy": noisy, "clean": clean, "test_noisy": test_noisy, "test_clean": test_clean}
             np.savez(folder / "calibration.npz", **arrays)
         return folder
+
+    return make
+
+
+@pytest.fixture
+def make_contract_file(tmp_path: Path, blur_denoiser: onnx.ModelProto) -> Callable[..., Path]:
+    """Write a model file, by its name: by default the blur in float32; further arguments are fields of its contract."""
+
+    def make(name: str, model: onnx.ModelProto = blur_denoiser, precision: str = "fp32", **fields: Any) -> Path:
+        channels = model.graph.input[0].type.tensor_type.shape.dim[3].dim_value
+        noisy, _ = noisy_and_clean(1, 32, channels)
+        contract = Contract(
+            **{
+                "name": name,
+                "preset": "toy",
+                "channels": channels,
+                "io_dtype": "float32",
+                "height_px": None,
+                "width_px": None,
+                "alignment_px": 1,
+                "halo_px": 2,
+                "noise": "gaussian:0.1",
+                "precision": precision,
+                "parity": Parity(0.0, 1e-5, ((1, 8, 8, channels),)),
+                "golden": golden_sample(model.SerializeToString(), noisy, precision, 1, False),
+                "calibration": Calibration("minmax", 8, "sine waves") if precision == "int8" else None,
+                **fields,
+            }
+        )
+        path = tmp_path / f"{name}.onnx"
+        path.write_bytes(with_contract(model, contract))
+        return path
 
     return make
 

@@ -64,5 +64,16 @@ def test_usage(dae_export, tmp_path):
         assert dae_export(*arguments).returncode == 2, arguments
 
 
+def test_a_wrong_combination_is_a_usage_error_that_names_the_flags(dae_export, tmp_path):
+    for arguments, words in (
+        (["--min-speedup", "2"], "--min-speedup must be left out without --quantize"),
+        (["--quantize", "--dtype", "fp16"], "--dtype must be fp32 together with --quantize"),
+        (["--max-psnr-drop", "nan"], "--max-psnr-drop must be a number of dB"),
+    ):
+        finished = dae_export(tmp_path, *arguments)
+        assert finished.returncode == 2
+        assert words in finished.stderr
+
+
 def dae_export_options() -> list[str]:
     return [name for parameter in dae_export.cli.command.params for name in parameter.opts if name.startswith("--")]

@@ -85,12 +85,12 @@ def test_the_nodes_of_a_layer_are_all_that_rewrites_made_from_it() -> None:
     edges = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", "h", "w", 1]) for n in ("noisy", "denoised")]
     graph = helper.make_graph(nodes, "g", edges[:1], edges[1:], tensors)
     model = apply(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), INTEGER_ROWS, 2)
-    assert set(count_macs(model, 8, 8)) > {"conv_1"}
+    assert {name.split("/")[0] for name in count_macs(model, 8, 8)} == {"conv_1", "convtranspose_1"}
     names = [node.name for node in model.graph.node]
     first, last = nodes_of(model, ("conv_1",)), nodes_of(model, ("convtranspose_1",))
     assert set(first) | set(last) == set(names)
-    assert "leakyrelu_1" in first
-    assert "transpose_1" in first
+    assert any(name.startswith("conv_1/LeakyRelu") for name in first)
+    assert "conv_1/Transpose_4" in first
     assert not set(first) & set(last)
     assert nodes_of(model, ()) == []
 

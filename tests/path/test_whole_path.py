@@ -34,7 +34,7 @@ def command(name: str, *arguments: object, cwd: Path) -> str:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a short run and its float32 and INT8 files."""
     folder = tmp_path_factory.mktemp("path")
-    flags = "--preset v2 --noise gaussian:0.3 --limit 64 --epochs 2 --steps-per-epoch 15 --batch-size 16 -o run".split()
+    flags = "--preset v2 --noise gaussian:0.3 --limit 64 --epochs 2 --steps-per-epoch 60 --batch-size 16 -o run".split()
     command("dae-train", "synthetic", *flags, cwd=folder)
     command("dae-export", "run", "-o", "fp32.onnx", cwd=folder)
     command("dae-export", "run", "--quantize", "-o", "int8.onnx", cwd=folder)

@@ -34,6 +34,11 @@ def test_help_is_quick_and_names_the_noises(dae_train: Run) -> None:
         (["--target", "nowhere"], 2, "folder of noisy images"),
         (["--device", "tpu"], 2, "auto, cpu, gpu"),
         (["--z-dim", "2"], 2, "image_px must be given exactly with z_dim"),
+        (["--init", "nowhere"], 2, "no trained network at 'nowhere'"),
+        (["--teacher", "digits.npz"], 2, "expected a .keras file or a run directory"),
+        (["--ema", "1"], 2, "training.ema must be at least 0 and below 1"),
+        (["--qat", "--precision", "amp"], 2, "training.precision must be 'fp32' with qat"),
+        (["--steps", "9", "--epochs", "9"], 2, "Give one of them"),
         (["--resume", "--config", "x.toml"], 2, "leave --config out"),
         (["--resume", "--overwrite"], 2, "leave --overwrite out"),
         (["--resume"], 1, "nothing to resume: runs/synthetic-v2"),
@@ -78,4 +83,4 @@ def test_command_trains_reports_and_names_what_comes_next(dae_train: Run, tmp_pa
     assert f"dae-train {digits_file} --noise gaussian:0.5 --epochs 1 --batch-size 16" in (run / "run.toml").read_text()
     refused = dae_train("--resume", "-o", run, "--lr", 1, "--seed", 0)
     assert refused.returncode == 2
-    assert "--lr 1.0 (the run has 0.002)" in refused.stderr
+    assert "--lr 1.0 (the run has 0.003)" in refused.stderr

@@ -62,7 +62,7 @@ def test_every_network_setting_is_a_key(tmp_path: Path) -> None:
     [
         ({"modell": {}}, "unknown tables modell"),
         ({"training": {"lr": 1.0}}, "[training] has unknown keys lr"),
-        ({"model": {"preset": "v9"}}, "must be one of v1, v2, not 'v9'"),
+        ({"model": {"preset": "v9"}}, "must be one of v1, v2, edge-s, edge-m, edge-l, digits, not 'v9'"),
         ({"model": {"filters": [1]}}, "unknown keys filters"),
         ({"model": {"encoder_filters": [1, 2]}}, "encoder_kernels_px must be 2 positive numbers"),
         ({"model": {"decoder_strides": [2, 2, 2]}}, "product is that of encoder_strides, 4"),
@@ -114,13 +114,22 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
     assert merge(str(path), {"limit": 9}).data.sha256 is None
 
 
+def test_a_run_is_as_long_as_the_last_word_says(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("[training]\nsteps = 900\n")
+    assert merge(str(path), {"epochs": 7}).training == TrainingSettings(epochs=7)
+    assert merge(str(path), {"steps": 70}).training == TrainingSettings(steps=70)
+    with pytest.raises(ConfigError, match="--epochs and --steps both"):
+        merge(None, {"epochs": 7, "steps": 70})
+
+
 def test_every_flag_reaches_a_setting() -> None:
     tables = to_mapping(
         RunConfig(
             model=preset_settings("v1", channels=1),
             noise=NoiseSettings("gaussian:1"),
-            data=DataSettings("x", "y", 4, 3, 0.1, "0"),
-            training=TrainingSettings(steps_per_epoch=1, warmup_steps=1),
+            data=DataSettings("x", "y", 4, 3, 0.1, "g", "0", False),
+            training=TrainingSettings(steps=1, steps_per_epoch=1, warmup_steps=1, learning_rate=1, init="a", teacher="b"),
         )
     )
     assert all(flag.key in tables[flag.table] for flag in FLAGS.values())

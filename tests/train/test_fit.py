@@ -79,7 +79,9 @@ def test_description_repeats_the_run(finished: RunDirectory, digits_file: Path) 
     assert document["noise"] == {"spec": "gaussian:0.5", "clip": True, "once": False}
     assert len(document["data"]["sha256"]) == 64
     settings = from_mapping(document)
-    assert settings.training == TrainingSettings(batch_size=32, epochs=3, steps_per_epoch=9)
+    assert settings.training == TrainingSettings(
+        batch_size=32, epochs=3, steps_per_epoch=9, learning_rate=TrainingSettings().rate
+    )
     assert settings.data.source == str(digits_file)
 
 
@@ -90,7 +92,7 @@ def test_history_has_a_row_for_each_epoch(finished: RunDirectory) -> None:
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [row["step"] for row in rows] == ["9", "18", "27"]
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
-    assert float(rows[-1]["lr"]) == pytest.approx(2e-5, rel=1e-3)
+    assert float(rows[-1]["lr"]) == pytest.approx(0.01 * TrainingSettings().rate, rel=1e-3)
 
 
 def test_result_judges_the_best_model_on_all_test_images(finished: RunDirectory, digits_file: Path) -> None:

@@ -87,7 +87,41 @@ def test_batch_depends_on_seed_and_step_alone() -> None:
     assert not np.array_equal(plan_batches(images, (8, 8), 4, 7, seed=2).batch(0)[1], batches[0])
 
 
-def test_few_images_make_small_batches() -> None:
+def test_few_whole_images_make_small_batches_and_few_photographs_full_ones() -> None:
     plan = plan_batches(ImageSet(np.zeros((3, 4, 4, 1), np.uint8)), (4, 4), 64, None, seed=0)
     assert (plan.batch_size, plan.steps_per_epoch) == (3, 1)
-    assert plan_batches(ImageSet(np.zeros((3, 9, 9, 1), np.uint8)), (4, 4), 64, None, seed=0).steps_per_epoch == 200
+    crops = plan_batches(ImageSet(np.zeros((3, 9, 9, 1), np.uint8)), (4, 4), 64, None, seed=0)
+    assert (crops.batch_size, crops.steps_per_epoch) == (64, 200)
+    assert crops.batch(7)[0].shape == (64, 4, 4, 1)
+    assert np.ptp(np.bincount(crops.places(0)[:, 0])) == 1
+
+
+@pytest.mark.parametrize(("steps", "usual"), [(1, 9), (50, 200), (1001, 200), (20000, 938), (12345, 7)])
+def test_steps_of_a_run_make_equal_epochs(steps: int, usual: int) -> None:
+    images = ImageSet(np.zeros((usual, 4, 4, 1), np.uint8))
+    length = plan_batches(images, (4, 4), 1, None, seed=0, steps=steps).steps_per_epoch
+    epochs = -(-steps // length)
+    assert steps <= epochs * length < steps + epochs
+    assert epochs == 1 or 0.6 * usual <= length <= 1.6 * usual
+    assert plan_batches(images, (4, 4), 1, length, seed=0, steps=steps).steps_per_epoch == length
+
+
+def test_crops_are_turned_and_mirrored_in_all_ways_and_whole_images_are_not() -> None:
+    picture = np.arange(36, dtype=np.uint8).reshape(6, 6, 1)
+    plan = plan_batches(ImageSet(picture[np.newaxis].repeat(2, 0)), (5, 5), 64, None, seed=0)
+    found = {patch.tobytes() for step in range(12) for patch in (plan.batch(step)[1] * 255).round().astype(np.uint8)}
+    crops = [picture[row : row + 5, column : column + 5, 0] for row in (0, 1) for column in (0, 1)]
+    expected = {np.rot90(image, turns).tobytes() for crop in crops for image in (crop, crop.T) for turns in range(4)}
+    assert found == expected
+    assert len(found) == 32
+    assert not plan_batches(ImageSet(picture[np.newaxis]), (6, 6), 1, None, seed=0).augment
+    oblong = plan_batches(ImageSet(picture[np.newaxis, :4]), (4, 6), 1, 99, seed=0, augment=True)
+    assert len({oblong.batch(step)[1].tobytes() for step in range(99)}) == 4
+
+
+def test_pairs_are_turned_together() -> None:
+    rng = np.random.default_rng(0)
+    clean = rng.integers(0, 100, (3, 12, 9, 1), np.uint8)
+    plan = plan_batches(ImageSet(clean, clean + 50), (4, 4), 32, None, seed=3)
+    noisy, target = plan.batch(0)
+    np.testing.assert_allclose(noisy - target, 50 / 255, atol=1e-6)

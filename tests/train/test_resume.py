@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dae_runtime.run_directory import RunDirectory
-from dae_train.history import read_history
+from dae_train.history import TIMINGS, read_history
 
 EPOCHS, STEPS = 4, 60
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -46,7 +46,7 @@ def weights(run: RunDirectory, name: str = "last_model") -> list[np.ndarray]:
 
 
 def figures(run: RunDirectory) -> list[dict[str, float]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in read_history(run.history)]
+    return [{name: value for name, value in row.items() if name not in TIMINGS} for row in read_history(run.history)]
 
 
 def assert_equal_runs(run: RunDirectory, other: RunDirectory) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dae_runtime.images import Image, write_image
-from dae_train import sources, synthetic
+from dae_train import sources, synthetic, textures
 from dae_train.config import DataSettings
 from dae_train.errors import DataError
 from dae_train.image_set import Dataset
@@ -36,23 +36,50 @@ def test_synthetic_images_follow_from_the_seed(channels: int) -> None:
     assert len({image.tobytes() for image in first}) == 6
 
 
-def test_synthetic_images_have_edges_and_flat_parts() -> None:
-    leaves = np.stack([synthetic.dead_leaves(96, 1, np.random.default_rng(seed)) for seed in range(4)])
-    assert leaves.min() >= 0
-    assert leaves.max() <= 1
+def test_synthetic_images_have_edges_flat_parts_and_textures() -> None:
+    leaves = np.stack([synthetic.dead_leaves(96, 1, np.random.default_rng(seed)) for seed in range(16)])
+    assert (leaves.min() >= 0, leaves.max() <= 1) == (True, True)
     steps = np.abs(np.diff(leaves, axis=2))
-    assert np.mean(steps < 0.02) > 0.5
+    assert np.mean(steps < 0.02) > 0.4
     assert np.mean(steps > 0.1) > 0.03
-    assert 0.2 < leaves.mean() < 0.8
+    assert np.mean((steps > 0.002) & (steps < 0.05)) > 0.4
+    assert 0.3 < leaves.mean() < 0.6
+
+
+def test_synthetic_images_have_the_spectrum_of_photographs() -> None:
+    """Power falls as the square of the frequency: by 0.6 in log10 from one octave to the next; photographs 0.6 to 0.7."""
+    images = synthetic.make_images(32, 128, 1, seed=0)[..., 0] / 255
+    window = np.outer(np.hanning(128), np.hanning(128))
+    power = np.abs(np.fft.fft2((images - images.mean((1, 2), keepdims=True)) * window)) ** 2
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(128), np.fft.fftfreq(128)))
+    octaves = [(frequency >= low) & (frequency < 2 * low) for low in (0.03, 0.06, 0.12, 0.24)]
+    logs = np.median([[np.log10(image[octave].mean()) for octave in octaves] for image in power], axis=0)
+    assert np.all(np.diff(logs) < -0.4)
+    assert np.all(np.diff(logs) > -1.1)
 
 
 def test_synthetic_radii_follow_the_power_law() -> None:
-    radii = synthetic._power_law(np.random.default_rng(0), 200_000, 128)
-    assert radii.min() >= 3
-    assert radii.max() <= 60
+    radii = synthetic._power_law(np.random.default_rng(0), 200_000, 3, 60)
+    assert (radii.min() >= 3, radii.max() <= 60) == (True, True)
     # P(R > r) = (r^-2 - b^-2) / (a^-2 - b^-2)
     for r in (4.0, 8.0, 20.0):
         assert np.mean(radii > r) == pytest.approx((r**-2 - 60**-2) / (3**-2 - 60**-2), abs=0.004)
+
+
+def test_textures_are_standard_and_follow_from_the_seed() -> None:
+    first, again = (textures.rough(100, np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    for field in (first, textures.stripes(first, np.random.default_rng(4))):
+        assert (field.shape, field.dtype) == ((100, 100), np.float32)
+        assert (float(field.mean()), float(field.std())) == pytest.approx((0, 1), abs=1e-4)
+
+
+def test_blur_keeps_what_is_flat_and_lowers_what_is_not() -> None:
+    flat = np.full((20, 30, 3), 0.25, np.float32)
+    np.testing.assert_allclose(textures.blur(flat, 1.5), flat, atol=1e-6)
+    noise = np.random.default_rng(0).standard_normal((200, 200, 1)).astype(np.float32)
+    # a Gaussian filter divides the deviation of white noise by 2 sqrt(pi) sigma
+    assert textures.blur(noise, 2.0).std() == pytest.approx(1 / (2 * np.sqrt(np.pi) * 2), rel=0.06)
 
 
 def test_synthetic_source_is_at_least_as_large_as_the_patch() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from .image_set import FloatArray, ImageSet
-from .patches import Size, draw_patches
+from .patches import Places, Size, cut, draw_places
 
 _ORDER, _PLACES = 2, 3  # what a random number is for, as part of its seed
 
@@ -24,19 +25,24 @@ class BatchPlan:
     """None smaller than the patch."""
     patch: Size
     batch_size: int
-    """At most the number of images."""
     steps_per_epoch: int
     seed: int
+    augment: bool = False
+    """Whether the pieces are turned and mirrored at random."""
 
     def batch(self, step: int) -> tuple[FloatArray, FloatArray]:
         """Return the batch of a step, counted from the beginning of the run.
 
         Returns:
-            Input and target, float32 (N, H, W, C) in [0, 1]; see `draw_patches`.
+            Input and target, float32 (N, H, W, C) in [0, 1]; see `patches.cut`.
         """
+        return cut(self.images, self.places(step), self.patch)
+
+    def places(self, step: int) -> Places:
+        """Return where the pieces of a step's batch are; see `patches.draw_places`."""
         epoch, position = divmod(step, self.steps_per_epoch)
         rng = np.random.default_rng([self.seed, _PLACES, step])
-        return draw_patches(self.images, self._indices(epoch, position).tolist(), self.patch, rng)
+        return draw_places(self.images, self._indices(epoch, position), self.patch, rng, self.augment)
 
     def _indices(self, epoch: int, position: int) -> npt.NDArray[np.int64]:
         count = len(self.images)
@@ -48,20 +54,32 @@ class BatchPlan:
         return np.random.default_rng([self.seed, _ORDER, epoch, number]).permutation(len(self.images))
 
 
-def plan_batches(images: ImageSet, patch: Size, batch_size: int, steps_per_epoch: int | None, seed: int) -> BatchPlan:
+def plan_batches(
+    images: ImageSet,
+    patch: Size,
+    batch_size: int,
+    steps_per_epoch: int | None,
+    seed: int,
+    augment: bool | None = None,
+    steps: int | None = None,
+) -> BatchPlan:
     """Return the plan of a run.
 
     Args:
         images: None smaller than the patch.
         patch: Size of the pieces.
-        batch_size: Made smaller if there are fewer images.
+        batch_size: Made smaller if the pieces are whole images and there are fewer; of crops any number can be drawn.
         steps_per_epoch: None: one pass if the pieces are whole images, 200 batches if they are crops.
         seed: Decides orders and places.
+        augment: Whether the pieces are turned and mirrored. None: if they are crops.
+        steps: Of the whole run: without `steps_per_epoch` they make equal epochs, as near to the usual length as can be.
     """
-    size = min(batch_size, len(images))
-    full_pass = max(1, len(images) // size)
-    default = full_pass if images.sizes == {patch} else DEFAULT_STEPS
-    return BatchPlan(images, patch, size, steps_per_epoch or default, seed)
+    whole = images.sizes == {patch}
+    size = min(batch_size, len(images)) if whole else batch_size
+    usual = max(1, len(images) // size) if whole else DEFAULT_STEPS
+    if steps_per_epoch is None:
+        steps_per_epoch = usual if steps is None else math.ceil(steps / max(1, round(steps / usual)))
+    return BatchPlan(images, patch, size, steps_per_epoch, seed, not whole if augment is None else augment)
 
 
 DEFAULT_STEPS = 200

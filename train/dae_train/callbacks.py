@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from .errors import TrainError
-from .history import Row, best_epoch, out_of_patience
+from .history import JUDGED, Row, best_epoch, out_of_patience
 
 _LOG = logging.getLogger("dae_train")
 _RANDOM = 4  # what a random number is for, as part of its seed
@@ -40,13 +40,15 @@ class ReseedEpoch(keras.callbacks.Callback):  # type: ignore[misc]
 class Judge(keras.callbacks.Callback):  # type: ignore[misc]
     """Measures the validation images after each epoch and adds the figures to the epoch's logs."""
 
-    def __init__(self, evaluator: keras.Model, noisy: Any, clean: Any, batch_size: int) -> None:
+    def __init__(self, evaluator: keras.Model, refresh: Callable[[], None], noisy: Any, clean: Any, batch_size: int) -> None:
+        """Call `refresh`, which gives `evaluator` the weights to judge, before each look at the images."""
         super().__init__()
-        self.evaluator, self.noisy, self.clean, self.batch_size = evaluator, noisy, clean, batch_size
+        self.evaluator, self.refresh, self.noisy, self.clean, self.batch_size = evaluator, refresh, noisy, clean, batch_size
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Add `val_loss`, `val_psnr` and `val_ssim`; the progress bar, which comes last, shows them."""
+        """Add `val_loss` and what else is measured; the progress bar, which comes last, shows it."""
         assert logs is not None  # keras always passes them
+        self.refresh()
         found = self.evaluator.evaluate(self.noisy, self.clean, batch_size=self.batch_size, verbose=0, return_dict=True)
         logs.update({f"val_{name}": value for name, value in found.items()})
         if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
@@ -71,7 +73,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """Add a row and save."""
         assert logs is not None  # keras always passes them
         optimizer = self.model.optimizer
-        row = {name: float(logs[name]) for name in ("loss", "val_loss", "val_psnr", "val_ssim")}
+        row = {name: float(logs[name]) for name in ("loss", "val_loss", *(name for name in JUDGED if name in logs))}
+        speed = {"images_per_s": round(float(logs["images_per_s"]), 1), "waiting": round(float(logs["waiting"]), 4)}
         self.rows.append(
             {
                 "epoch": epoch + 1,
@@ -79,6 +82,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 **row,
                 "lr": float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
                 "seconds": round(time.perf_counter() - self.started_s, 3),
+                **speed,
             }
         )
         self.save(self.rows, best_epoch(self.rows) is self.rows[-1])

@@ -9,6 +9,7 @@ import keras
 
 from dae_runtime.atomic import atomic_path
 
+from . import averaging  # noqa: F401  # makes its optimizer known to Keras, which reads it from files
 from .errors import RunError
 
 
@@ -45,7 +46,8 @@ def load_last(path: Path, denoiser: keras.Model, optimizer: Any) -> int:
     try:
         loaded = keras.models.load_model(path)
         denoiser.set_weights(loaded.get_weights())
-        optimizer.build(denoiser.trainable_variables)
+        if not optimizer.built:
+            optimizer.build(denoiser.trainable_variables)
         for variable, saved in zip(optimizer.variables, loaded.optimizer.variables, strict=True):
             variable.assign(saved)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -13,16 +13,19 @@ import click
 from dae_runtime.command import EXIT_INTERRUPTED, require, run_command
 from dae_runtime.run_directory import RunDirectory
 
-from .config import LOSSES, PRECISIONS, SCHEDULES, RunConfig, TrainingSettings
+from .config import LEARNING_RATES, LOSSES, PRECISIONS, SCHEDULES, SUPERVISIONS, RunConfig, TrainingSettings
 from .device import DEVICES, backend
 from .errors import ConfigError, DataError
 from .network_settings import PRESETS
-from .noise_spec import forms
+from .noise_fit import check_request
+from .noise_spec import forms, parse_fit
 from .options import check_same, command_line, default_output, merge
 from .run_files import read_config
 from .sources import check_source
+from .trained_model import find_init
 
 _DEFAULT = TrainingSettings()
+_RATES = ", ".join(f"{rate:g} ({name})" for name, rate in LEARNING_RATES.items())
 
 EPILOG = f"""
 \b
@@ -30,12 +33,13 @@ NOISE is one of
   {forms().replace(", ", chr(10) + "  ")}
 \b
 or several joined by +, applied in that order. An amount may be a fraction (25/255)
-or a range that is drawn from for each image (0.02-0.2).
+or a range that is drawn from for each image (0.02-0.2). fit:FOLDER measures the noise
+of the images in a folder, fit:0.7-1.4:FOLDER makes a range of strengths of it.
 
 \b
 The recipe of the original network, noise drawn once and a constant rate:
   dae-train mnist --preset v2 --noise gaussian:0.5 --noise-once --loss bce \\
-    --lr 5e-4 --schedule constant --batch-size 128 --epochs 100
+    --optimizer adam --lr 5e-4 --schedule constant --batch-size 128 --epochs 100
 
 KERAS_BACKEND chooses the framework: tensorflow (default) or jax.
 """
@@ -56,19 +60,48 @@ KERAS_BACKEND chooses the framework: tensorflow (default) or jax.
 @click.option("--noise", metavar="NOISE", help="See below.  [default: by the data, as gaussian:0.02-0.2]")
 @click.option("--clip/--no-clip", default=None, help="Clip noisy values to [0, 1].  [default: clip]")
 @click.option("--noise-once/--noise-fresh", default=None, help="Draw the noise once, or for each batch.  [default: fresh]")
+@click.option(
+    "--init",
+    metavar="NAME|PATH",
+    help="Start from the weights of a bundled network, a .keras file or a run; it also decides the default of --preset.",
+)
+@click.option(
+    "--supervision",
+    help=f"What to learn from: {', '.join(SUPERVISIONS)}. noise2noise: DATA and --target are two noisy shots of the same "
+    "scenes. noise2void: DATA are single noisy images.  [default: clean]",
+)
 @click.option("--loss", help=f"{', '.join(LOSSES)}.  [default: {_DEFAULT.loss}]")
 @click.option("--epochs", type=int, help=f"[default: {_DEFAULT.epochs}]")
+@click.option("--steps", type=int, help="Weight updates of the whole run, instead of --epochs.")
 @click.option("--steps-per-epoch", type=int, help="Batches in an epoch.  [default: one pass; 200 where crops are drawn]")
 @click.option("--batch-size", type=int, help=f"[default: {_DEFAULT.batch_size}]")
-@click.option("--lr", type=float, help=f"Highest learning rate.  [default: {_DEFAULT.learning_rate:g}]")
+@click.option("--optimizer", help=f"{', '.join(LEARNING_RATES)}.  [default: {_DEFAULT.optimizer}]")
+@click.option("--lr", type=float, help=f"Highest learning rate.  [default: {_RATES}; a quarter of it with --init]")
 @click.option("--schedule", help=f"{', '.join(SCHEDULES)}.  [default: {_DEFAULT.schedule}]")
 @click.option("--warmup-steps", type=int, help="[default: 200, at most a tenth of all]")
 @click.option("--patch-size", type=int, help="Side of the crops in pixels.  [default: whole small images, else 64]")
+@click.option("--augment/--no-augment", default=None, help="Turn and mirror at random.  [default: crops, not whole images]")
 @click.option("--limit", type=int, help="Use only the first images.")
 @click.option("--val-split", type=float, help="Part of the images that judges each epoch.  [default: 0.05]")
+@click.option(
+    "--val-groups",
+    metavar="FILE.json",
+    help='Images that belong together, as [["page1-a", "page1-b"], ["page2-a", "page2-b"]]: all or none of a list judge.',
+)
 @click.option("--seed", type=int, help=f"[default: {_DEFAULT.seed}]")
 @click.option("--deterministic/--no-deterministic", default=None, help="The same weights every time on one machine; slower.")
 @click.option("--precision", help=f"{', '.join(PRECISIONS)}: amp computes in 16 bits.  [default: {_DEFAULT.precision}]")
+@click.option(
+    "--qat/--no-qat", default=None, help="Round as the INT8 export will: a short last training, with --init.  [default: no]"
+)
+@click.option("--teacher", metavar="NAME|PATH", help="Learn from the output of this network too, found as --init finds it.")
+@click.option("--teacher-weight", type=float, help=f"Its share of the loss, 0 to 1.  [default: {_DEFAULT.teacher_weight:g}]")
+@click.option(
+    "--ema",
+    type=float,
+    help="Judge and save a moving average of the weights, of which so much is kept in each step; 0: off."
+    f"  [default: {_DEFAULT.ema:g}]",
+)
 @click.option("--patience", type=int, help="Stop after so many epochs without progress; 0: never.  [default: 0]")
 @click.option("--device", default="auto", show_default=True, help=f"{', '.join(DEVICES)}.")
 @click.option("--resume", is_flag=True, help="Continue the run in RUN, with its own settings.")
@@ -102,6 +135,12 @@ def main() -> None:
 def _new(output: str | None, config: str | None, given: dict[str, Any]) -> tuple[RunDirectory, RunConfig]:
     settings = merge(config, given)
     check_source(settings.data)
+    request = None if settings.noise.spec is None else parse_fit(settings.noise.spec)
+    if request is not None:
+        check_request(request)
+    for name in (settings.training.init, settings.training.teacher):
+        if name is not None:
+            find_init(name)
     return RunDirectory(Path(output) if output else default_output(settings)), settings
 
 
@@ -129,18 +168,24 @@ def _train(run: RunDirectory, settings: RunConfig, device: str, resume: bool, ov
 
 def _report(outcome: Any) -> None:
     run, best, test = outcome.run, outcome.best, outcome.test
-    click.echo(
-        f"validation: psnr {best['val_psnr']:.2f} dB  ssim {best['val_ssim']:.4f}  "
-        f"(best of {outcome.epochs} epochs: {best['epoch']:.0f})"
-    )
+    click.echo(f"validation: {_judged(best)}  (best of {outcome.epochs} epochs: {best['epoch']:.0f})")
     if test:
         click.echo(
             f"test: bce {test['bce']:.4f}  mse {test['mse']:.4f}  psnr {test['psnr_db']:.2f} dB (from mean mse)  "
             f"ssim {test['ssim']:.4f}  noisy psnr {test['noisy_psnr_db']:.2f} dB  images {test['images']}"
         )
+    click.echo(f"speed: {outcome.images_per_s:,.0f} images/s, {outcome.waiting:.0%} of the time waiting for images")
     pictures = [path.name for path in (run.curves, run.samples, run.latent) if path.exists()]
     click.echo(f"run directory: {run.root}  (look at {', '.join(pictures)})")
     click.echo(f"next: dae-export {shlex.quote(str(run.root))}")
+
+
+def _judged(row: dict[str, float]) -> str:
+    if "val_psnr" in row:
+        return f"psnr {row['val_psnr']:.2f} dB  ssim {row['val_ssim']:.4f}"
+    if "val_est_psnr" in row:
+        return f"estimated psnr {row['val_est_psnr']:.2f} dB"
+    return f"loss {row['val_loss']:.6f} at hidden pixels, their noise included"
 
 
 def _interrupted(run: RunDirectory) -> int:

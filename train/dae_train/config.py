@@ -16,18 +16,30 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import ConfigError
-from .network_settings import NetworkSettings, preset_settings
-from .noise_spec import NO_NOISE, parse_noise
+from .network_settings import PRESETS, Architecture, preset_settings
+from .noise_spec import NO_NOISE, parse_fit, parse_noise
+from .trained_model import model_table
 
 LOSSES = ("bce", "mse", "l1", "charbonnier")
+SUPERVISIONS = ("clean", "noise2noise", "noise2void")
+_, NOISE2NOISE, NOISE2VOID = SUPERVISIONS
+UNBIASED_LOSSES = ("mse", "l1")
+"""Losses whose minimum does not depend on whether the target is noisy: for noise with mean 0, and with median 0."""
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("fp32", "amp")
-RECORDS = ("command", "versions", "record")
-"""Entries of run.toml that say what happened and are no settings."""
+RECORDS = ("command", "versions", "record", "card")
+"""Entries of run.toml that say what happened, and of a recipe that go into the model's card: no settings."""
 
 DEFAULT_NOISE = {"mnist": "gaussian:0.5", "fashion_mnist": "gaussian:0.2"}
 """Noise for well-known data; `GENERAL_NOISE` for everything else."""
 GENERAL_NOISE = "gaussian:0.02-0.2"
+CLEAN_SOURCES = ("synthetic", *DEFAULT_NOISE)
+"""Sources that are known to be without noise."""
+
+LEARNING_RATES = {"muon": 3e-3, "adam": 2e-3}
+"""Default rates of the optimizers."""
+FINE_TUNING = 0.25
+"""Share of the default rate that starts from the weights of a trained network, which a high rate would only throw away."""
 
 Settings = TypeVar("Settings")
 
@@ -37,15 +49,21 @@ class NoiseSettings:
     """The noise that the network learns to remove."""
 
     spec: str | None = None
-    """A noise specification (see `noise_spec`). None: `DEFAULT_NOISE` of the data, `none` when the data are pairs."""
+    """A noise specification (see `noise_spec`). None: `DEFAULT_NOISE` of the data, `none` when those are noisy already. The
+    wish to have the noise of a folder measured becomes what was measured before anything is written."""
     clip: bool = True
     """Whether noisy values are clipped to [0, 1]."""
     once: bool = False
     """Draw the noise once and use it again in every epoch, instead of afresh for each batch."""
 
     def __post_init__(self) -> None:
-        if self.spec is not None:
+        if self.spec is not None and parse_fit(self.spec) is None:
             parse_noise(self.spec)
+
+    @property
+    def none(self) -> bool:
+        """Whether it was said that nothing is to be added."""
+        return self.spec is not None and parse_fit(self.spec) is None and not parse_noise(self.spec)
 
 
 @dataclass(frozen=True)
@@ -62,8 +80,13 @@ class DataSettings:
     """Use only the first images; for `synthetic` the number of images made."""
     validation_fraction: float = 0.05
     """Part of the images that is set aside to judge each epoch."""
+    validation_groups: str | None = None
+    """JSON file that says which images belong together (see `groups`): all or none of those judge."""
     sha256: str | None = None
-    """Digest of the images; if given, other images are refused."""
+    """Digest of the images and of the groups file; if given, others are refused."""
+    augment: bool | None = None
+    """Turn and mirror the pieces at random, all eight ways alike (four where they are not square). None: where crops are
+    drawn, and not where whole images are trained on, such as digits."""
 
     def __post_init__(self) -> None:
         _check(self.patch_px is None or self.patch_px > 0, "data.patch_px", "at least 1", self.patch_px)
@@ -76,14 +99,25 @@ class DataSettings:
 class TrainingSettings:
     """How the weights are found."""
 
+    supervision: str = "clean"
+    """What the network learns from; see `supervision`. `clean`: from clean images. `noise2noise`: from other noisy shots of
+    the same scenes, which are `data.target`. `noise2void`: from single noisy images with noise that is independent from pixel
+    to pixel (or from clean ones with a noise, to try the method out)."""
     loss: str = "mse"
     """`bce`, `mse`, `l1` or `charbonnier`."""
     epochs: int = 10
+    """How often the network is judged and saved; how much it is trained is this times `steps_per_epoch`."""
+    steps: int | None = None
+    """Weight updates of the whole run, in the place of `epochs`: whole epochs of about the usual length that come to at
+    least so many."""
     steps_per_epoch: int | None = None
     """Batches in an epoch. None: one pass over whole images, 200 where crops are drawn."""
     batch_size: int = 64
-    learning_rate: float = 2e-3
-    """Of Adam: the highest rate of the `cosine` schedule, the rate of the `constant` one."""
+    optimizer: str = "muon"
+    """`muon` or `adam`; see `muon`."""
+    learning_rate: float | None = None
+    """The highest rate of the `cosine` schedule, the rate of the `constant` one. None: 3e-3 (muon) or 2e-3 (adam), a quarter
+    of it with `init`."""
     schedule: str = "cosine"
     """`cosine`: linear warm-up, then down to 1 % along a half cosine. `constant`: the same rate throughout."""
     warmup_steps: int | None = None
@@ -95,30 +129,70 @@ class TrainingSettings:
     """`fp32`, or `amp`: arithmetic in float16 (GPU) or bfloat16 (CPU) with float32 weights."""
     patience: int = 0
     """Stop after this many epochs without a lower validation loss; 0: never."""
+    ema: float = 0.999
+    """The network that is judged and saved has the average of the weights after each step, in which older ones count this
+    much less with each step; at step t no more than (1 + t) / (10 + t), so that short runs forget their beginning. 0: the
+    last weights."""
+    init: str | None = None
+    """Start from the weights of this network instead of random ones; see `trained_model.find_init`."""
+    init_sha256: str | None = None
+    """Digest of its file; if given, another file is refused."""
+    teacher: str | None = None
+    """Learn from this network too; see `trained_model.find_init`."""
+    teacher_sha256: str | None = None
+    """Digest of its file; if given, another file is refused."""
+    teacher_weight: float = 0.5
+    """With `teacher`: w in (1 - w) * loss(output, clean) + w * loss(output, what the teacher makes of the noisy image)."""
+    qat: bool = False
+    """Train with weights and activations rounded as the INT8 export rounds them; see `fake_quantization`."""
 
     def __post_init__(self) -> None:
-        _check(self.loss in LOSSES, "training.loss", one_of(LOSSES), self.loss)
+        _check(self.supervision in SUPERVISIONS, "training.supervision", one_of(SUPERVISIONS), self.supervision)
+        losses = LOSSES if self.supervision == "clean" else UNBIASED_LOSSES
+        expected = one_of(losses) + ("" if self.supervision == "clean" else ", since the target is noisy")
+        _check(self.loss in losses, "training.loss", expected, self.loss)
+        blind = self.supervision == NOISE2VOID
+        _check(not blind or self.teacher is None, "training.teacher", f"left out with {NOISE2VOID}", self.teacher)
         _check(self.schedule in SCHEDULES, "training.schedule", one_of(SCHEDULES), self.schedule)
         _check(self.precision in PRECISIONS, "training.precision", one_of(PRECISIONS), self.precision)
-        _check(self.learning_rate > 0, "training.learning_rate", "above 0", self.learning_rate)
+        _check(self.optimizer in LEARNING_RATES, "training.optimizer", one_of(tuple(LEARNING_RATES)), self.optimizer)
+        _check(self.rate > 0, "training.learning_rate", "above 0", self.learning_rate)
+        _check(0 <= self.ema < 1, "training.ema", "at least 0 and below 1", self.ema)
+        _check(0 <= self.teacher_weight <= 1, "training.teacher_weight", "from 0 to 1", self.teacher_weight)
+        _check(not self.qat or self.precision == "fp32", "training.precision", "'fp32' with qat", self.precision)
         _check(0 <= self.seed < 2**31, "training.seed", "from 0 up to 2147483647", self.seed)
-        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0), ("steps_per_epoch", 1), ("warmup_steps", 0)):
-            value = getattr(self, name)
+        for name in ("epochs", "steps", "steps_per_epoch", "batch_size", "patience", "warmup_steps"):
+            value, least = getattr(self, name), 0 if name in ("patience", "warmup_steps") else 1
             _check(value is None or value >= least, f"training.{name}", f"at least {least}", value)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate in force, the default filled in."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return LEARNING_RATES[self.optimizer] * (1 if self.init is None else FINE_TUNING)
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that decides what a run does."""
 
-    model: NetworkSettings = field(default_factory=lambda: preset_settings("v2"))
+    model: Architecture = field(default_factory=lambda: preset_settings("v2"))
     noise: NoiseSettings = field(default_factory=NoiseSettings)
     data: DataSettings = field(default_factory=DataSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     def __post_init__(self) -> None:
-        paired = self.data.target is not None
-        if not paired and self.noise.spec is not None and not parse_noise(self.noise.spec):
+        paired, kind = self.data.target is not None, self.training.supervision
+        if kind == NOISE2NOISE and not paired:
+            raise ConfigError(f"{kind} needs two folders of noisy shots of the same scenes: give the second with --target.")
+        if kind == NOISE2NOISE and self.noise.spec is not None and not self.noise.none:
+            raise ConfigError(f"{kind} learns from the noise that the images have; leave --noise {self.noise.spec} out.")
+        if kind == NOISE2VOID and paired:
+            raise ConfigError(f"{kind} learns from single noisy images; leave --target out, or choose another --supervision.")
+        if kind == NOISE2VOID and self.noise_spec == NO_NOISE and self.data.source in CLEAN_SOURCES:
+            raise ConfigError(f"the images of {self.data.source} are clean: to try {kind} out on them, give a noise.")
+        if kind == "clean" and not paired and self.noise.none:
             raise ConfigError(f"noise {NO_NOISE!r} leaves nothing to remove. Give a noise, or clean images with --target.")
 
     @property
@@ -126,7 +200,14 @@ class RunConfig:
         """The noise specification in force, the default filled in."""
         if self.noise.spec is not None:
             return self.noise.spec
-        return NO_NOISE if self.data.target is not None else DEFAULT_NOISE.get(self.data.source, GENERAL_NOISE)
+        noisy_already = self.data.target is not None or self.training.supervision == NOISE2VOID
+        return NO_NOISE if noisy_already else DEFAULT_NOISE.get(self.data.source, GENERAL_NOISE)
+
+    @property
+    def has_clean(self) -> bool:
+        """Whether the target images are clean, so that the network can be judged by them."""
+        kind = self.training.supervision
+        return kind == "clean" or (kind == NOISE2VOID and self.noise_spec != NO_NOISE)
 
 
 def from_mapping(document: Mapping[str, Any], where: str = "the configuration") -> RunConfig:
@@ -137,19 +218,23 @@ def from_mapping(document: Mapping[str, Any], where: str = "the configuration") 
         where: What the tables came from, for messages.
 
     Raises:
-        ConfigError: A table or key is unknown, or a value is of the wrong type or impossible.
+        ConfigError: A table or key is unknown, a value is of the wrong type or impossible, or the trained network to start
+            from, which decides the network where no preset is named, cannot be had.
     """
     tables = {name: value for name, value in document.items() if name not in RECORDS}
     known = [f.name for f in dataclasses.fields(RunConfig)]
     if unknown := sorted(set(tables) - set(known)):
         raise ConfigError(f"{where}: unknown tables {', '.join(unknown)}. Known are: {', '.join(known)}.")
+    training = _build(TrainingSettings, tables, "training", where)
     model = dict(_table(tables.get("model", {}), "model", where))
+    if "preset" not in model and training.init is not None:
+        model = model_table(training.init) | model
     preset = model.pop("preset", "v2")
     return RunConfig(
-        model=preset_settings(preset, **_checked(NetworkSettings, model, "model", where)),
+        model=preset_settings(preset, **_checked(type(PRESETS.get(preset, PRESETS["v2"])), model, "model", where)),
         noise=_build(NoiseSettings, tables, "noise", where),
         data=_build(DataSettings, tables, "data", where),
-        training=_build(TrainingSettings, tables, "training", where),
+        training=training,
     )
 
 

@@ -28,3 +28,9 @@ class DataError(TrainError):
 
 class RunError(TrainError):
     """The run directory cannot be used."""
+
+
+def check_setting(condition: bool, name: str, expected: str, received: object) -> None:
+    """Raise a ConfigError that names a setting, unless a condition holds."""
+    if not condition:
+        raise ConfigError(f"{name} must be {expected}, not {received!r}.")

@@ -12,6 +12,7 @@ from dae_runtime.atomic import atomic_path, write_atomic
 from dae_runtime.run_directory import RunDirectory
 
 from . import plots
+from .config import NOISE2VOID
 from .evaluation import calibration_samples, denoise, figures
 from .history import Row, best_epoch
 from .image_set import FloatArray, to_unit
@@ -24,11 +25,14 @@ _LOG = logging.getLogger("dae_train")
 SAMPLES = 10
 """Columns of samples.png."""
 LATENT_POINTS = 4000
+_FIGURES = {"val_psnr": "psnr_db", "val_est_psnr": "estimated_psnr_db", "val_ssim": "ssim"}
 
 
 def write_calibration(run: RunDirectory, session: Session) -> None:
     """Write the samples that INT8 needs."""
     samples = calibration_samples(session.validation_noisy, session.prepared.validation_clean)
+    if not session.prepared.config.has_clean:
+        samples = {name: images for name, images in samples.items() if not name.endswith("clean")}
     with atomic_path(run.calibration) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **samples)
 
@@ -45,7 +49,7 @@ def write_results(run: RunDirectory, session: Session, rows: list[Row]) -> dict[
         "best_epoch": int(row["epoch"]),
         "seconds": round(sum(row["seconds"] for row in rows), 1),
         "parameters": int(best.count_params()),
-        "validation": {"loss": row["val_loss"], "psnr_db": row["val_psnr"], "ssim": row["val_ssim"]},
+        "validation": {"loss": row["val_loss"], **{key: row[name] for name, key in _FIGURES.items() if name in row}},
     }
     pair = _test_pair(session)
     if pair is not None:
@@ -58,7 +62,7 @@ def write_results(run: RunDirectory, session: Session, rows: list[Row]) -> dict[
 def _test_pair(session: Session) -> tuple[FloatArray, FloatArray] | None:
     """Return noisy and clean test images, if there are any and they fit the network."""
     prepared, config = session.prepared, session.prepared.config
-    if prepared.test is None:
+    if prepared.test is None or not config.has_clean:
         return None
     if config.model.image_px is not None and prepared.test.sizes != {prepared.patch}:
         _LOG.warning("the test images do not fit a network of fixed size and are left out")
@@ -75,7 +79,10 @@ def _draw(
     noisy, clean = pair or (session.validation_noisy, prepared.validation_clean)
     labels = prepared.validation_labels if pair is None or prepared.test is None else prepared.test.labels
     plots.draw_curves(run.curves, rows)
-    plots.draw_samples(run.samples, noisy[:SAMPLES], denoise(best, noisy[:SAMPLES], alignment_px), clean[:SAMPLES])
+    rows_of_samples = {"noisy": noisy[:SAMPLES], "denoised": denoise(best, noisy[:SAMPLES], alignment_px)}
+    if prepared.config.training.supervision != NOISE2VOID or prepared.config.has_clean:
+        rows_of_samples["clean" if prepared.config.has_clean else "other shot"] = clean[:SAMPLES]
+    plots.draw_samples(run.samples, rows_of_samples)
     if prepared.config.model.z_dim is not None:
         points = best.get_layer("encoder").predict(noisy[:LATENT_POINTS], verbose=0)
         plots.draw_latent(run.latent, points, None if labels is None else labels[:LATENT_POINTS])

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 from dae_runtime.run_directory import RunDirectory
 
@@ -17,6 +18,9 @@ from .errors import ConfigError, RunError
 from .history import Row, best_epoch, out_of_patience, read_history, write_history
 from .preparation import Prepared, prepare
 from .run_files import check_output, claim, read_config, remove_unfinished, write_description
+
+if TYPE_CHECKING:
+    from .session import Session
 
 _LOG = logging.getLogger("dae_train")
 
@@ -31,6 +35,10 @@ class Outcome:
     """History row of the epoch whose model was kept."""
     test: dict[str, Any] | None
     """Figures on the test images (see `evaluation.figures`); None if the data have none."""
+    images_per_s: float
+    """Images or crops trained on in a second, in the median epoch."""
+    waiting: float
+    """Share of the time in which the device waited for them, in the median epoch."""
 
 
 def train(
@@ -54,9 +62,10 @@ def train(
     check_output(output, overwrite)  # before the slow parts; nothing is deleted until all of them have succeeded
     prepared = prepare(config)
     described = devices.start(device, config.training.seed, config.training.deterministic)
+    current = _open(prepared, RunDirectory(output), described, fresh=True)
     run = claim(output, overwrite)
-    write_description(run, prepared.config, command, {"device": described})
-    return _train(prepared, run, described, verbose)
+    write_description(run, prepared.config, command, {"device": described, **prepared.record})
+    return _train(current, verbose)
 
 
 def resume(output: Path, *, epochs: int | None = None, device: str = "auto", verbose: int = 0) -> Outcome:
@@ -76,8 +85,10 @@ def resume(output: Path, *, epochs: int | None = None, device: str = "auto", ver
     run = RunDirectory(output)
     config = _with_epochs(read_config(run), epochs)
     remove_unfinished(run)
-    prepared = prepare(config)
-    return _train(prepared, run, devices.start(device, config.training.seed, config.training.deterministic), verbose)
+    fresh = not run.last_model.exists()
+    prepared = prepare(config, fresh)
+    described = devices.start(device, config.training.seed, config.training.deterministic)
+    return _train(_open(prepared, run, described, fresh), verbose)
 
 
 def _with_epochs(config: RunConfig, epochs: int | None) -> RunConfig:
@@ -90,23 +101,29 @@ def _with_epochs(config: RunConfig, epochs: int | None) -> RunConfig:
             "another number it would have gone another way from the start. Start a new run, or use --schedule constant."
         )
     assert epochs is not None
-    return dataclasses.replace(config, training=dataclasses.replace(training, epochs=epochs))
+    return dataclasses.replace(config, training=dataclasses.replace(training, epochs=epochs, steps=None))
 
 
-def _train(prepared: Prepared, run: RunDirectory, described: str, verbose: int) -> Outcome:
-    """Do what is left of a run; the framework has been started."""
-    from . import finish, session
+def _open(prepared: Prepared, run: RunDirectory, described: str, fresh: bool) -> Session:
+    from .session import open_session  # needs the framework, which has been started
 
-    training = prepared.config.training
     _LOG.info("training on %s", described)
-    current = session.open_session(prepared, run)
+    return open_session(prepared, run, fresh)
+
+
+def _train(current: Session, verbose: int) -> Outcome:
+    """Do what is left of a run."""
+    from . import finish
+
+    run, training = current.run, current.prepared.config.training
     rows = continue_from(run, current.restore) if run.last_model.exists() else []
     write_history(run.history, rows)
     finish.write_calibration(run, current)
     if len(rows) < training.epochs and not out_of_patience(rows, training.patience):
         current.fit(rows, verbose)
     test = finish.write_results(run, current, rows)
-    return Outcome(run, len(rows), best_epoch(rows), test)
+    speed, waiting = (median(row[name] for row in rows) for name in ("images_per_s", "waiting"))
+    return Outcome(run, len(rows), best_epoch(rows), test, speed, waiting)
 
 
 def continue_from(run: RunDirectory, restore: Callable[[Path], int]) -> list[Row]:

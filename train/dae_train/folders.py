@@ -6,7 +6,7 @@ All of them are kept in memory as the files hold them: one byte per 8-bit value.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,7 +37,8 @@ def read_folder(folder: Path, channels: int | None, limit: int | None) -> tuple[
     paths = _find(folder)[:limit]
     images, problems = _read_all(paths)
     _refuse(problems, folder)
-    return ImageSet(_unified(images, channels)), None, _digest(folder, paths)
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    return ImageSet(_unified(images, channels), names=names), None, _digest(folder, paths)
 
 
 def read_pairs(noisy: Path, clean: Path, channels: int | None, limit: int | None) -> tuple[ImageSet, None, str]:
@@ -67,7 +68,27 @@ def read_pairs(noisy: Path, clean: Path, channels: int | None, limit: int | None
     _refuse([*problems, *first_problems, *second_problems, *sizes], noisy)
     both = _unified([*first, *second], channels)
     digest = _digest(noisy, [noisy / name for name in names]) + _digest(clean, [clean / name for name in names])
-    return ImageSet(both[len(names) :], both[: len(names)]), None, hashlib.sha256(digest.encode()).hexdigest()
+    pairs = ImageSet(both[len(names) :], both[: len(names)], names=[name.as_posix() for name in names])
+    return pairs, None, hashlib.sha256(digest.encode()).hexdigest()
+
+
+def read_some(folder: Path, at_most: int) -> Iterator[Pixels]:
+    """Read images below a folder one by one, (H, W, C), as the files hold them.
+
+    Args:
+        folder: Searched recursively.
+        at_most: Of more images, so many that are spread evenly over the order of their paths.
+
+    Raises:
+        DataError: There are no images, or one cannot be read.
+    """
+    paths = _find(folder)
+    for index in range(min(at_most, len(paths))):
+        image = _read(paths[index * len(paths) // min(at_most, len(paths))])
+        if isinstance(image, str):
+            _refuse([image], folder)
+        else:
+            yield image
 
 
 def _find(folder: Path) -> list[Path]:

@@ -52,9 +52,13 @@ class Psnr(keras.metrics.Mean):  # type: ignore[misc]
         del sample_weight
         super().update_state(ops.mean(ops.square(y_pred - y_true), axis=(1, 2, 3)))
 
+    def mean_square_error(self) -> Any:
+        """Return the mean squared error so far."""
+        return super().result()
+
     def result(self) -> Any:
         """Return the PSNR so far, in dB."""
-        return -10 * ops.log10(ops.maximum(super().result(), 1e-12))
+        return -10 * ops.log10(ops.maximum(self.mean_square_error(), 1e-12))
 
 
 class Ssim(keras.metrics.Mean):  # type: ignore[misc]

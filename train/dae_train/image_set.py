@@ -30,6 +30,8 @@ class ImageSet:
     """Likewise, image for image of the same size; None: noise is to be drawn."""
     labels: npt.NDArray[Any] | None = None
     """(N,) classes, for pictures of a latent space only."""
+    names: Sequence[str] | None = None
+    """Relative paths of the files, with `/`; None: the images are no files."""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -51,20 +53,32 @@ class ImageSet:
         """Return the images at these indices, in this order."""
         labels = None if self.labels is None else self.labels[indices]
         noisy = None if self.noisy is None else _select(self.noisy, indices)
-        return ImageSet(_select(self.clean, indices), noisy, labels)
+        names = None if self.names is None else [self.names[index] for index in indices]
+        return ImageSet(_select(self.clean, indices), noisy, labels, names)
 
-    def split(self, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
+    def split(self, fraction: float, seed: int, groups: npt.NDArray[np.int64] | None = None) -> tuple[ImageSet, ImageSet]:
         """Return a random part to train on and one to judge by, the latter of at least one image.
 
+        Args:
+            fraction: Of the images, for the second part; as near to it as whole groups allow.
+            seed: Decides which.
+            groups: (N,) numbers; images of one number stay together. None: each image is a group.
+
         Raises:
-            DataError: There are fewer than two images.
+            DataError: There are fewer than two images, or fewer than two groups.
         """
-        count = len(self)
+        members = np.arange(len(self)) if groups is None else np.unique(groups, return_inverse=True)[1]
+        count = int(members.max()) + 1 if len(members) else 0
         if count < 2:
-            raise DataError(f"training needs at least 2 images, one of them to judge by; received {count}.")
+            what = "images" if groups is None else "groups of images"
+            raise DataError(f"training needs at least 2 {what}, one of them to judge by; received {count}.")
         order = np.random.default_rng([seed, 0]).permutation(count)
-        held_out = min(count - 1, max(1, round(fraction * count)))
-        return self.select(order[held_out:]), self.select(order[:held_out])
+        held = np.cumsum(np.bincount(members)[order])[:-1]
+        last = int(np.argmin(np.abs(held - max(1, round(fraction * len(self))))))
+        rank = np.argsort(order)[members]
+        images = np.argsort(rank, kind="stable")
+        judging = rank[images] <= last
+        return self.select(images[~judging]), self.select(images[judging])
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a network is made of, and the presets. No framework is imported here; `networks` builds them."""
+"""What an autoencoder is made of, and the presets of all networks. No framework is imported here; `networks` builds them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from .errors import ConfigError
+from .errors import ConfigError, check_setting
+from .residual_settings import ResidualSettings
 
 
 def _check(condition: bool, name: str, expected: str, received: object) -> None:
-    if not condition:
-        raise ConfigError(f"model.{name} must be {expected}, not {received!r}.")
+    check_setting(condition, f"model.{name}", expected, received)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,10 @@ class NetworkSettings:
         return math.prod(self.encoder_strides)
 
 
-PRESETS: Mapping[str, NetworkSettings] = {
+Architecture: TypeAlias = NetworkSettings | ResidualSettings
+"""What a network may be made of. All have `preset`, `channels`, `alignment_px`, `image_px` and `z_dim`."""
+
+PRESETS: Mapping[str, Architecture] = {
     "v1": NetworkSettings(
         preset="v1",
         encoder_filters=(32, 64, 64, 64),
@@ -101,16 +104,21 @@ PRESETS: Mapping[str, NetworkSettings] = {
         decoder_kernels_px=(3, 3, 3),
         decoder_strides=(2, 2, 1),
     ),
+    "edge-s": ResidualSettings("edge-s", (32,), (3,), ()),
+    "edge-m": ResidualSettings("edge-m", (32, 64), (2, 3), (2,)),
+    "edge-l": ResidualSettings("edge-l", (64, 128), (2, 2), (2,)),
+    "digits": ResidualSettings("digits", (48, 96), (1, 3), (1,), sigmoid=True),
 }
-"""`v1`: a vector latent, images of fixed size. `v2`: a convolutional latent, images of any size."""
+"""`v1`: a vector latent, images of fixed size. `v2`: a convolutional latent, images of any size. `edge-s`, `edge-m`, `edge-l`:
+residual networks for integer arithmetic on CPUs. `digits`: the like for small images under heavy noise."""
 
 
-def preset_settings(preset: str, **changes: Any) -> NetworkSettings:
+def preset_settings(preset: str, **changes: Any) -> Architecture:
     """Return a preset with some settings changed.
 
     Args:
         preset: A key of `PRESETS`.
-        **changes: Fields of `NetworkSettings` with their new values.
+        **changes: Fields of the preset's class with their new values.
 
     Raises:
         ConfigError: The preset is unknown, or the settings are impossible together.

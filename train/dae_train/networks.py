@@ -8,12 +8,14 @@ import keras
 from keras import layers
 
 from .errors import ConfigError
-from .network_settings import NetworkSettings
+from .network_settings import Architecture, NetworkSettings
+from .residual_network import build_residual
+from .residual_settings import ResidualSettings
 
 FULL_PRECISION = "float32"
 
 
-def build_network(settings: NetworkSettings, dtype: str = FULL_PRECISION) -> keras.Model:
+def build_network(settings: Architecture, dtype: str = FULL_PRECISION) -> keras.Model:
     """Build a denoiser with fresh weights.
 
     Args:
@@ -21,15 +23,17 @@ def build_network(settings: NetworkSettings, dtype: str = FULL_PRECISION) -> ker
         dtype: Keras dtype policy of all layers but the last, which stays in float32.
 
     Returns:
-        A functional model from (N, H, W, C) to the same shape, float32 in [0, 1]. With a vector latent H and W are
-        `image_px`, and the model consists of two models named `encoder` and `decoder`; otherwise H and W are free multiples of
-        the alignment.
+        A functional model from (N, H, W, C) to the same shape, float32 in [0, 1]; a residual network may leave that range a
+        little. With a vector latent H and W are `image_px`, and the model consists of two models named `encoder` and
+        `decoder`; otherwise H and W are free multiples of the alignment.
 
     Raises:
         ConfigError: `channels` is None.
     """
     if settings.channels is None:
         raise ConfigError("model.channels must be 1 or 3 to build a network, not None.")
+    if isinstance(settings, ResidualSettings):
+        return build_residual(settings, dtype, FULL_PRECISION)
     shape = (settings.image_px, settings.image_px, settings.channels)
     image = keras.Input(shape, name="noisy")
     if settings.z_dim is None:
@@ -42,12 +46,15 @@ def build_network(settings: NetworkSettings, dtype: str = FULL_PRECISION) -> ker
 def start_at_mean(denoiser: keras.Model, mean: float) -> None:
     """Set the bias of the last layer so that an untrained network answers with the mean of the training pixels.
 
+    An untrained residual network answers with about the image it is given: it is left alone.
     See docs/decisions/0002-mse-collapse.md for why.
 
     Args:
         denoiser: As `build_network` returns it; changed in place.
         mean: Mean value of the clean training images, in [0, 1]; kept off the ends, where the logit is infinite.
     """
+    if not isinstance(denoiser.layers[-1], layers.Activation) and "decoder" not in [layer.name for layer in denoiser.layers]:
+        return
     inside = min(max(mean, 0.01), 0.99)
     last_layer(denoiser).bias.assign([math.log(inside / (1 - inside))] * denoiser.output_shape[-1])
 

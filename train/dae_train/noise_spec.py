@@ -5,7 +5,9 @@
     AMOUNT   = NUMBER | NUMBER "-" NUMBER   a range is drawn from uniformly, once per image
     NUMBER   = 0.1 | 1e-3 | 25/255
 
-`none` stands for no noise. No framework is imported here, so that a command can refuse a bad text at once.
+`none` stands for no noise. `fit:FOLDER` stands for the noise that is measured in a folder of images before training (see
+`noise_fit`), and `fit:0.7-1.4:FOLDER` for a range of strengths around it. No framework is imported here, so that a command can
+refuse a bad text at once.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from .errors import ConfigError
 _DECIMAL = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _NUMBER = rf"{_DECIMAL}(?:/{_DECIMAL})?"
 _AMOUNT = re.compile(rf"({_NUMBER})(?:-({_NUMBER}))?")
+_FIT = re.compile(rf"fit:(?:({_NUMBER})-({_NUMBER}):)?(.+)")
 _JOIN = re.compile(r"(?<![\d.][eE])\+")  # the plus of 1e+3 joins nothing
 
 NO_NOISE = "none"
+FIT = "fit"
 
 
 @dataclass(frozen=True)
@@ -134,9 +138,41 @@ def _number(text: str, spec: str) -> float:
     return float(numerator) / (float(denominator) if denominator else 1.0)
 
 
+@dataclass(frozen=True)
+class FitRequest:
+    """The wish to have noise measured."""
+
+    text: str
+    """As it was written."""
+    folder: str
+    low: float
+    """Smallest factor of the standard deviation."""
+    high: float
+
+
+def parse_fit(spec: str) -> FitRequest | None:
+    """Read `fit:FOLDER` or `fit:LOW-HIGH:FOLDER`; return None for anything else.
+
+    Raises:
+        ConfigError: The folder is missing, or the factors are impossible.
+    """
+    text = spec.strip()
+    if not text.startswith(f"{FIT}:"):
+        return None
+    match = _FIT.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"noise {spec!r}: expected fit:FOLDER or fit:LOW-HIGH:FOLDER, as fit:0.7-1.4:shots.")
+    low, high = (1.0, 1.0) if match[1] is None else (_number(match[1], spec), _number(match[2], spec))
+    if not 0 < low <= high:
+        raise ConfigError(
+            f"noise {spec!r}: the factors must be above 0, the smaller one first; received {low:g} and {high:g}."
+        )
+    return FitRequest(text, match[3], low, high)
+
+
 def forms() -> str:
     """Return the forms of all kinds of noise, for messages and help texts."""
-    return ", ".join([*(_form(kind) for kind in KINDS), NO_NOISE])
+    return ", ".join([*(_form(kind) for kind in KINDS), f"{FIT}:FOLDER", NO_NOISE])
 
 
 def _form(kind: str) -> str:

@@ -39,11 +39,16 @@ FLAGS: Mapping[str, Flag] = {
     "noise_once": Flag("--noise-once", "noise", "once", "--noise-fresh"),
     "patch_size": Flag("--patch-size", "data", "patch_px"),
     "limit": Flag("--limit", "data", "limit"),
+    "augment": Flag("--augment", "data", "augment", "--no-augment"),
     "val_split": Flag("--val-split", "data", "validation_fraction"),
+    "supervision": Flag("--supervision", "training", "supervision"),
+    "val_groups": Flag("--val-groups", "data", "validation_groups"),
     "loss": Flag("--loss", "training", "loss"),
     "epochs": Flag("--epochs", "training", "epochs"),
+    "steps": Flag("--steps", "training", "steps"),
     "steps_per_epoch": Flag("--steps-per-epoch", "training", "steps_per_epoch"),
     "batch_size": Flag("--batch-size", "training", "batch_size"),
+    "optimizer": Flag("--optimizer", "training", "optimizer"),
     "lr": Flag("--lr", "training", "learning_rate"),
     "schedule": Flag("--schedule", "training", "schedule"),
     "warmup_steps": Flag("--warmup-steps", "training", "warmup_steps"),
@@ -51,10 +56,19 @@ FLAGS: Mapping[str, Flag] = {
     "deterministic": Flag("--deterministic", "training", "deterministic", "--no-deterministic"),
     "precision": Flag("--precision", "training", "precision"),
     "patience": Flag("--patience", "training", "patience"),
+    "ema": Flag("--ema", "training", "ema"),
+    "init": Flag("--init", "training", "init"),
+    "qat": Flag("--qat", "training", "qat", "--no-qat"),
+    "teacher": Flag("--teacher", "training", "teacher"),
+    "teacher_weight": Flag("--teacher-weight", "training", "teacher_weight"),
 }
 """Flags by their parameter names."""
 
-_IMAGES = ("source", "target", "limit")  # what decides which images are meant, and so their digest
+_DIGESTS = {
+    **dict.fromkeys(("source", "target", "limit", "validation_groups"), "sha256"),
+    "init": "init_sha256",
+    "teacher": "teacher_sha256",
+}  # settings that decide which files are meant, and the setting with the digest of those
 
 
 def merge(config_file: str | None, given: Mapping[str, Any]) -> RunConfig:
@@ -72,9 +86,13 @@ def merge(config_file: str | None, given: Mapping[str, Any]) -> RunConfig:
     for name, value in _given(given).items():
         flag = FLAGS[name]
         table = document.setdefault(flag.table, {})
-        if flag.key in _IMAGES and table.get(flag.key) != value:
-            table.pop("sha256", None)
+        if flag.key in _DIGESTS and table.get(flag.key) != value:
+            table.pop(_DIGESTS[flag.key], None)
         table[flag.key] = value
+    if given.get("epochs") is not None:
+        if given.get("steps") is not None:
+            raise ConfigError("--epochs and --steps both say how long to train. Give one of them.")
+        document["training"].pop("steps", None)
     return from_mapping(document, where)
 
 

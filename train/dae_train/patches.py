@@ -6,18 +6,23 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from .errors import DataError
 from .image_set import FloatArray, Images, ImageSet, Pixels, to_unit
-from .network_settings import NetworkSettings
+from .network_settings import Architecture
 
 WHOLE_UP_TO_PX = 64
 DEFAULT_PATCH_PX = 64
 Size = tuple[int, int]
 """(height, width) in pixels."""
+Places = npt.NDArray[np.int32]
+"""(N, 4): image, row and column of the top left pixel, and symmetry of each patch; see `turn`."""
+SYMMETRIES = 8
+"""Of a square; the first half of them keep the shape of any rectangle."""
 
 
-def choose_patch(wanted_px: int | None, network: NetworkSettings, sizes: set[Size]) -> Size:
+def choose_patch(wanted_px: int | None, network: Architecture, sizes: set[Size]) -> Size:
     """Return the size of the pieces to train on.
 
     Args:
@@ -54,7 +59,7 @@ def padded(images: ImageSet, patch: Size) -> tuple[ImageSet, int]:
         return images, 0
     clean = [pad_to(image, patch) for image in images.clean]
     noisy = None if images.noisy is None else [pad_to(image, patch) for image in images.noisy]
-    return ImageSet(clean, noisy, images.labels), len(small)
+    return ImageSet(clean, noisy, images.labels, images.names), len(small)
 
 
 def pad_to(image: Pixels, size: Size) -> Pixels:
@@ -66,35 +71,56 @@ def pad_to(image: Pixels, size: Size) -> Pixels:
 def draw_patches(
     images: ImageSet, indices: Sequence[int], patch: Size, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
-    """Cut one patch at a random place out of each of some images.
+    """Cut one patch at a random place out of each of some images; see `draw_places` and `cut`."""
+    return cut(images, draw_places(images, np.asarray(indices), patch, rng, turned=False), patch)
+
+
+def draw_places(
+    images: ImageSet, indices: npt.NDArray[np.int64], patch: Size, rng: np.random.Generator, turned: bool
+) -> Places:
+    """Choose one patch at a random place out of each of some images.
 
     Args:
         images: None of them smaller than the patch.
-        indices: Which images.
+        indices: (N,) which images.
         patch: Size of the patches.
         rng: Decides the places.
+        turned: Whether the patches are turned and mirrored too.
+    """
+    sizes = np.array([images.clean[index].shape[:2] for index in indices], np.int64)
+    corners = rng.integers(sizes - patch + 1)
+    ways = (SYMMETRIES if patch[0] == patch[1] else SYMMETRIES // 2) if turned else 1
+    return np.column_stack([indices, corners, rng.integers(ways, size=len(indices))]).astype(np.int32)
+
+
+def cut(images: ImageSet, places: Places, patch: Size) -> tuple[FloatArray, FloatArray]:
+    """Cut patches out of images.
 
     Returns:
         Two float32 arrays (N, H, W, C) in [0, 1]: what the network gets before noise is drawn (the noisy patches of pairs,
         else the clean ones), and the clean patches.
     """
-    if images.sizes == {patch} and isinstance(images.clean, np.ndarray) and images.noisy is None:
-        clean = to_unit(images.clean[np.asarray(indices)])
-        return clean, clean
-    corners = [_corner(images.clean[index], patch, rng) for index in indices]
-    clean = _cut(images.clean, indices, corners, patch)
-    return (clean if images.noisy is None else _cut(images.noisy, indices, corners, patch)), clean
+    clean = _cut(images.clean, places, patch)
+    return (clean if images.noisy is None else _cut(images.noisy, places, patch)), clean
 
 
-def _cut(images: Images, indices: Sequence[int], corners: Sequence[Size], patch: Size) -> FloatArray:
+def _cut(images: Images, places: Places, patch: Size) -> FloatArray:
+    if isinstance(images, np.ndarray) and images.shape[1:3] == patch and not places[:, 3].any():
+        return to_unit(images[places[:, 0]])
     height, width = patch
-    places = zip(indices, corners, strict=True)
-    return np.stack([to_unit(images[i][row : row + height, column : column + width]) for i, (row, column) in places])
+    pieces = [
+        to_unit(turn(images[index][row : row + height, column : column + width], symmetry))
+        for index, row, column, symmetry in places.tolist()
+    ]
+    return np.stack(pieces)
 
 
-def _corner(image: Pixels, patch: Size, rng: np.random.Generator) -> Size:
-    rows, columns = (length - side + 1 for length, side in zip(image.shape[:2], patch, strict=True))
-    return int(rng.integers(rows)), int(rng.integers(columns))
+def turn(image: Pixels, symmetry: int) -> Pixels:
+    """Return one of the symmetries of an (H, W, C) image as a view: bit 2 transposes, then bit 1 turns it upside down and
+    bit 0 mirrors it left to right.
+    """
+    image = image.swapaxes(0, 1) if symmetry & 4 else image
+    return image[:: -1 if symmetry & 2 else 1, :: -1 if symmetry & 1 else 1]
 
 
 def _too_small(image: Pixels, patch: Size) -> bool:

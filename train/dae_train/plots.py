@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from .history import Row
 from .image_set import FloatArray
 
 _DPI = 120
-_ROWS = ("noisy", "denoised", "clean")
 Points = npt.NDArray[Any]
 
 
@@ -26,33 +25,34 @@ def draw_curves(path: Path, rows: Sequence[Row]) -> None:
     axes = figure.subplots(2, 2).ravel()
     panels = (
         ("loss", ("loss", "val_loss")),
-        ("PSNR in dB", ("val_psnr",)),
+        ("PSNR in dB", ("val_psnr", "val_est_psnr")),
         ("SSIM", ("val_ssim",)),
         ("learning rate", ("lr",)),
     )
     epochs = [row["epoch"] for row in rows]
     for ax, (title, names) in zip(axes, panels, strict=True):
-        for name in names:
+        known = [name for name in names if name in rows[0]]
+        for name in known:
             ax.plot(epochs, [row[name] for row in rows], marker=".", label=name)
-        ax.set(title=title, xlabel="epoch")
+        ax.set(title=title if known else f"{title}: not known", xlabel="epoch")
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(alpha=0.3)
-        ax.legend()
+        if known:
+            ax.legend()
     _save(figure, path)
 
 
-def draw_samples(path: Path, noisy: FloatArray, denoised: FloatArray, clean: FloatArray) -> None:
-    """Draw a row of noisy, one of denoised and one of clean images.
+def draw_samples(path: Path, images_by_title: Mapping[str, FloatArray]) -> None:
+    """Draw rows of images.
 
     Args:
         path: PNG file to write.
-        noisy: (N, H, W, C), shown clipped to [0, 1].
-        denoised: Of the same shape.
-        clean: Of the same shape.
+        images_by_title: For each row its title, and (N, H, W, C) images, shown clipped to [0, 1]; N is the same in all.
     """
-    figure = Figure(figsize=(1.2 * len(clean) + 0.6, 4), layout="constrained")
-    axes = figure.subplots(3, len(clean), squeeze=False)
-    for images, title, row in zip((noisy, denoised, clean), _ROWS, axes, strict=True):
+    columns = max(map(len, images_by_title.values()))
+    figure = Figure(figsize=(1.2 * columns + 0.6, 1.3 * len(images_by_title) + 0.1), layout="constrained")
+    axes = figure.subplots(len(images_by_title), columns, squeeze=False)
+    for (title, images), row in zip(images_by_title.items(), axes, strict=True):
         row[0].set_ylabel(title)
         for image, ax in zip(images, row, strict=True):
             shown = np.clip(image, 0, 1)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from .batches import BatchPlan, plan_batches
-from .config import RunConfig
+from .config import RunConfig, TrainingSettings
 from .image_set import FloatArray, ImageSet, to_unit
+from .noise_fit import resolve
+from .noise_spec import parse_fit
 from .patches import Size, choose_patch, draw_patches, padded
 from .sources import load
+from .trained_model import check_channels, digest
 
 _LOG = logging.getLogger("dae_train")
 
@@ -37,24 +43,62 @@ class Prepared:
     test: ImageSet | None
     mean: float
     """Mean value of the clean training images, in [0, 1]."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """What was found out on the way, for people."""
 
 
-def prepare(config: RunConfig) -> Prepared:
+def prepare(config: RunConfig, fresh: bool = True) -> Prepared:
     """Read the images and fill in the settings that depend on them.
+
+    Args:
+        config: What to do.
+        fresh: Whether the run begins, so that it needs the network whose weights it starts from.
 
     Raises:
         DataError: The images cannot be had, or do not fit the network.
+        ConfigError: A trained network that the run needs cannot be had, or is for other images.
     """
+    config = dataclasses.replace(config, training=_with_digests(config.training, fresh))
+    config, record = _with_noise(config)
     training = config.training
     dataset = load(config.data, config.model.channels, training.seed)
     patch = choose_patch(config.data.patch_px, config.model, dataset.train.sizes | dataset.validation.sizes)
     train, small = padded(dataset.train, patch)
     if small:
         _LOG.warning("%d images are smaller than the patch of %dx%d and are continued by reflection", small, *patch[::-1])
-    plan = plan_batches(train, patch, training.batch_size, training.steps_per_epoch, training.seed)
+    plan = plan_batches(
+        train,
+        patch,
+        training.batch_size,
+        training.steps_per_epoch,
+        training.seed,
+        config.data.augment,
+        training.steps,
+    )
+    for name, flag in ((training.init if fresh else None, "--init"), (training.teacher, "--teacher")):
+        if name is not None:
+            check_channels(name, train.channels, flag)
     inputs, clean, labels = _validation(padded(dataset.validation, patch)[0], patch)
     filled = _filled(config, train.channels, patch, train.sizes == {patch}, plan, dataset.sha256)
-    return Prepared(filled, patch, plan, inputs, clean, labels, dataset.test, _mean(train))
+    return Prepared(filled, patch, plan, inputs, clean, labels, dataset.test, _mean(train), record)
+
+
+def _with_noise(config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
+    """Measure the noise if that is what is asked for; return the settings with its specification, and a record."""
+    request = None if config.noise.spec is None else parse_fit(config.noise.spec)
+    if request is None:
+        return config, {}
+    spec, record = resolve(request)
+    return dataclasses.replace(config, noise=dataclasses.replace(config.noise, spec=spec)), {"noise_fit": record}
+
+
+def _with_digests(training: TrainingSettings, fresh: bool) -> TrainingSettings:
+    init, teacher = training.init_sha256, training.teacher_sha256
+    if training.init is not None and fresh:
+        init = digest(training.init, init, "--init")
+    if training.teacher is not None:
+        teacher = digest(training.teacher, teacher, "--teacher")
+    return dataclasses.replace(training, init_sha256=init, teacher_sha256=teacher)
 
 
 def _filled(config: RunConfig, channels: int, patch: Size, whole: bool, plan: BatchPlan, sha256: str) -> RunConfig:
@@ -64,9 +108,19 @@ def _filled(config: RunConfig, channels: int, patch: Size, whole: bool, plan: Ba
         config,
         model=dataclasses.replace(config.model, channels=channels),
         noise=dataclasses.replace(config.noise, spec=config.noise_spec),
-        data=dataclasses.replace(config.data, patch_px=config.data.patch_px if fixed else patch[0], sha256=sha256),
-        training=dataclasses.replace(config.training, steps_per_epoch=plan.steps_per_epoch),
+        data=dataclasses.replace(
+            config.data,
+            patch_px=config.data.patch_px if fixed else patch[0],
+            sha256=sha256,
+            augment=plan.augment,
+        ),
+        training=_with_lengths(config.training, plan.steps_per_epoch),
     )
+
+
+def _with_lengths(training: TrainingSettings, steps_per_epoch: int) -> TrainingSettings:
+    epochs = training.epochs if training.steps is None else math.ceil(training.steps / steps_per_epoch)
+    return dataclasses.replace(training, epochs=epochs, steps_per_epoch=steps_per_epoch, learning_rate=training.rate)
 
 
 def _validation(images: ImageSet, patch: Size) -> tuple[FloatArray, FloatArray, FloatArray | None]:

@@ -20,17 +20,17 @@ def learning_rate(training: TrainingSettings, steps_per_epoch: int) -> Any:
         Loshchilov, Hutter: SGDR: stochastic gradient descent with warm restarts. ICLR 2017 (the half cosine).
     """
     if training.schedule == "constant":
-        return training.learning_rate
+        return training.rate
     total = training.epochs * steps_per_epoch
     warmup = warmup_steps(training, total)
     falling = max(1, total - warmup)
     if warmup == 0:
-        return schedules.CosineDecay(training.learning_rate, falling, alpha=FINAL_RATE_SHARE)
+        return schedules.CosineDecay(training.rate, falling, alpha=FINAL_RATE_SHARE)
     return schedules.CosineDecay(
-        training.learning_rate / warmup,  # the first step moves too
+        training.rate / warmup,  # the first step moves too
         falling,
         alpha=FINAL_RATE_SHARE,
-        warmup_target=training.learning_rate,
+        warmup_target=training.rate,
         warmup_steps=warmup,
     )
 

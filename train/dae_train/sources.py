@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from . import array_files, digits, folders, synthetic
 from .config import DataSettings
 from .errors import DataError
+from .groups import group_numbers, read_groups
 from .image_set import Dataset, ImageSet
 
 SYNTHETIC = "synthetic"
@@ -17,9 +19,13 @@ def check_source(settings: DataSettings) -> None:
     """Check that the source exists, without reading it.
 
     Raises:
-        DataError: It does not, or clean images are given for a source that is no folder.
+        DataError: It does not, or clean images or groups are given for a source that is no folder, or the groups are damaged.
     """
     source = settings.source
+    if settings.validation_groups is not None:
+        if not Path(source).is_dir():
+            raise DataError(f"groups of images ({settings.validation_groups}) are for a folder of images, not for {source}.")
+        read_groups(Path(settings.validation_groups))
     if settings.target is not None:
         for role, path in (("noisy", source), ("clean", settings.target)):
             if not Path(path).is_dir():
@@ -44,12 +50,17 @@ def load(settings: DataSettings, channels: int | None, seed: int) -> Dataset:
     """
     check_source(settings)
     images, test, sha256 = _read(settings, channels, seed)
+    groups = None
+    if settings.validation_groups is not None:
+        path = Path(settings.validation_groups)
+        groups = group_numbers(path, images.names or (), settings.limit is None)
+        sha256 = hashlib.sha256(sha256.encode() + path.read_bytes()).hexdigest()
     if settings.sha256 not in (None, sha256):
         raise DataError(
             f"the images of {settings.source} are not those that the run describes: expected SHA-256 "
             f"{settings.sha256}, found {sha256}. Restore the images, or start a new run."
         )
-    train, validation = images.split(settings.validation_fraction, seed)
+    train, validation = images.split(settings.validation_fraction, seed, groups)
     return Dataset(train, validation, test, sha256)
 
 

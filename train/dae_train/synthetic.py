@@ -1,11 +1,13 @@
 """Training images out of nothing: dead leaves and pages of glyphs.
 
 Dead leaves are opaque shapes of random size that cover each other. With radii distributed as r^-3 they share with photographs
-the scale invariance and the many sharp edges, and denoisers learn from them almost as well as from photographs.
+the scale invariance and the many sharp edges; textured surfaces, a blurred background, and brightness and colours that are
+distributed much as in photographs bring what denoisers learn from them close to what they learn from photographs.
 
 Source:
     Lee, Mumford, Huang: Occlusion models for natural images. International Journal of Computer Vision 41, 2001.
     Achddou, Gousseau, Ladjal: Synthetic images as a regularity prior for image restoration neural networks. SSVM 2021.
+    The same: Fully synthetic training for image restoration tasks. Computer Vision and Image Understanding 233, 2023.
 """
 
 from __future__ import annotations
@@ -13,26 +15,72 @@ from __future__ import annotations
 import functools
 import math
 import string
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from .image_set import ImageSet, digest
+from .textures import Field, blur, rough, stripes
 
 DEFAULT_COUNT = 512
 IMAGE_PX = 128
-GLYPH_SHARE = 0.3
+GLYPH_SHARE = 0.2
 """Part of the images that show glyphs."""
-RADIUS_PX = (3.0, 60.0)
-LEAVES_PER_PIXEL = 1 / 45
-"""Enough for nearly no pixel of the background to show."""
+SMALLEST_PX, LARGEST_PX = (1.5, 8.0), 60.0
+"""Radii: the smallest of an image is drawn, so that some images are full of detail and some are calm."""
+LAYERS = 3.0
+"""How many leaves lie over a pixel on average: enough for little of the background to show."""
+SHADE = 0.2
+"""How much a leaf's brightness varies across it at most."""
+FLAT_SHARE = 0.2
+"""Part of the leaves that have no texture."""
+CONTRAST = 0.07
+"""Mean standard deviation of the textures of the others; exponentially distributed."""
+PAPER_SHARE, PAPER = 0.5, 0.02
+"""Part of the pages that have a texture, and the mean of its standard deviation."""
+FAR_SHARE, FAR_BLUR_PX = 0.4, (0.5, 3.0)
+"""Part of the images whose background is out of focus, and by how much."""
+LENS_SHARE, LENS_BLUR_PX = 0.6, (0.3, 0.8)
+"""Part of the images that are blurred as a whole, and by how much."""
+KEY, KEY_SPREAD = 0.45, 0.13
+"""Mean and standard deviation of the images' mean brightness."""
+SPREAD = (0.06, 0.36)
+"""Standard deviation of the brightness of an image's leaves."""
+DARKEST = 0.01
+"""Photographs hardly reach black."""
+CHROMA = 0.11
+"""Mean strength of an image's colours; exponentially distributed, so that some images are nearly gray and some vivid."""
+CHROMA_AXES = ((0.8, 0.0, -1.2), (0.4, -0.3, 0.4))
+"""Red against blue, which varies most in photographs, and purple against green."""
 FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSerif-Italic.ttf", "DejaVuSansMono.ttf")
-SHADE = 0.1
-"""How much a leaf's brightness varies across it."""
+_AREA = 2.2
+"""Of a leaf, on average, in squares of its radius."""
 _ALPHABET = string.ascii_letters + string.digits + ".,;:!?()+-=%&"
 
 _Canvas = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """An opaque shape."""
+
+    color: _Canvas
+    """(channels,)."""
+    kind: int
+    """A random number that chooses shape and texture."""
+    radius_px: float
+    """Half its length; its width is smaller by `stretch`."""
+    row: float
+    column: float
+    angle: float
+    stretch: float
+    shade: float
+    """How much its brightness changes from one end to the other."""
+    contrast: float
+    """Standard deviation of its texture."""
 
 
 def read(count: int | None, patch_px: int | None, channels: int, seed: int) -> tuple[ImageSet, None, str]:
@@ -68,20 +116,23 @@ def make_images(count: int, size_px: int, channels: int, seed: int) -> npt.NDArr
 def dead_leaves(size_px: int, channels: int, rng: np.random.Generator) -> _Canvas:
     """Return one dead-leaves image, float32 (size_px, size_px, channels) in [0, 1]."""
     canvas = _shading(size_px, channels, rng)
-    count = round(size_px * size_px * LEAVES_PER_PIXEL)
-    radii = _power_law(rng, count, size_px)
-    centers = rng.uniform(-5, size_px + 5, (count, 2))
-    colors = _colors(rng, count, channels)
-    shapes = rng.random((count, 2))
-    places = np.column_stack([radii, centers, shapes]).tolist()  # Python floats: quicker one by one than numpy's
-    for (radius, row, column, turn, flatness), color in zip(places, colors, strict=True):
-        _paint_leaf(canvas, radius, row, column, color, turn * math.pi, flatness)
-    return canvas
+    leaves = _leaves(size_px, channels, rng)
+    surfaces = _surfaces(size_px, rng)
+    far = int(rng.uniform(0.3, 0.95) * len(leaves)) if rng.random() < FAR_SHARE else 0
+    for leaf in leaves[:far]:
+        _paint_leaf(canvas, leaf, surfaces)
+    if far:
+        canvas = np.ascontiguousarray(blur(canvas, rng.uniform(*FAR_BLUR_PX)))
+    for leaf in leaves[far:]:
+        _paint_leaf(canvas, leaf, surfaces)
+    return _seen(canvas, rng)
 
 
 def glyph_page(size_px: int, channels: int, rng: np.random.Generator) -> _Canvas:
     """Return one image of letters and digits of several sizes, float32 (size_px, size_px, channels) in [0, 1]."""
     canvas = _shading(size_px, channels, rng)
+    if rng.random() < PAPER_SHARE:
+        canvas += np.float32(rng.exponential(PAPER)) * rough(size_px, rng)[..., np.newaxis]
     words = int(rng.integers(8, 30))
     colors = _colors(rng, words, channels)
     for color in colors:
@@ -89,7 +140,7 @@ def glyph_page(size_px: int, channels: int, rng: np.random.Generator) -> _Canvas
         coverage = render_text(text, float(rng.uniform(9, 9 + size_px / 5)), str(rng.choice(FONTS)))
         row, column = rng.integers(-8, size_px, 2)
         _blend(canvas, coverage, int(row), int(column), color)
-    return canvas
+    return _seen(canvas, rng)
 
 
 def render_text(text: str, height_px: float, font: str = FONTS[0]) -> _Canvas:
@@ -115,17 +166,54 @@ def _face(font: str):  # type: ignore[no-untyped-def]
     return FT2Font(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / font))
 
 
-def _power_law(rng: np.random.Generator, count: int, size_px: int) -> npt.NDArray[np.float64]:
+def _power_law(rng: np.random.Generator, count: int, smallest: float, largest: float) -> npt.NDArray[np.float64]:
     """Draw radii with a density proportional to r^-3, by inverting the distribution of r^-2."""
-    smallest, largest = RADIUS_PX[0], max(min(RADIUS_PX[1], size_px / 2), RADIUS_PX[0] + 1)
     return rng.uniform(largest**-2.0, smallest**-2.0, count) ** -0.5
 
 
+def _leaves(size_px: int, channels: int, rng: np.random.Generator) -> list[Leaf]:
+    smallest = math.exp(rng.uniform(math.log(SMALLEST_PX[0]), math.log(SMALLEST_PX[1])))
+    largest = max(min(LARGEST_PX, size_px / 2), smallest + 1)
+    mean_square = 2 * math.log(largest / smallest) / (smallest**-2 - largest**-2)
+    count = round(LAYERS * size_px * size_px / (_AREA * mean_square))
+    radii = _power_law(rng, count, smallest, largest)
+    centers = rng.uniform(-5, size_px + 5, (count, 2))
+    angles = rng.uniform(0, math.pi, count)
+    stretches = np.exp(1.6 * rng.random(count) ** 2)
+    shades = rng.uniform(0, SHADE, count)
+    contrasts = rng.exponential(CONTRAST, count) * (rng.random(count) >= FLAT_SHARE)
+    places = np.column_stack([radii, centers, angles, stretches, shades, contrasts]).tolist()  # Python floats: quicker
+    kinds = rng.integers(0, 2**16, count).tolist()
+    colors = _colors(rng, count, channels)
+    return [Leaf(color, kind, *place) for color, kind, place in zip(colors, kinds, places, strict=True)]
+
+
+def _surfaces(size_px: int, rng: np.random.Generator) -> list[Field]:
+    clouds = [rough(size_px, rng) for _ in range(3)]
+    return [*clouds, stripes(clouds[0], rng), stripes(clouds[1], rng)]
+
+
 def _colors(rng: np.random.Generator, count: int, channels: int) -> _Canvas:
-    """Draw colours around one of three palette tones, so that an image has a mood as photographs do."""
-    palette = rng.uniform(0.1, 0.9, (3, channels))
-    tones = palette[rng.integers(0, 3, count)] + rng.normal(0, 0.18, (count, 1)) + rng.normal(0, 0.08, (count, channels))
-    return np.clip(tones, 0, 1).astype(np.float32)
+    """Draw colours around one of three tones, so that an image has a mood as photographs do."""
+    spread = rng.uniform(*SPREAD)
+    tones, which = rng.normal(rng.normal(KEY, KEY_SPREAD), 0.9 * spread, 3), rng.integers(0, 3, count)
+    lumas = (tones[which] + rng.normal(0, 0.5 * spread, count))[:, np.newaxis]
+    if channels == 1:
+        return np.clip(lumas, DARKEST, 1).astype(np.float32)
+    strength, axes = rng.exponential(CHROMA), np.array(CHROMA_AXES)
+    chroma = rng.normal(0, strength, (3, 2))[which] + rng.normal(0, strength / 2, (count, 2))
+    shift = chroma[:, :1] * axes[0] + chroma[:, 1:] * axes[1]
+    room = np.clip(4 * lumas * (1 - lumas), 0, 1)  # neither black nor white has colour
+    colors: _Canvas = np.clip(lumas + shift * room, DARKEST, 1).astype(np.float32)
+    return colors
+
+
+def _seen(canvas: _Canvas, rng: np.random.Generator) -> _Canvas:
+    """Return the canvas as a lens shows it, clipped to [0, 1]."""
+    if rng.random() < LENS_SHARE:
+        canvas = blur(canvas, rng.uniform(*LENS_BLUR_PX))
+    clipped: _Canvas = np.clip(canvas, 0, 1)
+    return clipped
 
 
 def _shading(size_px: int, channels: int, rng: np.random.Generator) -> _Canvas:
@@ -133,30 +221,30 @@ def _shading(size_px: int, channels: int, rng: np.random.Generator) -> _Canvas:
     angle = rng.uniform(0, 2 * np.pi)
     rows, columns = np.mgrid[:size_px, :size_px] / size_px - 0.5
     share = np.clip(0.5 + rows * np.sin(angle) + columns * np.cos(angle), 0, 1)[..., np.newaxis].astype(np.float32)
-    first, second = rng.random((2, channels)).astype(np.float32)
+    first, second = _colors(rng, 2, channels)
     ramp: _Canvas = first * share + second * (1 - share)
     return ramp
 
 
-def _paint_leaf(
-    canvas: _Canvas, radius: float, row: float, column: float, color: _Canvas, angle: float, flatness: float
-) -> None:
-    """Paint an ellipse (two thirds) or a rectangle, with edges one pixel wide and a slight shade across."""
-    size_px, box = canvas.shape[0], flatness > 2 / 3
+def _paint_leaf(canvas: _Canvas, leaf: Leaf, surfaces: Sequence[Field]) -> None:
+    """Paint an ellipse (two thirds) or a rectangle, with edges one pixel wide, a texture, and a slight shade across."""
+    size_px, radius, box = canvas.shape[0], leaf.radius_px, leaf.kind % 3 == 0
     reach = radius * (1.42 if box else 1.0) + 1
-    top, bottom = max(0, int(row - reach)), min(size_px, int(row + reach) + 1)
-    left, right = max(0, int(column - reach)), min(size_px, int(column + reach) + 1)
+    top, bottom = max(0, int(leaf.row - reach)), min(size_px, int(leaf.row + reach) + 1)
+    left, right = max(0, int(leaf.column - reach)), min(size_px, int(leaf.column + reach) + 1)
     if top >= bottom or left >= right:
         return
-    y = np.arange(top - row, bottom - row - 0.5, dtype=np.float32)[:, np.newaxis]
-    x = np.arange(left - column, right - column - 0.5, dtype=np.float32)
-    cosine, sine = math.cos(angle), math.sin(angle)
-    along, across = x * cosine + y * sine, (y * cosine - x * sine) * (1 + flatness)
+    y = np.arange(top - leaf.row, bottom - leaf.row - 0.5, dtype=np.float32)[:, np.newaxis]
+    x = np.arange(left - leaf.column, right - leaf.column - 0.5, dtype=np.float32)
+    cosine, sine = math.cos(leaf.angle), math.sin(leaf.angle)
+    along, across = x * cosine + y * sine, (y * cosine - x * sine) * leaf.stretch
     distance = np.maximum(np.abs(along), np.abs(across)) if box else np.sqrt(along * along + across * across)
     alpha = np.minimum(np.maximum(radius + 0.5 - distance, 0), 1)  # np.clip costs more on arrays as small as these
-    shade = color * (1 - SHADE) + (along * (SHADE / 3 / radius) + SHADE / 2)[..., np.newaxis]
+    light = along * (leaf.shade / 2 / radius)
+    if leaf.contrast:
+        light += leaf.contrast * surfaces[leaf.kind % len(surfaces)][top:bottom, left:right]
     region = canvas[top:bottom, left:right]
-    region += alpha[..., np.newaxis] * (shade - region)
+    region += alpha[..., np.newaxis] * (leaf.color + light[..., np.newaxis] - region)
 
 
 def _blend(canvas: _Canvas, coverage: _Canvas, row: int, column: int, color: _Canvas) -> None:

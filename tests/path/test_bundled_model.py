@@ -1,0 +1,122 @@
+"""How a bundled model is made: its recipe, and the chain of `make model`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dae_export.card import default_recipe
+from dae_export.card_run import DIGITS, PAIRS, read_card_text
+from dae_runtime.models import bundled_models
+from dae_train.config import from_toml
+from dae_train.groups import read_groups
+from dae_train.options import merge
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "train/dae_train/recipes").glob("*.toml"))
+STEPS = {
+    "dae-train": 'echo "dae-train $*" >> calls; mkdir -p run; touch run/run.toml run/result.toml',
+    "dae-export": 'echo "dae-export $*" >> calls; touch toy.onnx',
+    "python": 'echo "python $*" >> calls; touch toy.md',
+}
+
+
+def test_there_are_recipes_of_all_bundled_models():
+    assert {"gray", "color", "document", "mnist-v2"} <= {path.stem for path in RECIPES}
+    assert set(bundled_models()) <= {path.stem for path in RECIPES}
+    assert all((ROOT / f"docs/models/{name}.md").is_file() for name in bundled_models())
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_a_configuration_and_holds_the_words_of_the_card(path, tmp_path):
+    assert default_recipe(path.stem) == path
+    text, config = read_card_text(path), from_toml(path)
+    assert f"NAME={path.stem} " in text.repeat
+    assert (text.protocol == PAIRS) == ("TARGET=" in text.repeat) == ("REFERENCE=" in text.repeat)
+    assert config.data.source == "synthetic"  # data are given on the command line
+    (tmp_path / "bare.toml").write_text(path.read_text("utf-8").partition("[card]")[0], "utf-8")
+    assert from_toml(tmp_path / "bare.toml") == config
+    merged = merge(str(path), {"data": "photos", "steps": 5 if config.training.steps else None})
+    assert merged.data.source == "photos"
+    if text.protocol == DIGITS:
+        assert config.noise_spec.startswith("gaussian:")
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Run `make model` with steps that only say what they were asked for; returns what they said."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("pyproject.toml", "recipe.toml", "venv/.installed", "venv/.installed-dev"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "bin").mkdir()
+    for name, lines in STEPS.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{lines}\n", "utf-8")
+        (tmp_path / "bin" / name).chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+
+    def run(*words: str) -> tuple[list[str], subprocess.CompletedProcess[str]]:
+        fixed = "VENV=venv BIN=./bin RUN=run MODEL=toy.onnx CARD=toy.md RECIPE=recipe.toml".split()
+        line = ["make", "model", *fixed, *words]
+        finished = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        calls = tmp_path / "calls"
+        said = calls.read_text("utf-8").splitlines() if calls.exists() else []
+        calls.unlink(missing_ok=True)
+        return said, finished
+
+    return run
+
+
+def test_the_chain_of_steps(make):
+    said, finished = make("NAME=toy", "DATA=noisy", "TARGET=clean", "TEST=other", "REFERENCE=pure", "EXPORT=--max-psnr-drop 1")
+    assert finished.returncode == 0, finished.stderr
+    assert [" ".join(call.split()) for call in said] == [
+        "dae-train noisy --config recipe.toml --target clean -o run",
+        "dae-export run --quantize --max-psnr-drop 1 --overwrite -o toy.onnx",
+        "python -m dae_export.card --run run --model toy.onnx --recipe recipe.toml --test other --reference pure -o toy.md",
+    ]
+
+
+def test_steps_that_are_done_are_left_out(make, tmp_path):
+    words = ("NAME=toy", "DATA=photos", "TEST=set12")
+    assert [call.split()[0] for call in make(*words)[0]] == ["dae-train", "dae-export", "python"]
+    assert make(*words)[0] == []
+    (tmp_path / "toy.md").unlink()
+    assert [call.split()[0] for call in make(*words)[0]] == ["python"]
+    (tmp_path / "run" / "result.toml").unlink()  # as if the training had been cut off
+    said, _ = make(*words, "DEVICE=gpu")
+    assert " ".join(said[0].split()) == "dae-train --resume -o run --device gpu"
+    assert [call.split()[0] for call in said[1:]] == ["dae-export", "python"]
+
+
+def test_without_data_it_says_what_is_missing(make):
+    said, finished = make("NAME=toy")
+    assert (said, finished.returncode) == ([], 2)
+    assert "expected NAME, DATA and TEST" in finished.stderr
+
+
+def test_pairs_are_split_by_their_groups(tmp_path):
+    names = [str(number) for number in range(10)]
+    for name in names:
+        for kind in ("noisy", "clean"):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            (tmp_path / kind / f"{name}.png").write_text(f"{kind} {name}", "utf-8")
+    (tmp_path / "groups.json").write_text(json.dumps([[0, 1, 2], [3, 4], [5, 6], [7, 8, 9]]), "utf-8")
+    program = [sys.executable, str(ROOT / "examples/split_pairs.py"), "noisy", "clean", "groups.json", "out", "--every", "2"]
+    finished = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == 0, finished.stderr
+    found = {part: {path.stem for path in (tmp_path / "out" / part / "noisy").iterdir()} for part in ("train", "test")}
+    assert found == {"train": {"0", "1", "2", "5", "6"}, "test": {"3", "4", "7", "8", "9"}}
+    assert read_groups(tmp_path / "out/train/groups.json") == [["0", "1", "2"], ["5", "6"]]  # as --val-groups takes them
+    for path in (tmp_path / "out").rglob("*.png"):
+        assert path.read_text("utf-8") == f"{path.parent.name} {path.stem}"
+    (tmp_path / "noisy" / "10.png").touch()
+    finished = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == 2
+    assert "10.png is in no group" in finished.stderr

@@ -1,0 +1,59 @@
+"""Muon for convolutions: orthogonal steps, Adam for the rest, and a state that survives a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from dae_train.averaging import OPTIMIZERS
+from dae_train.config import LEARNING_RATES
+from dae_train.muon import ConvolutionMuon
+
+
+def test_every_direction_of_a_kernel_is_changed_alike() -> None:
+    """Whatever the gradient, the step of a kernel has singular values near one another, and the length that Adam's has."""
+    rng = np.random.default_rng(0)
+    kernel = keras.Variable(np.zeros((3, 3, 16, 32), np.float32))
+    gradient = rng.normal(size=(144, 4)) @ rng.normal(size=(4, 32)) + 0.05 * rng.normal(size=(144, 32))
+    optimizer = ConvolutionMuon(0.01)
+    optimizer.build([kernel])
+    optimizer.apply([keras.ops.convert_to_tensor(gradient.reshape(kernel.shape).astype(np.float32))])
+    step = np.asarray(kernel).reshape(144, 32)
+    before, after = (np.linalg.svd(matrix, compute_uv=False) for matrix in (gradient, step))
+    assert before.max() / before.min() > 20
+    assert after.max() / after.min() < 3
+    assert np.sqrt(np.mean(step**2)) == pytest.approx(0.2 * 0.01, rel=0.3)
+    assert np.sum(step * gradient) < 0
+
+
+def test_narrow_kernels_and_biases_move_as_with_adam() -> None:
+    variables = [keras.Variable(np.zeros(shape, np.float32)) for shape in ((4, 4, 1, 8), (4, 4, 8, 1), (8,))]
+    optimizer = ConvolutionMuon(0.01)
+    optimizer.build(variables)
+    optimizer.apply([keras.ops.ones(variable.shape) * 0.3 for variable in variables])
+    for variable in variables:
+        np.testing.assert_allclose(np.asarray(variable), -0.005, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_a_saved_optimizer_goes_on_as_if_nothing_had_happened(name: str, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(1)
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(image)
+    model = keras.Model(image, keras.layers.Conv2D(2, 3, padding="same")(x))
+    model.compile(OPTIMIZERS[name](0.01, 0.9), "mse")
+    x, y = np.random.default_rng(0).random((4, 8, 8, 1), np.float32), np.zeros((4, 8, 8, 2), np.float32)
+    model.train_on_batch(x, y)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    for one in (model, again):
+        one.train_on_batch(x, y)
+    for mine, loaded in zip(model.optimizer.variables, again.optimizer.variables, strict=True):
+        np.testing.assert_allclose(np.asarray(mine), np.asarray(loaded), rtol=1e-5, atol=1e-7)
+
+
+def test_both_optimizers_have_a_rate() -> None:
+    assert set(OPTIMIZERS) == set(LEARNING_RATES)

@@ -1,0 +1,106 @@
+"""Networks that round as their INT8 export will, in float: trained like this, they learn to live with it.
+
+Rounding follows the export: kernels to signed 8 bits, symmetric, one scale per output channel; activations to unsigned 8 bits
+between their smallest and their largest value, which here are those of the batch. Gradients pass as if nothing were rounded.
+
+Source:
+    Jacob et al.: Quantization and training of neural networks for efficient integer-arithmetic-only inference. CVPR 2018.
+    Bengio, Leonard, Courville: Estimating or propagating gradients through stochastic neurons. arXiv 1308.3432, 2013.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+_OUTPUT_AXES = {
+    layers.Conv2D: (3,),
+    layers.Conv2DTranspose: (2,),
+    layers.DepthwiseConv2D: (2, 3),
+    layers.Dense: (1,),
+}
+"""The axes of a kernel that tell output channels apart."""
+_ACTIVATIONS = (layers.ReLU, layers.LeakyReLU, layers.Activation)
+_MERGING = (layers.Add, layers.Subtract, layers.Multiply, layers.Concatenate)
+_SMALLEST = 1e-12  # of a scale: a kernel or a batch may be all zeros
+
+
+def fake_quantized(network: keras.Model, is_last: bool = True) -> keras.Model:
+    """Return a network of the same structure that rounds kernels and activations.
+
+    What a layer makes is rounded unless the next one is an activation, with which the export fuses it, or unless it is the
+    output of the whole network, which the export delivers in float or as pixels.
+
+    Args:
+        network: A functional model with one output; not changed.
+        is_last: Whether its output is that of the whole network.
+
+    Returns:
+        A new model with the same weights in the same order, and copies of their values.
+    """
+
+    def clone(layer: layers.Layer) -> layers.Layer:
+        is_output = layer is network.layers[-1]
+        if isinstance(layer, keras.Model):
+            return fake_quantized(layer, is_last and is_output)
+        copy = type(layer).from_config(layer.get_config())
+        axes = next((axes for kind, axes in _OUTPUT_AXES.items() if isinstance(layer, kind)), ())
+        rounds = not (is_last and is_output) and not _is_fused(layer, network)
+        return Rounded(copy, axes, rounds) if axes or isinstance(layer, (*_ACTIVATIONS, *_MERGING)) else copy
+
+    twin = keras.models.clone_model(network, clone_function=clone)
+    twin.set_weights(network.get_weights())
+    return twin
+
+
+def _is_fused(layer: layers.Layer, network: keras.Model) -> bool:
+    users = [user for user in network.layers if any(t is layer.output for t in keras.tree.flatten(user.input))]
+    return bool(users) and all(isinstance(user, _ACTIVATIONS) and user is not layer for user in users)
+
+
+class Rounded(layers.Wrapper):  # type: ignore[misc]
+    """A layer with rounded kernels and, if wanted, a rounded output; never part of a saved model."""
+
+    def __init__(self, layer: layers.Layer, axes: tuple[int, ...], rounds_output: bool) -> None:
+        super().__init__(layer, name=layer.name, dtype="float32")
+        self.axes, self.rounds_output = axes, rounds_output
+
+    def call(self, inputs: Any) -> Any:
+        """Return what the layer makes of its inputs."""
+        variables = [self._value(variable) for variable in self.layer.trainable_variables]
+        rest = [variable.value for variable in self.layer.non_trainable_variables]
+        outputs, _ = self.layer.stateless_call(variables, rest, inputs)
+        return round_activation(outputs) if self.rounds_output else outputs
+
+    def _value(self, variable: Any) -> Any:
+        return round_kernel(variable.value, self.axes) if len(variable.shape) > 1 else variable.value
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the layer's output."""
+        return self.layer.compute_output_shape(input_shape)
+
+
+def round_kernel(kernel: Any, axes: tuple[int, ...]) -> Any:
+    """Return a kernel rounded to multiples of its largest absolute value / 127, for each output channel by itself.
+
+    Args:
+        kernel: Any shape, float32.
+        axes: Those of the output channels.
+    """
+    others = tuple(axis for axis in range(len(kernel.shape)) if axis not in axes)
+    scale = ops.maximum(ops.max(ops.abs(kernel), axis=others, keepdims=True) / 127, _SMALLEST)
+    return _straight_through(kernel, ops.round(kernel / scale) * scale)
+
+
+def round_activation(values: Any) -> Any:
+    """Return values rounded to 256 levels from the smallest to the largest; 0 is one of the levels."""
+    low, high = ops.minimum(ops.min(values), 0.0), ops.maximum(ops.max(values), 0.0)
+    scale = ops.maximum((high - low) / 255, _SMALLEST)
+    zero = ops.round(-low / scale)
+    return _straight_through(values, (ops.clip(ops.round(values / scale) + zero, 0, 255) - zero) * scale)
+
+
+def _straight_through(values: Any, rounded: Any) -> Any:
+    return values + ops.stop_gradient(rounded - values)
