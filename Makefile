@@ -61,13 +61,23 @@ $(RUN)/result.toml:
 	if [ -f $(RUN)/run.toml ]; then $(BIN)/dae-train --resume -o $(RUN) $(if $(DEVICE),--device $(DEVICE)); \
 	else $(BIN)/dae-train $(DATA) --config $(RECIPE) $(if $(TARGET),--target $(TARGET)) $(if $(DEVICE),--device $(DEVICE)) $(TRAIN) -o $(RUN); fi
 
-$(MODEL): $(RUN)/result.toml
+# Where the recipe has a second part, the network is trained on with weights and activations rounded as in INT8.
+SECOND := $(wildcard $(RECIPE:.toml=-int8.toml))
+LAST := $(RUN)$(if $(SECOND),-int8)
+
+ifneq ($(SECOND),)
+$(LAST)/result.toml: $(RUN)/result.toml
+	if [ -f $(LAST)/run.toml ]; then $(BIN)/dae-train --resume -o $(LAST) $(if $(DEVICE),--device $(DEVICE)); \
+	else $(BIN)/dae-train $(DATA) --config $(SECOND) --init $(RUN) $(if $(TARGET),--target $(TARGET)) $(if $(DEVICE),--device $(DEVICE)) $(TRAIN) -o $(LAST); fi
+endif
+
+$(MODEL): $(LAST)/result.toml
 	@mkdir -p $(@D)
-	$(BIN)/dae-export $(RUN) --quantize $(EXPORT) --overwrite -o $@
+	$(BIN)/dae-export $(LAST) --quantize $(EXPORT) --overwrite -o $@
 
 $(CARD): $(MODEL) $(RECIPE)
 	@mkdir -p $(@D)
-	$(BIN)/python -m dae_export.card --run $(RUN) --model $(MODEL) --recipe $(RECIPE) --test $(TEST) $(if $(REFERENCE),--reference $(REFERENCE)) -o $@
+	$(BIN)/python -m dae_export.card --run $(LAST) --model $(MODEL) --recipe $(RECIPE) --test $(TEST) $(if $(REFERENCE),--reference $(REFERENCE)) -o $@
 
 clean:
 	rm -rf $(VENV) demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

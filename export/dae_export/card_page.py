@@ -197,6 +197,20 @@ def _training(card: Card) -> Iterator[str]:
     yield ""
     yield f"- Data: {card.text.data}"
     yield f"- Terms of the data: {card.text.terms}"
+    yield ""
+    stages = _stages(training)
+    for number, stage in enumerate(stages, 1):
+        if len(stages) > 1:
+            yield f"### Stage {number} of {len(stages)}"
+            yield ""
+        yield from _stage(stage)
+
+
+def _stages(training: Training) -> list[Training]:
+    return [*(_stages(training.before) if training.before else ()), training]
+
+
+def _stage(training: Training) -> Iterator[str]:
     yield (
         f"- Budget: {training.steps:,} steps of {training.batch_size} images or crops in {training.epochs} epochs, "
         f"{_duration(training.seconds)} on {training.device}."

@@ -86,6 +86,8 @@ class Training:
     clip: bool
     test: Mapping[str, Any] | None
     """Figures of the Keras model on the test images of the data, if they have any."""
+    before: Training | None
+    """The finished run that it started from, if that is at hand."""
 
 
 def read_card_text(recipe: Path) -> CardText:
@@ -136,9 +138,14 @@ def read_training(folder: Path) -> Training:
             noise=description["noise"]["spec"],
             clip=description["noise"]["clip"],
             test=result.get("test"),
+            before=_before(description["training"].get("init")),
         )
     except (OSError, tomllib.TOMLDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise CardError(f"{folder} is damaged: {type(error).__name__}: {error}. Train again, or restore its files.") from error
+
+
+def _before(init: str | None) -> Training | None:
+    return read_training(Path(init)) if init is not None and RunDirectory(Path(init)).result.is_file() else None
 
 
 def late_gain(rows: list[dict[str, float]]) -> LateGain | None:

@@ -19,7 +19,9 @@ from dae_train.groups import read_groups
 from dae_train.options import merge
 
 ROOT = Path(__file__).parents[2]
-RECIPES = sorted((ROOT / "train/dae_train/recipes").glob("*.toml"))
+FILES = sorted((ROOT / "train/dae_train/recipes").glob("*.toml"))
+SECOND = [path for path in FILES if path.stem.endswith("-int8")]
+RECIPES = [path for path in FILES if path not in SECOND]
 STEPS = {
     "dae-train": 'echo "dae-train $*" >> calls; mkdir -p run; touch run/run.toml run/result.toml',
     "dae-export": 'echo "dae-export $*" >> calls; touch toy.onnx',
@@ -46,6 +48,14 @@ def test_a_recipe_is_a_configuration_and_holds_the_words_of_the_card(path, tmp_p
     assert merged.data.source == "photos"
     if text.protocol == DIGITS:
         assert config.noise_spec.startswith("gaussian:")
+
+
+@pytest.mark.parametrize("path", SECOND, ids=lambda path: path.stem)
+def test_a_second_part_goes_on_with_the_same_network_and_noise(path):
+    first, second = from_toml(path.with_stem(path.stem.removesuffix("-int8"))), from_toml(path)
+    assert second.training.qat
+    assert (second.model, second.noise) == (first.model, first.noise)
+    assert second.training.rate < first.training.rate
 
 
 @pytest.fixture
@@ -93,6 +103,18 @@ def test_steps_that_are_done_are_left_out(make, tmp_path):
     said, _ = make(*words, "DEVICE=gpu")
     assert " ".join(said[0].split()) == "dae-train --resume -o run --device gpu"
     assert [call.split()[0] for call in said[1:]] == ["dae-export", "python"]
+
+
+def test_a_second_part_of_the_recipe_comes_between_training_and_export(make, tmp_path):
+    (tmp_path / "recipe-int8.toml").touch()
+    said, finished = make("NAME=toy", "DATA=photos", "TEST=set12")
+    assert finished.returncode == 0, finished.stderr
+    assert [" ".join(call.split()) for call in said] == [
+        "dae-train photos --config recipe.toml -o run",
+        "dae-train photos --config recipe-int8.toml --init run -o run-int8",
+        "dae-export run-int8 --quantize --overwrite -o toy.onnx",
+        "python -m dae_export.card --run run-int8 --model toy.onnx --recipe recipe.toml --test set12 -o toy.md",
+    ]
 
 
 def test_without_data_it_says_what_is_missing(make):

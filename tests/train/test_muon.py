@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dae_train.averaging import OPTIMIZERS
-from dae_train.config import LEARNING_RATES
 from dae_train.muon import ConvolutionMuon
+from dae_train.training_settings import LEARNING_RATES
 
 
 def test_every_direction_of_a_kernel_is_changed_alike() -> None:

@@ -8,10 +8,11 @@
 Importing this package loads no framework; the first call that trains does.
 """
 
-from .config import DataSettings, NoiseSettings, RunConfig, TrainingSettings, from_toml, to_toml
+from .config import DataSettings, NoiseSettings, RunConfig, from_toml, to_toml
 from .errors import ConfigError, DataError, RunError, TrainError
 from .fit import Outcome, resume, train
 from .network_settings import PRESETS, NetworkSettings, preset_settings
+from .training_settings import TrainingSettings
 
 __all__ = [
     "PRESETS",

@@ -13,7 +13,7 @@ import click
 from dae_runtime.command import EXIT_INTERRUPTED, require, run_command
 from dae_runtime.run_directory import RunDirectory
 
-from .config import LEARNING_RATES, LOSSES, PRECISIONS, SCHEDULES, SUPERVISIONS, RunConfig, TrainingSettings
+from .config import RunConfig
 from .device import DEVICES, backend
 from .errors import ConfigError, DataError
 from .network_settings import PRESETS
@@ -23,6 +23,7 @@ from .options import check_same, command_line, default_output, merge
 from .run_files import read_config
 from .sources import check_source
 from .trained_model import find_init
+from .training_settings import LEARNING_RATES, LOSSES, PRECISIONS, SCHEDULES, SUPERVISIONS, TrainingSettings
 
 _DEFAULT = TrainingSettings()
 _RATES = ", ".join(f"{rate:g} ({name})" for name, rate in LEARNING_RATES.items())

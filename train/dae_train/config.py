@@ -15,18 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .errors import ConfigError
+from .errors import ConfigError, check_setting
 from .network_settings import PRESETS, Architecture, preset_settings
 from .noise_spec import NO_NOISE, parse_fit, parse_noise
 from .trained_model import model_table
+from .training_settings import NOISE2NOISE, NOISE2VOID, TrainingSettings
 
-LOSSES = ("bce", "mse", "l1", "charbonnier")
-SUPERVISIONS = ("clean", "noise2noise", "noise2void")
-_, NOISE2NOISE, NOISE2VOID = SUPERVISIONS
-UNBIASED_LOSSES = ("mse", "l1")
-"""Losses whose minimum does not depend on whether the target is noisy: for noise with mean 0, and with median 0."""
-SCHEDULES = ("cosine", "constant")
-PRECISIONS = ("fp32", "amp")
 RECORDS = ("command", "versions", "record", "card")
 """Entries of run.toml that say what happened, and of a recipe that go into the model's card: no settings."""
 
@@ -35,11 +29,6 @@ DEFAULT_NOISE = {"mnist": "gaussian:0.5", "fashion_mnist": "gaussian:0.2"}
 GENERAL_NOISE = "gaussian:0.02-0.2"
 CLEAN_SOURCES = ("synthetic", *DEFAULT_NOISE)
 """Sources that are known to be without noise."""
-
-LEARNING_RATES = {"muon": 3e-3, "adam": 2e-3}
-"""Default rates of the optimizers."""
-FINE_TUNING = 0.25
-"""Share of the default rate that starts from the weights of a trained network, which a high rate would only throw away."""
 
 Settings = TypeVar("Settings")
 
@@ -89,88 +78,10 @@ class DataSettings:
     drawn, and not where whole images are trained on, such as digits."""
 
     def __post_init__(self) -> None:
-        _check(self.patch_px is None or self.patch_px > 0, "data.patch_px", "at least 1", self.patch_px)
-        _check(self.limit is None or self.limit >= 2, "data.limit", "at least 2", self.limit)
+        check_setting(self.patch_px is None or self.patch_px > 0, "data.patch_px", "at least 1", self.patch_px)
+        check_setting(self.limit is None or self.limit >= 2, "data.limit", "at least 2", self.limit)
         fraction = self.validation_fraction
-        _check(0 < fraction < 1, "data.validation_fraction", "above 0 and below 1", fraction)
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How the weights are found."""
-
-    supervision: str = "clean"
-    """What the network learns from; see `supervision`. `clean`: from clean images. `noise2noise`: from other noisy shots of
-    the same scenes, which are `data.target`. `noise2void`: from single noisy images with noise that is independent from pixel
-    to pixel (or from clean ones with a noise, to try the method out)."""
-    loss: str = "mse"
-    """`bce`, `mse`, `l1` or `charbonnier`."""
-    epochs: int = 10
-    """How often the network is judged and saved; how much it is trained is this times `steps_per_epoch`."""
-    steps: int | None = None
-    """Weight updates of the whole run, in the place of `epochs`: whole epochs of about the usual length that come to at
-    least so many."""
-    steps_per_epoch: int | None = None
-    """Batches in an epoch. None: one pass over whole images, 200 where crops are drawn."""
-    batch_size: int = 64
-    optimizer: str = "muon"
-    """`muon` or `adam`; see `muon`."""
-    learning_rate: float | None = None
-    """The highest rate of the `cosine` schedule, the rate of the `constant` one. None: 3e-3 (muon) or 2e-3 (adam), a quarter
-    of it with `init`."""
-    schedule: str = "cosine"
-    """`cosine`: linear warm-up, then down to 1 % along a half cosine. `constant`: the same rate throughout."""
-    warmup_steps: int | None = None
-    """Of the `cosine` schedule. None: 200, or a tenth of all steps where that is less."""
-    seed: int = 0
-    deterministic: bool = False
-    """Choose slower kernels that give the same weights every time on the same machine."""
-    precision: str = "fp32"
-    """`fp32`, or `amp`: arithmetic in float16 (GPU) or bfloat16 (CPU) with float32 weights."""
-    patience: int = 0
-    """Stop after this many epochs without a lower validation loss; 0: never."""
-    ema: float = 0.999
-    """The network that is judged and saved has the average of the weights after each step, in which older ones count this
-    much less with each step; at step t no more than (1 + t) / (10 + t), so that short runs forget their beginning. 0: the
-    last weights."""
-    init: str | None = None
-    """Start from the weights of this network instead of random ones; see `trained_model.find_init`."""
-    init_sha256: str | None = None
-    """Digest of its file; if given, another file is refused."""
-    teacher: str | None = None
-    """Learn from this network too; see `trained_model.find_init`."""
-    teacher_sha256: str | None = None
-    """Digest of its file; if given, another file is refused."""
-    teacher_weight: float = 0.5
-    """With `teacher`: w in (1 - w) * loss(output, clean) + w * loss(output, what the teacher makes of the noisy image)."""
-    qat: bool = False
-    """Train with weights and activations rounded as the INT8 export rounds them; see `fake_quantization`."""
-
-    def __post_init__(self) -> None:
-        _check(self.supervision in SUPERVISIONS, "training.supervision", one_of(SUPERVISIONS), self.supervision)
-        losses = LOSSES if self.supervision == "clean" else UNBIASED_LOSSES
-        expected = one_of(losses) + ("" if self.supervision == "clean" else ", since the target is noisy")
-        _check(self.loss in losses, "training.loss", expected, self.loss)
-        blind = self.supervision == NOISE2VOID
-        _check(not blind or self.teacher is None, "training.teacher", f"left out with {NOISE2VOID}", self.teacher)
-        _check(self.schedule in SCHEDULES, "training.schedule", one_of(SCHEDULES), self.schedule)
-        _check(self.precision in PRECISIONS, "training.precision", one_of(PRECISIONS), self.precision)
-        _check(self.optimizer in LEARNING_RATES, "training.optimizer", one_of(tuple(LEARNING_RATES)), self.optimizer)
-        _check(self.rate > 0, "training.learning_rate", "above 0", self.learning_rate)
-        _check(0 <= self.ema < 1, "training.ema", "at least 0 and below 1", self.ema)
-        _check(0 <= self.teacher_weight <= 1, "training.teacher_weight", "from 0 to 1", self.teacher_weight)
-        _check(not self.qat or self.precision == "fp32", "training.precision", "'fp32' with qat", self.precision)
-        _check(0 <= self.seed < 2**31, "training.seed", "from 0 up to 2147483647", self.seed)
-        for name in ("epochs", "steps", "steps_per_epoch", "batch_size", "patience", "warmup_steps"):
-            value, least = getattr(self, name), 0 if name in ("patience", "warmup_steps") else 1
-            _check(value is None or value >= least, f"training.{name}", f"at least {least}", value)
-
-    @property
-    def rate(self) -> float:
-        """The learning rate in force, the default filled in."""
-        if self.learning_rate is not None:
-            return self.learning_rate
-        return LEARNING_RATES[self.optimizer] * (1 if self.init is None else FINE_TUNING)
+        check_setting(0 < fraction < 1, "data.validation_fraction", "above 0 and below 1", fraction)
 
 
 @dataclass(frozen=True)
@@ -280,11 +191,6 @@ def to_toml(config: RunConfig, records: Mapping[str, Any] | None = None) -> str:
     return tomli_w.dumps({**(records or {}), **to_mapping(config)})
 
 
-def one_of(names: tuple[str, ...]) -> str:
-    """Return the names as `a, b or c`."""
-    return f"{', '.join(names[:-1])} or {names[-1]}"
-
-
 def _build(kind: type[Settings], tables: Mapping[str, Any], name: str, where: str) -> Settings:
     return kind(**_checked(kind, _table(tables.get(name, {}), name, where), name, where))
 
@@ -314,8 +220,3 @@ def _convert(value: Any, annotation: str, name: str) -> Any:
         return value
     words = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
     raise ConfigError(f"{name} must be {words.get(wanted, 'a list of whole numbers')}, not {value!r}.")
-
-
-def _check(condition: bool, name: str, expected: str, received: object) -> None:
-    if not condition:
-        raise ConfigError(f"{name} must be {expected}, not {received!r}.")

@@ -12,13 +12,13 @@ from dae_runtime.atomic import atomic_path, write_atomic
 from dae_runtime.run_directory import RunDirectory
 
 from . import plots
-from .config import NOISE2VOID
 from .evaluation import calibration_samples, denoise, figures
 from .history import Row, best_epoch
 from .image_set import FloatArray, to_unit
 from .noise import draw_noisy
 from .preparation import TEST_SEED
 from .session import Session
+from .training_settings import NOISE2VOID
 
 _LOG = logging.getLogger("dae_train")
 

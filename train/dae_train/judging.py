@@ -7,12 +7,13 @@ from typing import Any
 
 from keras import ops
 
-from .config import NOISE2NOISE, RunConfig
+from .config import RunConfig
 from .image_metrics import Psnr, Ssim
 from .image_set import FloatArray
 from .losses import LOSSES, Loss
 from .preparation import VALIDATION_SEED
 from .supervision import hide, masked_loss, shot_variance
+from .training_settings import NOISE2NOISE
 
 SMALLEST_MSE = 1e-6
 """An estimated error may fall below 0; it is not told from 60 dB."""

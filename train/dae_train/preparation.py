@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from .batches import BatchPlan, plan_batches
-from .config import RunConfig, TrainingSettings
+from .config import RunConfig
 from .image_set import FloatArray, ImageSet, to_unit
 from .noise_fit import resolve
 from .noise_spec import parse_fit
 from .patches import Size, choose_patch, draw_patches, padded
 from .sources import load
 from .trained_model import check_channels, digest
+from .training_settings import TrainingSettings
 
 _LOG = logging.getLogger("dae_train")
 

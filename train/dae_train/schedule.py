@@ -6,7 +6,7 @@ from typing import Any
 
 from keras.optimizers import schedules
 
-from .config import TrainingSettings
+from .training_settings import TrainingSettings
 
 WARMUP_STEPS = 200
 WARMUP_SHARE = 0.1

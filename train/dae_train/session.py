@@ -16,7 +16,7 @@ from .averaging import OPTIMIZERS, averages
 from .batches import BatchPlan
 from .callbacks import Judge, Recorder, ReseedEpoch, tensorboard
 from .checkpoints import load_last, save_model, save_with_optimizer
-from .config import RunConfig, TrainingSettings
+from .config import RunConfig
 from .device import on_gpu
 from .fake_quantization import fake_quantized
 from .feeds import BatchStream, DeviceFeed, Feed, HostFeed, fits_device
@@ -31,6 +31,7 @@ from .schedule import learning_rate
 from .throughput import Meter
 from .trained_model import start_from
 from .trainer import Trainer, build_trainer
+from .training_settings import TrainingSettings
 
 _VALIDATION_BATCH_PX = 2**18
 _MEASURE_EVERY = 8  # steps on a GPU, which must not be kept waiting; a CPU does one thing after the other anyway

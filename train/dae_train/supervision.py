@@ -19,9 +19,9 @@ import keras
 import numpy as np
 from keras import ops, random
 
-from .config import NOISE2NOISE, NOISE2VOID, TrainingSettings
 from .image_set import FloatArray
 from .losses import LOSSES, Loss
+from .training_settings import NOISE2NOISE, NOISE2VOID, TrainingSettings
 
 CELL_PX = 8
 """One pixel of each square of this side is hidden: 1.6 % of them, spread evenly."""

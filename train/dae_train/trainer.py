@@ -7,13 +7,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from .config import TrainingSettings
 from .errors import ConfigError
 from .feeds import Feed
 from .losses import Loss
 from .supervision import connect, loss_function
 from .throughput import Meter
 from .trained_model import load
+from .training_settings import TrainingSettings
 
 
 class Trainer(keras.Model):  # type: ignore[misc]
