@@ -17,7 +17,7 @@ from dae_runtime.command import require, run_command, stderr_kept_back
 from dae_runtime.contract import CALIBRATION_METHODS, IO_DTYPES
 from dae_runtime.errors import InputError
 
-from .options import DTYPES, OPSETS, ExportOptions
+from .options import AUTO, DTYPES, OPSETS, ExportOptions
 
 if TYPE_CHECKING:
     from .pipeline import ExportResult
@@ -42,7 +42,7 @@ _DEFAULT = ExportOptions()
 )
 @click.option(
     "--calibration-method",
-    type=click.Choice(CALIBRATION_METHODS),
+    type=click.Choice((AUTO, *CALIBRATION_METHODS)),
     default=_DEFAULT.calibration_method,
     help="How the ranges of the activations are chosen.",
 )

@@ -29,8 +29,8 @@ def describe(source: Source, network: Network, product: Product, samples: Sample
     fit = network.fit
     noisy = first_image(samples.test) if samples else noisy_images((1, *network.size_near(GOLDEN_SIDE_PX), fit.channels))
     calibration = None
-    if options.quantize and samples:
-        calibration = Calibration(options.calibration_method, samples.calibration.count, samples.source)
+    if product.calibration_method and samples:
+        calibration = Calibration(product.calibration_method, samples.calibration.count, samples.source)
     return Contract(
         name=source.name,
         preset=source.preset or network.keras.name,

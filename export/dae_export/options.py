@@ -14,6 +14,9 @@ OPSETS = range(13, 19)
 DTYPES = ("fp32", "fp16")
 
 
+AUTO = "auto"
+
+
 @dataclass(frozen=True)
 class ExportOptions:
     """What one export is asked for; impossible values are refused when it is made."""
@@ -30,8 +33,9 @@ class ExportOptions:
     """Write the form of the graph that is the fastest here; False for the canonical graph."""
     calibration_data: Path | None = None
     """Noisy images for INT8, an .npz or .npy file or a folder; None for the samples that the training run left."""
-    calibration_method: str = "minmax"
-    """How the ranges of the activations are chosen, one of `dae_runtime.contract.CALIBRATION_METHODS`."""
+    calibration_method: str = AUTO
+    """How the ranges of the activations are chosen: one of `dae_runtime.contract.CALIBRATION_METHODS`, or `auto` for
+    whichever of minmax and percentile agrees better with float32 on the calibration samples."""
     reduce_range: bool = False
     """Use 7 bits of the INT8 weights: for x86 processors without VNNI, which lose precision with 8."""
     max_psnr_drop: float = 0.1
@@ -52,8 +56,10 @@ class ExportOptions:
         _check(self.io in IO_DTYPES, "io", " or ".join(IO_DTYPES), self.io)
         _check(not self.quantize or self.dtype == "fp32", "dtype", "fp32 together with --quantize", self.dtype)
         _check(self.opset in OPSETS, "opset", f"from {OPSETS[0]} to {OPSETS[-1]}", self.opset)
-        known = self.calibration_method in CALIBRATION_METHODS
-        _check(known, "calibration_method", "one of " + ", ".join(CALIBRATION_METHODS), self.calibration_method)
+        methods = (AUTO, *CALIBRATION_METHODS)
+        _check(
+            self.calibration_method in methods, "calibration_method", "one of " + ", ".join(methods), self.calibration_method
+        )
         drop, shift, speedup = self.max_psnr_drop, self.max_color_shift, self.min_speedup
         _check(math.isfinite(drop) and drop >= 0, "max_psnr_drop", "a number of dB, at least 0", drop)
         _check(math.isfinite(shift) and shift >= 0, "max_color_shift", "a number of 8-bit steps, at least 0", shift)

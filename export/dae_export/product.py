@@ -15,10 +15,10 @@ from .half import to_float16
 from .macs import count_macs
 from .model_file import first_image
 from .network import Network
-from .options import ExportOptions
+from .options import AUTO, ExportOptions
 from .pixels import to_uint8
 from .quality import Judgment, judge, measure_quality
-from .quantize import calibrate
+from .quantize import Ranges, calibrate, quantize
 from .samples import Samples
 from .sensitivity import Quantized, quantize_within
 from .tune import speedup, tuning_shape
@@ -43,6 +43,8 @@ class Product:
     """Layers of an INT8 model that stayed in float."""
     float_share: float = 0.0
     """Their share of the network's MACs, 0 to 1."""
+    calibration_method: str | None = None
+    """How the ranges of an INT8 model were found; None for others."""
     speedup: float | None = None
     """Of INT8 against the float32 model that would have been written; None if it was not asked for."""
     float32: onnx.ModelProto | None = None
@@ -84,7 +86,7 @@ def _integer(network: Network, samples: Samples | None, options: ExportOptions) 
         raise CalibrationError("INT8 needs noisy images to calibrate with. Give them with --calibration-data.")
     few = first_image(samples.calibration)
     form = choose_integer(network, few, options.atol, options.rewrite, options.reduce_range)
-    ranges = calibrate(form.model, samples.calibration, options.calibration_method)
+    ranges = _ranges(form.model, samples, options)
     macs = count_macs(network.model, *counted_size(network))
     limits = Limits(options.max_psnr_drop, options.max_color_shift)
     quantized = quantize_within(form.model, ranges, samples, limits, macs, options.reduce_range)
@@ -94,6 +96,7 @@ def _integer(network: Network, samples: Samples | None, options: ExportOptions) 
         judgment=quantized.judgment,
         float_layers=quantized.float_layers,
         float_share=quantized.float_share,
+        calibration_method=ranges.method,
     )
     if options.min_speedup is None and options.report is None:
         return product
@@ -102,6 +105,20 @@ def _integer(network: Network, samples: Samples | None, options: ExportOptions) 
     if options.min_speedup is not None:
         check_speedup(gained, options.min_speedup)
     return replace(product, float32=float32, speedup=gained)
+
+
+def _ranges(model: onnx.ModelProto, samples: Samples, options: ExportOptions) -> Ranges:
+    """Find the ranges of the activations; where the method is open, the calibration samples decide: the others judge the result."""
+    if options.calibration_method != AUTO:
+        return calibrate(model, samples.calibration, options.calibration_method)
+    seen = replace(samples, test=samples.calibration, clean=None)
+    found = [calibrate(model, samples.calibration, method) for method in ("minmax", "percentile")]
+
+    def agreement_db(ranges: Ranges) -> float:
+        candidate = quantize(model, ranges, (), options.reduce_range)
+        return judge(model.SerializeToString(), candidate.SerializeToString(), seen).agreement_db
+
+    return max(found, key=agreement_db)
 
 
 def _half(network: Network, samples: Samples | None, options: ExportOptions) -> Product:

@@ -92,7 +92,8 @@ def test_the_contract_says_what_the_model_is(fp32, int8):
     contract = int8.contract
     assert contract.precision == "int8"
     assert contract.calibration is not None
-    assert (contract.calibration.method, contract.calibration.samples) == ("minmax", 24)
+    assert contract.calibration.method in ("minmax", "percentile")  # whichever is better
+    assert contract.calibration.samples == 24
     assert contract.quality is not None
     assert contract.quality.fp32_psnr_db == pytest.approx(fp32.contract.quality.fp32_psnr_db, abs=1e-6)
     assert int8.judgment is not None
@@ -303,7 +304,7 @@ def test_a_model_of_free_size_that_cannot_be_tiled_is_refused(tmp_path, keras, m
     [
         ({"opset": 12}, "opset"),
         ({"opset": 19}, "opset"),
-        ({"calibration_method": "guess"}, "minmax, entropy, percentile"),
+        ({"calibration_method": "guess"}, "auto, minmax, entropy, percentile"),
         ({"max_psnr_drop": -0.1}, "--max-psnr-drop must be"),
         ({"max_psnr_drop": float("nan")}, "--max-psnr-drop must be"),
         ({"max_color_shift": -1.0}, "--max-color-shift must be"),

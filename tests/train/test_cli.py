@@ -33,7 +33,8 @@ def test_help_is_quick_and_names_the_noises(dae_train: Run) -> None:
         (["nowhere"], 2, "no training data at 'nowhere'"),
         (["--target", "nowhere"], 2, "folder of noisy images"),
         (["--device", "tpu"], 2, "auto, cpu, gpu"),
-        (["--z-dim", "2"], 2, "image_px must be given exactly with z_dim"),
+        (["--preset", "v2", "--z-dim", "2"], 2, "image_px must be given exactly with z_dim"),
+        (["--z-dim", "2"], 2, "unknown keys z_dim"),
         (["--init", "nowhere"], 2, "no trained network at 'nowhere'"),
         (["--teacher", "digits.npz"], 2, "expected a .keras file or a run directory"),
         (["--ema", "1"], 2, "training.ema must be at least 0 and below 1"),
@@ -41,8 +42,8 @@ def test_help_is_quick_and_names_the_noises(dae_train: Run) -> None:
         (["--steps", "9", "--epochs", "9"], 2, "Give one of them"),
         (["--resume", "--config", "x.toml"], 2, "leave --config out"),
         (["--resume", "--overwrite"], 2, "leave --overwrite out"),
-        (["--resume"], 1, "nothing to resume: runs/synthetic-v2"),
-        (["digits.npz", "--patch-size", "30"], 1, "multiples of 4"),
+        (["--resume"], 1, "nothing to resume: runs/synthetic-edge-s"),
+        (["digits.npz", "--preset", "v2", "--patch-size", "30"], 1, "multiples of 4"),
     ],
 )
 def test_mistakes_are_told_before_a_framework_is_loaded(

@@ -62,7 +62,7 @@ def test_every_network_setting_is_a_key(tmp_path: Path) -> None:
     [
         ({"modell": {}}, "unknown tables modell"),
         ({"training": {"lr": 1.0}}, "[training] has unknown keys lr"),
-        ({"model": {"preset": "v9"}}, "must be one of v1, v2, edge-s, edge-m, edge-l, digits, not 'v9'"),
+        ({"model": {"preset": "v9"}}, "must be one of v1, v2, edge-s, edge-m, edge-l, document, digits, not 'v9'"),
         ({"model": {"filters": [1]}}, "unknown keys filters"),
         ({"model": {"encoder_filters": [1, 2]}}, "encoder_kernels_px must be 2 positive numbers"),
         ({"model": {"decoder_strides": [2, 2, 2]}}, "product is that of encoder_strides, 4"),
@@ -152,7 +152,7 @@ def test_conflicting_flags_of_a_resumed_run_are_named() -> None:
 
 @pytest.mark.parametrize(
     ("source", "expected"),
-    [("mnist", "mnist-v2"), ("/a/my photos/", "my_photos-v2"), ("x/data.npz", "data-v2"), ("..", "data-v2"), ("/", "data-v2")],
+    [("mnist", "mnist-v2"), ("/a/my photos/", "my_photos-edge-s"), ("x/data.npz", "data-edge-s"), ("..", "data-edge-s"), ("/", "data-edge-s")],
 )
 def test_default_output_is_named_after_data_and_preset(source: str, expected: str) -> None:
     assert default_output(merge(None, {"data": source})) == Path("runs") / expected

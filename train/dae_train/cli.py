@@ -13,7 +13,7 @@ import click
 from dae_runtime.command import EXIT_INTERRUPTED, require, run_command
 from dae_runtime.run_directory import RunDirectory
 
-from .config import RunConfig
+from .config import GENERAL_PRESET, RunConfig
 from .device import DEVICES, backend
 from .errors import ConfigError, DataError
 from .network_settings import PRESETS
@@ -53,7 +53,7 @@ KERAS_BACKEND chooses the framework: tensorflow (default) or jax.
 @click.option(
     "--target", metavar="DIR", help="Clean images; DATA is then the folder of noisy ones with the same relative paths."
 )
-@click.option("--preset", help=f"Network: {', '.join(PRESETS)}.  [default: v2]")
+@click.option("--preset", help=f"Network: {', '.join(PRESETS)}.  [default: {GENERAL_PRESET}; v2 for mnist]")
 @click.option("--channels", type=int, help="1 (gray) or 3 (RGB).  [default: those of the data]")
 @click.option("--z-dim", type=int, help="Length of the latent vector of v1.  [default: 2]")
 @click.option("--dropout", type=float, help="Dropout rate after each layer.  [default: 0]")

@@ -27,6 +27,9 @@ RECORDS = ("command", "versions", "record", "card")
 DEFAULT_NOISE = {"mnist": "gaussian:0.5", "fashion_mnist": "gaussian:0.2"}
 """Noise for well-known data; `GENERAL_NOISE` for everything else."""
 GENERAL_NOISE = "gaussian:0.02-0.2"
+DEFAULT_PRESETS = dict.fromkeys(DEFAULT_NOISE, "v2")
+"""Network for well-known data; `GENERAL_PRESET` for everything else."""
+GENERAL_PRESET = "edge-s"
 CLEAN_SOURCES = ("synthetic", *DEFAULT_NOISE)
 """Sources that are known to be without noise."""
 
@@ -88,7 +91,7 @@ class DataSettings:
 class RunConfig:
     """Everything that decides what a run does."""
 
-    model: Architecture = field(default_factory=lambda: preset_settings("v2"))
+    model: Architecture = field(default_factory=lambda: preset_settings(GENERAL_PRESET))
     noise: NoiseSettings = field(default_factory=NoiseSettings)
     data: DataSettings = field(default_factory=DataSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -140,11 +143,12 @@ def from_mapping(document: Mapping[str, Any], where: str = "the configuration") 
     model = dict(_table(tables.get("model", {}), "model", where))
     if "preset" not in model and training.init is not None:
         model = model_table(training.init) | model
-    preset = model.pop("preset", "v2")
+    data = _build(DataSettings, tables, "data", where)
+    preset = model.pop("preset", DEFAULT_PRESETS.get(data.source, GENERAL_PRESET))
     return RunConfig(
-        model=preset_settings(preset, **_checked(type(PRESETS.get(preset, PRESETS["v2"])), model, "model", where)),
+        model=preset_settings(preset, **_checked(type(PRESETS.get(preset, PRESETS[GENERAL_PRESET])), model, "model", where)),
         noise=_build(NoiseSettings, tables, "noise", where),
-        data=_build(DataSettings, tables, "data", where),
+        data=data,
         training=training,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .config import RECORDS, RunConfig, from_mapping, read_toml, to_mapping
+from .config import DEFAULT_PRESETS, GENERAL_PRESET, RECORDS, RunConfig, from_mapping, read_toml, to_mapping
 from .errors import ConfigError
 
 
@@ -145,5 +144,5 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _defaults(config: RunConfig) -> dict[str, dict[str, Any]]:
     tables = to_mapping(from_mapping({"model": {"preset": config.model.preset}}))
-    tables["model"]["preset"] = dataclasses.replace(RunConfig()).model.preset
+    tables["model"]["preset"] = DEFAULT_PRESETS.get(config.data.source, GENERAL_PRESET)
     return tables
