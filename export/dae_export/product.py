@@ -108,7 +108,7 @@ def _integer(network: Network, samples: Samples | None, options: ExportOptions) 
 
 
 def _ranges(model: onnx.ModelProto, samples: Samples, options: ExportOptions) -> Ranges:
-    """Find the ranges of the activations; where the method is open, the calibration samples decide: the others judge the result."""
+    """Find the ranges of the activations; where the method is open, the calibration samples decide, not those that judge."""
     if options.calibration_method != AUTO:
         return calibrate(model, samples.calibration, options.calibration_method)
     seen = replace(samples, test=samples.calibration, clean=None)

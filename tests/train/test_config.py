@@ -63,12 +63,12 @@ def test_every_network_setting_is_a_key(tmp_path: Path) -> None:
         ({"modell": {}}, "unknown tables modell"),
         ({"training": {"lr": 1.0}}, "[training] has unknown keys lr"),
         ({"model": {"preset": "v9"}}, "must be one of v1, v2, edge-s, edge-m, edge-l, document, digits, not 'v9'"),
-        ({"model": {"filters": [1]}}, "unknown keys filters"),
-        ({"model": {"encoder_filters": [1, 2]}}, "encoder_kernels_px must be 2 positive numbers"),
-        ({"model": {"decoder_strides": [2, 2, 2]}}, "product is that of encoder_strides, 4"),
-        ({"model": {"dropout": 1.0}}, "dropout must be at least 0 and below 1"),
+        ({"model": {"dropout": 0.1}}, "unknown keys dropout"),
+        ({"model": {"preset": "v2", "encoder_filters": [1, 2]}}, "encoder_kernels_px must be 2 positive numbers"),
+        ({"model": {"preset": "v2", "decoder_strides": [2, 2, 2]}}, "product is that of encoder_strides, 4"),
+        ({"model": {"preset": "v2", "dropout": 1.0}}, "dropout must be at least 0 and below 1"),
         ({"model": {"channels": 2}}, "channels must be 1 or 3"),
-        ({"model": {"z_dim": 2}}, "image_px must be given exactly with z_dim"),
+        ({"model": {"preset": "v2", "z_dim": 2}}, "image_px must be given exactly with z_dim"),
         ({"model": {"preset": "v1", "image_px": 30}}, "image_px must be a positive multiple of 4"),
         ({"model": 3}, "[model] must be a table"),
         ({"training": {"epochs": 1.5}}, "training.epochs must be a whole number, not 1.5"),
@@ -152,7 +152,13 @@ def test_conflicting_flags_of_a_resumed_run_are_named() -> None:
 
 @pytest.mark.parametrize(
     ("source", "expected"),
-    [("mnist", "mnist-v2"), ("/a/my photos/", "my_photos-edge-s"), ("x/data.npz", "data-edge-s"), ("..", "data-edge-s"), ("/", "data-edge-s")],
+    [
+        ("mnist", "mnist-v2"),
+        ("/a/my photos/", "my_photos-edge-s"),
+        ("x/data.npz", "data-edge-s"),
+        ("..", "data-edge-s"),
+        ("/", "data-edge-s"),
+    ],
 )
 def test_default_output_is_named_after_data_and_preset(source: str, expected: str) -> None:
     assert default_output(merge(None, {"data": source})) == Path("runs") / expected
