@@ -20,10 +20,10 @@ def main() -> None:
     parser.add_argument("clean", type=Path)
     parser.add_argument("groups", type=Path, help="JSON: a list of lists of file names without their suffix")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--every", type=int, default=4, help="set aside every so many-th group [default: 4]")
+    parser.add_argument("--every", type=int, default=6, help="set aside one of so many groups [default: 6]")
     options = parser.parse_args()
     groups = json.loads(options.groups.read_text("utf-8"))
-    test = groups[options.every - 1 :: options.every]
+    test = groups[options.every // 2 - 1 :: options.every]
     parts = {"train": [group for group in groups if group not in test], "test": test}
     part_of = {str(name): part for part, members in parts.items() for group in members for name in group}
     for path in find_images(options.noisy):

@@ -134,8 +134,8 @@ def test_pairs_are_split_by_their_groups(tmp_path):
     finished = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert finished.returncode == 0, finished.stderr
     found = {part: {path.stem for path in (tmp_path / "out" / part / "noisy").iterdir()} for part in ("train", "test")}
-    assert found == {"train": {"0", "1", "2", "5", "6"}, "test": {"3", "4", "7", "8", "9"}}
-    assert read_groups(tmp_path / "out/train/groups.json") == [["0", "1", "2"], ["5", "6"]]  # as --val-groups takes them
+    assert found == {"train": {"3", "4", "7", "8", "9"}, "test": {"0", "1", "2", "5", "6"}}
+    assert read_groups(tmp_path / "out/train/groups.json") == [["3", "4"], ["7", "8", "9"]]  # as --val-groups takes them
     for path in (tmp_path / "out").rglob("*.png"):
         assert path.read_text("utf-8") == f"{path.parent.name} {path.stem}"
     (tmp_path / "noisy" / "10.png").touch()

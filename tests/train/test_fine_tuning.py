@@ -89,9 +89,10 @@ def test_resumed_run_does_not_need_what_it_started_from(trained: RunDirectory, d
 
 def test_preset_is_that_of_the_trained_network(trained: RunDirectory, tmp_path: Path) -> None:
     for name in (trained.root, trained.best_model, trained.last_model):
-        assert merge(None, {"init": str(name)}).model == SMALL
+        assert merge(None, {"init": str(name)}).model == dataclasses.replace(SMALL, channels=1)
     alone = shutil.copy(trained.best_model, tmp_path / "alone.keras")
-    assert merge(None, {"init": str(alone)}).model == preset_settings("v2")
+    assert merge(None, {"init": str(alone)}).model == preset_settings("v2", channels=1)
+    assert merge(None, {"init": str(alone), "channels": 3}).model.channels == 3  # refused later, when the images are known
     line = command_line(merge(None, {"init": str(alone), "preset": "v1"}))
     assert line == f"dae-train synthetic --preset v1 --init {alone}"
     assert find_init(str(trained.root)) == trained.best_model
@@ -102,7 +103,7 @@ def test_bundled_networks_go_by_their_names(trained: RunDirectory, tmp_path: Pat
     shutil.copy(trained.best_model, tmp_path / "small.keras")
     monkeypatch.setattr(trained_model, "BUNDLED", tmp_path)
     assert find_init("small") == tmp_path / "small.keras"
-    assert merge(None, {"init": "small"}).model == preset_settings("v2")
+    assert merge(None, {"init": "small"}).model == preset_settings("v2", channels=1)
     with pytest.raises(ConfigError, match=r"no trained network at 'smal': .* or one of small"):
         find_init("smal")
 

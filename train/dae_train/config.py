@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from .errors import ConfigError, check_setting
 from .network_settings import PRESETS, Architecture, preset_settings
 from .noise_spec import NO_NOISE, parse_fit, parse_noise
-from .trained_model import model_table
+from .trained_model import channels_of, model_table
 from .training_settings import NOISE2NOISE, NOISE2VOID, TrainingSettings
 
 RECORDS = ("command", "versions", "record", "card")
@@ -142,7 +142,7 @@ def from_mapping(document: Mapping[str, Any], where: str = "the configuration") 
     training = _build(TrainingSettings, tables, "training", where)
     model = dict(_table(tables.get("model", {}), "model", where))
     if "preset" not in model and training.init is not None:
-        model = model_table(training.init) | model
+        model = model_table(training.init) | {"channels": channels_of(training.init, "--init")} | model
     data = _build(DataSettings, tables, "data", where)
     preset = model.pop("preset", DEFAULT_PRESETS.get(data.source, GENERAL_PRESET))
     return RunConfig(

@@ -60,21 +60,30 @@ def model_table(name: str) -> dict[str, Any]:
     return {"preset": _description(path)["name"]}
 
 
+def channels_of(name: str, flag: str) -> int:
+    """Return whether a trained network is for images of 1 channel or of 3.
+
+    Raises:
+        ConfigError: There is no such network, or it is not for images.
+    """
+    inputs = [layer for layer in _description(find_init(name))["layers"] if layer["class_name"] == "InputLayer"]
+    shape = inputs[0]["config"]["batch_shape"] if inputs else []
+    if len(shape) != 4 or shape[3] not in (1, 3):
+        raise ConfigError(f"{flag} {name}: expected a network from images to images, received one for the shape {shape}.")
+    return int(shape[3])
+
+
 def check_channels(name: str, channels: int, flag: str) -> None:
     """Check that a trained network is for images of so many channels.
 
     Raises:
         ConfigError: It is not, or its file is damaged.
     """
-    path = find_init(name)
-    inputs = [layer for layer in _description(path)["layers"] if layer["class_name"] == "InputLayer"]
-    shape = inputs[0]["config"]["batch_shape"] if inputs else []
-    if len(shape) != 4 or shape[3] not in (1, 3):
-        raise ConfigError(f"{flag} {name}: expected a network from images to images, received one for the shape {shape}.")
-    if shape[3] != channels:
+    found = channels_of(name, flag)
+    if found != channels:
         raise ConfigError(
-            f"{flag} {name}: that network is for {_colours(shape[3])}, this run is for {_colours(channels)}. "
-            f"Give --channels {shape[3]}, or a network for {_colours(channels)}."
+            f"{flag} {name}: that network is for {_colours(found)}, this run is for {_colours(channels)}. "
+            f"Give --channels {found}, or a network for {_colours(channels)}."
         )
 
 
