@@ -73,7 +73,7 @@ endif
 
 $(MODEL): $(LAST)/result.toml
 	@mkdir -p $(@D)
-	$(BIN)/dae-export $(LAST) --quantize $(EXPORT) --overwrite -o $@
+	$(BIN)/dae-export $(LAST) --name $(NAME) --quantize $(EXPORT) --overwrite -o $@
 
 $(CARD): $(MODEL) $(RECIPE)
 	@mkdir -p $(@D)

@@ -32,7 +32,7 @@ def describe(source: Source, network: Network, product: Product, samples: Sample
     if product.calibration_method and samples:
         calibration = Calibration(product.calibration_method, samples.calibration.count, samples.source)
     return Contract(
-        name=source.name,
+        name=options.name or source.name,
         preset=source.preset or network.keras.name,
         channels=fit.channels,
         io_dtype=options.io,

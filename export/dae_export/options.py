@@ -21,6 +21,8 @@ AUTO = "auto"
 class ExportOptions:
     """What one export is asked for; impossible values are refused when it is made."""
 
+    name: str | None = None
+    """What the file calls itself; None: the name of the run or of the `.keras` file."""
     quantize: bool = False
     """Write an INT8 model instead of a float one."""
     dtype: str = "fp32"

@@ -218,7 +218,8 @@ def test_an_existing_file_is_replaced_only_on_request(run, tmp_path):
     with pytest.raises(DestinationError, match="exists already"):
         export(run, target)
     assert target.read_bytes() == b"precious"
-    export(run, target, ExportOptions(overwrite=True))
+    renamed = export(run, target, ExportOptions(overwrite=True, name="blur"))
+    assert renamed.contract.name == "blur"
     onnx.checker.check_model(onnx.load(target))
 
 

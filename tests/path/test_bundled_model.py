@@ -88,7 +88,7 @@ def test_the_chain_of_steps(make):
     assert finished.returncode == 0, finished.stderr
     assert [" ".join(call.split()) for call in said] == [
         "dae-train noisy --config recipe.toml --target clean -o run",
-        "dae-export run --quantize --max-psnr-drop 1 --overwrite -o toy.onnx",
+        "dae-export run --name toy --quantize --max-psnr-drop 1 --overwrite -o toy.onnx",
         "python -m dae_export.card --run run --model toy.onnx --recipe recipe.toml --test other --reference pure -o toy.md",
     ]
 
@@ -112,7 +112,7 @@ def test_a_second_part_of_the_recipe_comes_between_training_and_export(make, tmp
     assert [" ".join(call.split()) for call in said] == [
         "dae-train photos --config recipe.toml -o run",
         "dae-train photos --config recipe-int8.toml --init run -o run-int8",
-        "dae-export run-int8 --quantize --overwrite -o toy.onnx",
+        "dae-export run-int8 --name toy --quantize --overwrite -o toy.onnx",
         "python -m dae_export.card --run run-int8 --model toy.onnx --recipe recipe.toml --test set12 -o toy.md",
     ]
 
