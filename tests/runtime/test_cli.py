@@ -118,7 +118,6 @@ def test_fail_fast(tmp_path, images, blur_file, dae_run):
     [
         ((), "IN and OUT"),
         (("only-in",), "IN and OUT"),
-        (("{in}", "{out}"), "-m MODEL"),
         (("-m", "{model}", "no-such-input", "{out}"), "does not exist"),
         (("-m", "{model}", "{in}", "{in}/sub"), "inside the input"),
         (("-m", "{model}", "{in}", "{out}", "--device", "tpu"), "auto, cpu, cuda"),
@@ -589,3 +588,10 @@ def test_a_full_standard_output_is_one_line(images, blur_file):
     assert done.returncode == 1
     assert "No space left" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_without_a_model_those_in_the_box_are_taken(tmp_path, images, dae_run):
+    result = dae_run(images, tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert "with gray" in result.stdout
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in images.iterdir())
