@@ -30,13 +30,20 @@ class Past:
     """Of this run."""
 
     def check_others(self) -> None:
-        """Check that no output of another model or strength would be replaced.
+        """Check that nothing would be replaced but what the run to resume has made with this model and strength.
 
         Raises:
-            OutputExistsError: Some would.
+            OutputExistsError: Something would.
         """
         from .manifest import entry_of
 
+        foreign = self.remaining.foreign
+        if foreign:
+            raise OutputExistsError(
+                f"{counted(len(foreign), 'file')} where outputs belong {'are' if len(foreign) > 1 else 'is'} not of the run "
+                f"to resume, or changed since: {listed([job.destination for job in foreign])}. Move them away, replace them "
+                "with --overwrite, or give another output."
+            )
         others = self.remaining.others
         if not others:
             return
@@ -64,11 +71,13 @@ class Past:
 
     def marks(self, overwrite: bool) -> dict[Job, str]:
         """Return, for a printed plan, what is special about a job."""
+        foreign = "exists, not of the run to resume or changed since: " + ("replaced" if overwrite else "refused")
         others = "exists, made with another model or strength: " + ("replaced" if overwrite else "refused without --overwrite")
         return {
             **dict.fromkeys(self.remaining.complete, "complete already: left as it is"),
             **dict.fromkeys(self.remaining.failed, "failed before: left out without --retry-failed"),
             **dict.fromkeys(self.remaining.others, others),
+            **dict.fromkeys(self.remaining.foreign, foreign),
         }
 
 

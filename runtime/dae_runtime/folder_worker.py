@@ -154,6 +154,8 @@ class Worker:
         start = time.perf_counter()
         job, scores, reference_error, loss = work.job, None, None, False
         if work.image is not None and work.clean is not None:
+            if self.manifest is not None:
+                self.manifest.begin(job)
             self._write(work, work.image.with_pixels(work.clean))
             loss = work.error is None and _loses_unasked(job, work.image)
             if self.with_references and work.error is None:

@@ -1,4 +1,4 @@
-"""The manifest of a run: one line of JSON per file, written as soon as the file is done, so that a run can be resumed."""
+"""The manifest of a run: a line of JSON when a file is begun and when it is done, so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .plan import Job
 
 MANIFEST_NAME = "dae-manifest.jsonl"
 """Name of the manifest in the output folder, where the caller gives no other."""
-DONE, FAILED = "done", "failed"
+BEGUN, DONE, FAILED = "begun", "done", "failed"
 _FIRST_BYTES = b'{"path": '
 """What a manifest begins with, unless a crash has cut its first line short: nothing is appended to any other file."""
 
@@ -40,7 +40,7 @@ class Entry:
     output: str
     """Absolute."""
     status: str
-    """`done` or `failed`."""
+    """`begun`, `done` or `failed`. Only `begun`: the run was killed, and the output may be there."""
     error: str | None
     """Why it failed."""
     seconds: float
@@ -86,17 +86,28 @@ class Manifest:
         except OSError as error:
             raise DaeError(f"the manifest {self.path} cannot be written: {error.strerror or error}. Give another.") from error
 
+    def begin(self, job: Job) -> None:
+        """Append that the output of a file is about to be written: should the run be killed, it is known to be the run's.
+
+        Raises:
+            DaeError: The disk is full, or the file is gone.
+        """
+        self._append(job, BEGUN, None, 0.0, None)
+
     def record(self, job: Job, error: str | None, seconds: float, output_sha256: str | None) -> None:
         """Append what became of one file.
 
         Raises:
             DaeError: The disk is full, or the file is gone.
         """
+        self._append(job, DONE if error is None else FAILED, error, seconds, output_sha256)
+
+    def _append(self, job: Job, status: str, error: str | None, seconds: float, output_sha256: str | None) -> None:
         size, mtime_ns = source_stamp(job.source)
         entry = Entry(
             _absolute(job.source),
             _absolute(job.destination),
-            DONE if error is None else FAILED,
+            status,
             error,
             round(seconds, 6),
             self.settings.model_sha256,
@@ -137,6 +148,8 @@ class Remaining:
     """They failed before and are left alone."""
     others: list[Job]
     """Those of `jobs` whose output is there, made with other settings: whether to replace it is the caller's choice."""
+    foreign: list[Job]
+    """Those of `jobs` where a file is that the run has not made, or that has been changed since: likewise."""
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Entry]:
@@ -169,7 +182,7 @@ def remaining_jobs(
     Complete is an output that the manifest records as done with the same settings from the same input, and whose content has
     the recorded hash.
     """
-    remaining = Remaining([], [], [], [])
+    remaining = Remaining([], [], [], [], [])
     for job in jobs:
         entry = entry_of(job, entries)
         if entry is None or not _same_work(job, entry, settings):
@@ -182,6 +195,8 @@ def remaining_jobs(
             remaining.complete.append(job)
         else:
             remaining.jobs.append(job)
+    known = {*remaining.others}
+    remaining.foreign.extend(job for job in remaining.jobs if job not in known and _is_foreign(job, entry_of(job, entries)))
     return remaining
 
 
@@ -219,6 +234,30 @@ def _same_work(job: Job, entry: Entry, settings: Settings) -> bool:
 def _has_other_output(job: Job, entry: Entry, settings: Settings) -> bool:
     made = entry.status == DONE and entry.output == _absolute(job.destination)
     return made and entry.settings != settings and os.path.lexists(job.destination)
+
+
+def _is_foreign(job: Job, entry: Entry | None) -> bool:
+    """Tell whether a file is at a job's destination that its last entry does not account for.
+
+    An output that was done and is no whole image any more is damaged: nobody has made it so on purpose.
+    """
+    if not os.path.lexists(job.destination):
+        return False
+    if entry is None or entry.output != _absolute(job.destination):
+        return True
+    if entry.status != DONE:
+        return entry.status != BEGUN
+    return file_sha256(job.destination) != entry.output_sha256 and _is_whole(job.destination)
+
+
+def _is_whole(path: Path) -> bool:
+    from .images import read_image
+
+    try:
+        read_image(path)
+    except DaeError:
+        return False
+    return True
 
 
 def _read_entry(line: bytes) -> Entry | None:

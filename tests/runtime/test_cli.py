@@ -381,7 +381,7 @@ def test_an_interrupted_run_is_resumed_to_the_same_outputs(tmp_path, blur_file, 
         assert b"interrupted" in errors
         assert b"Traceback" not in errors
         assert list(out.glob(f"{TEMPORARY_PREFIX}*")) == []
-        assert len((out / "dae-manifest.jsonl").read_bytes().splitlines()) == done
+        assert (out / "dae-manifest.jsonl").read_bytes().count(b'"status": "done"') == done
     resumed = dae_run(*command)
     assert resumed.returncode == 0, resumed.stderr
     assert "complete already" in resumed.stdout
@@ -595,3 +595,22 @@ def test_without_a_model_those_in_the_box_are_taken(tmp_path, images, dae_run):
     assert result.returncode == 0, result.stderr
     assert "with gray" in result.stdout
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in images.iterdir())
+
+
+def test_resuming_replaces_no_file_of_others(tmp_path, images, blur_file, dae_run):
+    out = tmp_path / "out"
+    assert dae_run("-m", blur_file, images, out, "--resume").returncode == 0
+    first = sorted(images.iterdir())[0]
+    (images / "late.png").write_bytes(first.read_bytes())
+    (out / "late.png").write_text("precious")
+    write_image(out / first.name, Image(random_pixels((5, 6), 99)), overwrite=True)
+    retouched = (out / first.name).read_bytes()
+    plan = dae_run("-m", blur_file, images, out, "--resume", "--dry-run")
+    assert plan.stdout.count("not of the run to resume") == 2
+    result = dae_run("-m", blur_file, images, out, "--resume")
+    assert result.returncode == plan.returncode == 1
+    assert "2 files where outputs belong are not of the run" in result.stderr
+    assert "--overwrite" in result.stderr
+    assert ((out / "late.png").read_text(), (out / first.name).read_bytes()) == ("precious", retouched)
+    assert dae_run("-m", blur_file, images, out, "--resume", "--overwrite").returncode == 0
+    assert (out / "late.png").read_bytes() == (out / first.name).read_bytes()

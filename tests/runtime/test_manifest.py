@@ -157,3 +157,30 @@ def test_nothing_is_appended_to_a_file_that_is_no_manifest(tmp_path):
         torn = tmp_path / "torn.jsonl"
         torn.write_bytes(beginning)
         Manifest(torn, Settings("m")).close()
+
+
+def test_files_that_the_run_has_not_made_are_told_apart(recorded, jobs):
+    """Made by others: at an output that was never begun, that failed, or another image since it was done."""
+
+    def foreign(**changes):
+        remaining = remaining_jobs(jobs, read_manifest(recorded), SETTINGS, **changes)
+        return [jobs.index(job) for job in remaining.foreign]
+
+    assert foreign(retry_failed=True) == []
+    jobs[0].destination.write_text("damaged")
+    write_image(jobs[1].destination, Image(np.zeros((3, 4), np.uint8)), overwrite=True)
+    jobs[2].destination.write_text("precious")
+    jobs[3].destination.write_text("precious")
+    assert foreign() == [1, 3]
+    assert foreign(retry_failed=True) == [1, 2, 3]
+    with Manifest(recorded, SETTINGS) as manifest:  # a run that is killed while it writes
+        manifest.begin(jobs[3])
+    assert foreign(retry_failed=True) == [1, 2]
+    assert left(recorded, jobs) == ([0, 1, 3], 0, 1)
+
+
+def test_an_output_of_this_run_whose_input_has_changed_is_its_own(recorded, jobs):
+    os.utime(jobs[0].source, ns=(1, 1))
+    remaining = remaining_jobs(jobs, read_manifest(recorded), SETTINGS)
+    assert jobs[0] in remaining.jobs
+    assert remaining.foreign == []
