@@ -120,7 +120,7 @@ def command(source: str | None, output: str | None, model: str | None, **options
     if options["raw"]:
         return denoise_frames(source or STANDARD, output or STANDARD, model, options)
     if source is None or output is None:
-        raise click.UsageError("IN and OUT are needed. For instance: dae-run -m model.onnx noisy/ clean/")
+        raise click.UsageError("IN and OUT are needed. For instance: dae-run noisy/ clean/")
     if STANDARD in (source, output):
         return denoise_image(source, output, model, options)
     options["resume"] = options["resume"] or options["retry_failed"]

@@ -54,7 +54,7 @@ def require(command: str, extra: str, *modules: str) -> None:
     if missing:
         raise MissingDependencyError(
             f"{command} needs {', '.join(missing)}, which the base install leaves out. "
-            f"Install it with: pip install 'dae-toolkit[{extra}]'"
+            f"Install it with: pip install '.[{extra}]', in the folder that this package was installed from"
         )
 
 

@@ -110,22 +110,22 @@ def _engine_problems(engine: Any) -> Iterator[str]:
     if obstacle:
         yield (
             f"onnxruntime-gpu cannot use a GPU here: {obstacle}. Device auto runs on the CPU; on a machine without a GPU "
-            "pip install 'dae-toolkit[cpu]' in a new environment saves the space"
+            "pip install onnxruntime instead, in a new environment, saves the space"
         )
         return
     if error := library_error(engine, Device("cuda", "0")):
-        yield f"the CUDA provider cannot be loaded: {error}. pip install 'dae-toolkit[gpu]' brings CUDA and cuDNN"
+        yield f"the CUDA provider cannot be loaded: {error}. pip install 'onnxruntime-gpu[cuda,cudnn]' brings CUDA and cuDNN"
     if failure := _cuda_devices()[1]:
         yield f"the CUDA runtime finds no usable GPU: {failure}. Check nvidia-smi; a newer CUDA may need a newer driver"
     if "libcudnn.so.9" not in _loadable(_LIBRARIES):
-        yield "cuDNN 9 cannot be loaded, so convolutions will fail on CUDA. pip install 'dae-toolkit[gpu]' brings it"
+        yield "cuDNN 9 cannot be loaded: convolutions will fail on CUDA. pip install 'onnxruntime-gpu[cuda,cudnn]' brings it"
 
 
 def _engine_advice(engine: Any) -> Iterator[str]:
     if driver_obstacle() is None and CUDA_PROVIDER not in engine.get_available_providers():
         yield (
             "this machine has an NVIDIA driver, and the installed onnxruntime cannot use it. For the GPU: "
-            "pip install 'dae-toolkit[gpu]' in a new environment without [cpu]"
+            "pip install 'onnxruntime-gpu[cuda,cudnn]' in a new environment without onnxruntime"
         )
 
 

@@ -288,8 +288,8 @@ def _warn_of_clash() -> None:
 
 def _missing_engine(reason: str) -> MissingDependencyError:
     return MissingDependencyError(
-        f"running a model needs onnxruntime ({reason}). Install one of: pip install 'dae-toolkit[cpu]', or with an NVIDIA GPU "
-        "pip install 'dae-toolkit[gpu]'"
+        f"running a model needs onnxruntime ({reason}). Install one of: pip install onnxruntime, or with an NVIDIA GPU "
+        "pip install 'onnxruntime-gpu[cuda,cudnn]'"
     )
 
 

@@ -47,8 +47,8 @@ NUMBERED = ("cuda", "tensorrt", "tensorrt-rtx", "directml", "migraphx", "rocm", 
 """Kinds of which a machine may hold several, counted from 0."""
 NVIDIA = ("cuda", "tensorrt")
 _SOURCES = {
-    "cuda": "pip install 'dae-toolkit[gpu]' in an environment without [cpu]",
-    "tensorrt": "pip install 'dae-toolkit[gpu]' in an environment without [cpu], and TensorRT",
+    "cuda": "pip install 'onnxruntime-gpu[cuda,cudnn]' in an environment without onnxruntime",
+    "tensorrt": "pip install 'onnxruntime-gpu[cuda,cudnn]' in an environment without onnxruntime, and TensorRT",
     "openvino": "pip install onnxruntime-openvino in an environment without onnxruntime",
     "directml": "pip install onnxruntime-directml on Windows, in an environment without onnxruntime",
     "qnn": "pip install onnxruntime-qnn in an environment without onnxruntime",

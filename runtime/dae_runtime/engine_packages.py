@@ -39,7 +39,7 @@ def engine_clash() -> str | None:
     return (
         f"{' and '.join(names)} are {'both' if len(names) == 2 else 'all'} installed; they overwrite each other and may "
         f"silently run on the CPU. Uninstall them, then install one: pip uninstall {' '.join(names)}; "
-        f"pip install 'dae-toolkit[{'cpu' if 'onnxruntime-gpu' not in names else 'gpu'}]'"
+        f"pip install {"'onnxruntime-gpu[cuda,cudnn]'" if 'onnxruntime-gpu' in names else 'onnxruntime'}"
     )
 
 

@@ -236,8 +236,8 @@ def test_without_the_engine_both_install_commands_are_named(blur_file, run_pytho
     code = BLOCKED + f"from dae_runtime import Denoiser\nDenoiser({str(blur_file)!r})"
     result = run_python("-c", code)
     assert "MissingDependencyError" in result.stderr
-    assert "pip install 'dae-toolkit[cpu]'" in result.stderr
-    assert "pip install 'dae-toolkit[gpu]'" in result.stderr
+    assert "pip install onnxruntime," in result.stderr
+    assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in result.stderr
 
 
 def test_both_engine_packages_at_once_are_noticed(tmp_path, blur_file, run_python):

@@ -100,7 +100,7 @@ def test_the_other_commands_name_their_extra(scripts, tmp_path, clean_environmen
     (tmp_path / "input").mkdir()
     result = run(scripts / command, tmp_path / "input", cwd=tmp_path, env=clean_environment)
     assert result.returncode == 1, result.stderr
-    assert f"dae-toolkit[{extra}]" in result.stderr
+    assert f"pip install '.[{extra}]'" in result.stderr
     assert "Traceback" not in result.stderr
 
 

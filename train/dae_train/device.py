@@ -27,7 +27,7 @@ def backend() -> str:
         raise ConfigError(f"KERAS_BACKEND is {name!r}; training supports {' and '.join(BACKENDS)}.")
     if find_spec(name) is None or find_spec("keras") is None:
         raise MissingDependencyError(
-            f"training with KERAS_BACKEND={name} needs the package {name} and keras. Install: pip install 'dae-toolkit[train]'"
+            f"training with KERAS_BACKEND={name} needs the package {name} and keras. Install: pip install tensorflow, or jax"
             + (f" {name}" if name != BACKENDS[0] else "")
         )
     return name
