@@ -36,10 +36,11 @@ def engine_clash() -> str | None:
     names = list(installed_engines())
     if len(names) < 2:
         return None
+    wanted = "'onnxruntime-gpu[cuda,cudnn]'" if "onnxruntime-gpu" in names else "onnxruntime"
     return (
         f"{' and '.join(names)} are {'both' if len(names) == 2 else 'all'} installed; they overwrite each other and may "
         f"silently run on the CPU. Uninstall them, then install one: pip uninstall {' '.join(names)}; "
-        f"pip install {"'onnxruntime-gpu[cuda,cudnn]'" if 'onnxruntime-gpu' in names else 'onnxruntime'}"
+        f"pip install {wanted}"
     )
 
 
