@@ -70,7 +70,7 @@ def test_short_training_on_jax(digits_file: Path, tmp_path: Path) -> None:
 
     import keras  # on TensorFlow here: what JAX trained is read by the exporter
 
-    assert keras.models.load_model(run.best_model, compile=False).count_params() == 185_217
+    assert keras.models.load_model(run.best_model, compile=False).count_params() == 56_545
 
 
 def test_fine_tuning_on_jax(digits_file: Path, tmp_path: Path) -> None:
