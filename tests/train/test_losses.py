@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from dae_runtime import metrics
-from dae_train import config
+from dae_train import training_settings
 from dae_train.image_metrics import Psnr, Ssim, ssim
 from dae_train.losses import LOSSES
 
@@ -28,7 +28,7 @@ def test_loss_is_its_definition(name: str, expected: float) -> None:
 
 
 def test_losses_are_those_of_the_settings() -> None:
-    assert set(LOSSES) == set(config.LOSSES)
+    assert set(LOSSES) == set(training_settings.LOSSES)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (20, 24), (11, 11), (10, 7), (2, 1), (1, 1)])

@@ -20,8 +20,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def flags(digits_file: Path, output: Path) -> list[str]:
-    words = f"--noise gaussian:0.3 --epochs {EPOCHS} --steps-per-epoch {STEPS} --batch-size 16 --dropout 0.1 --device cpu"
-    return [str(digits_file), "-o", str(output), *words.split(), "--deterministic"]
+    words = f"--preset v2 --noise gaussian:0.3 --epochs {EPOCHS} --steps-per-epoch {STEPS} --batch-size 16 --dropout 0.1"
+    return [str(digits_file), "-o", str(output), *words.split(), "--device", "cpu", "--deterministic"]
 
 
 @pytest.fixture(scope="module")
