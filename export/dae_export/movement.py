@@ -16,14 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from .graph import Array, Graph, attributes, make_node
+from .graph import TO_NCHW, TO_NHWC, Array, Graph, attributes, make_node
 
 Index = npt.NDArray[np.int64]
 Permutation = tuple[int, ...]
 
 KINDS = frozenset({"Identity", "Dropout", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Tile"})
-TO_NCHW: Permutation = (0, 3, 1, 2)
-TO_NHWC: Permutation = (0, 2, 3, 1)
 
 
 @dataclass(frozen=True)

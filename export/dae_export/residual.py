@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import onnx
 
-from .graph import Graph, attributes, make_node
-
-TO_NCHW, TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
+from .graph import TO_NCHW, TO_NHWC, Graph, attributes, make_node
 
 
 def add_at_the_edge(graph: Graph) -> None:
@@ -63,5 +61,5 @@ def _sides(graph: Graph, total: onnx.NodeProto) -> tuple[str | None, str | None]
     return None, None
 
 
-def _transposes(node: onnx.NodeProto, order: list[int]) -> bool:
-    return node.op_type == "Transpose" and list(attributes(node).get("perm", ())) == order
+def _transposes(node: onnx.NodeProto, order: tuple[int, ...]) -> bool:
+    return node.op_type == "Transpose" and tuple(attributes(node).get("perm", ())) == order

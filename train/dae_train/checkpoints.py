@@ -9,7 +9,7 @@ import keras
 
 from dae_runtime.atomic import atomic_path
 
-from .averaging import OPTIMIZERS
+from . import averaging  # noqa: F401  # makes its optimizers known to Keras, which reads them from files
 from .errors import RunError
 
 
@@ -44,8 +44,7 @@ def load_last(path: Path, denoiser: keras.Model, optimizer: Any) -> int:
         RunError: The file is damaged or holds another network.
     """
     try:
-        known = {f"dae_train>{kind.__name__}": kind for kind in OPTIMIZERS.values()}  # whatever became of Keras's registry
-        loaded = keras.models.load_model(path, custom_objects=known)
+        loaded = keras.models.load_model(path)
         denoiser.set_weights(loaded.get_weights())
         if not optimizer.built:
             optimizer.build(denoiser.trainable_variables)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -28,12 +27,14 @@ class ConvolutionMuon(keras.optimizers.Muon):  # type: ignore[misc]
     def _should_use_adamw(self, variable: Any) -> bool:
         return len(variable.shape) != 4 or min(variable.shape[-2:]) < 2
 
-    def _muon_update_step(self, gradient: Any, variable: Any, lr: Any, m: Any) -> None:
-        rate = ops.cast(lr, variable.dtype)
-        gradient = ops.cast(gradient, variable.dtype)
-        self.assign(m, self.momentum * m + gradient)
-        ahead = gradient + self.momentum * m if self.nesterov else m
-        taps, filters = math.prod(variable.shape[:-1]), variable.shape[-1]
-        direction = self.zeropower_via_newtonschulz5(ops.reshape(ahead, (taps, filters)), self.ns_steps)
-        length = self.rms_rate * math.sqrt(max(taps, filters))
-        self.assign_sub(variable, ops.reshape(direction, variable.shape) * length * rate)
+    def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
+        """Make a kernel orthogonal as a matrix."""
+        return ops.reshape(super().zeropower_via_newtonschulz5(_as_matrix(x), steps), x.shape)
+
+    def lr_adjust(self, x: Any) -> Any:
+        """Give a step the length that the size of the kernel as a matrix calls for."""
+        return ops.reshape(super().lr_adjust(_as_matrix(x)), x.shape)
+
+
+def _as_matrix(kernel: Any) -> Any:
+    return ops.reshape(kernel, (-1, kernel.shape[-1]))

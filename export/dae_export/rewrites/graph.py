@@ -13,8 +13,6 @@ from ..dense import ELEMENTWISE
 from ..graph import Array, Graph, attributes, make_node
 from .kernels import Convolution, FloatArray
 
-TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
-
 
 @dataclass(frozen=True)
 class ConvNode:

@@ -15,9 +15,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from ..graph import Graph
+from ..graph import TO_NCHW, TO_NHWC, Graph
 from .blocks import best_block
-from .graph import TO_NCHW, TO_NHWC, Builder, ConvNode, elementwise_after, read_conv
+from .graph import Builder, ConvNode, elementwise_after, read_conv
 from .kernels import Convolution, blocked, subpixels, trimmed
 from .sizes import Divisors, block_size, divisors, upsamples
 

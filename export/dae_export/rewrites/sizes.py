@@ -7,8 +7,8 @@ import math
 import onnx
 
 from ..dense import ELEMENTWISE
-from ..graph import Graph, attributes
-from .graph import TO_NCHW, ConvNode, read_conv
+from ..graph import TO_NCHW, Graph, attributes
+from .graph import ConvNode, read_conv
 from .kernels import keeps_grid
 
 Divisors = tuple[int, int]
