@@ -18,4 +18,6 @@ def main(model: str, source: str, destination: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -19,6 +19,23 @@ if TYPE_CHECKING:
 
 
 @dataclass
+class Named:
+    """Files that have something in common: how many, and the names of the first."""
+
+    number: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def count(self, name: str) -> None:
+        """Add a file."""
+        self.number += 1
+        if self.number <= NAMES_SHOWN:
+            self.first.append(name)
+
+    def __str__(self) -> str:
+        return listed(self.first, self.number)
+
+
+@dataclass
 class Tally:
     """What a run has come to so far."""
 
@@ -29,10 +46,10 @@ class Tally:
     failed: int = 0
     """In this run, or in an earlier one and left alone."""
     reference_errors: int = 0
-    lossy: int = 0
+    lossy: Named = field(default_factory=Named)
     """Lossless images that were written with loss without having been asked for."""
-    lossy_names: list[str] = field(default_factory=list)
-    """The first of them."""
+    shallow: Named = field(default_factory=Named)
+    """Images of 16 bits that were written with 8."""
     scores: list[Scores] = field(default_factory=list)
     report: RunReport | None = None
     start: float = field(default_factory=time.perf_counter)
@@ -48,7 +65,9 @@ class Tally:
         self.failed += result.error is not None
         self.reference_errors += result.reference_error is not None
         if result.unasked_loss:
-            self._count_lossy(str(result.job.source))
+            self.lossy.count(str(result.job.source))
+        if result.depth_loss:
+            self.shallow.count(str(result.job.source))
         if result.scores:
             self.scores.append(result.scores)
         if self.report:
@@ -61,7 +80,7 @@ class Tally:
 
     def print_summary(self, denoiser: Denoiser) -> None:
         """Print what the run has come to."""
-        self._print_lossy()
+        self._print_losses()
         names = [model.name for model in denoiser.models_used or (denoiser.model,)]
         before = f"{self.complete} complete already, " if self.complete else ""
         click.echo(
@@ -79,14 +98,16 @@ class Tally:
         if self.reference_errors:
             click.echo(f"{counted(self.reference_errors, 'file')} could not be compared with a reference")
 
-    def _count_lossy(self, name: str) -> None:
-        self.lossy += 1
-        self.lossy_names += [name] if self.lossy <= NAMES_SHOWN else []
-
-    def _print_lossy(self) -> None:
-        if self.lossy:
+    def _print_losses(self) -> None:
+        if self.lossy.number:
             click.echo(
-                f"{counted(self.lossy, 'file')} named as JPEG or WebP but lossless inside, written with loss as named: "
-                f"{listed(self.lossy_names, self.lossy)}. Write PNG to keep every bit",
+                f"{counted(self.lossy.number, 'file')} named as JPEG or WebP but lossless inside, written with loss as named: "
+                f"{self.lossy}. Write PNG to keep every bit",
+                err=True,
+            )
+        if self.shallow.number:
+            click.echo(
+                f"{counted(self.shallow.number, 'file')} of 16 bits written with 8, all that JPEG, WebP and BMP hold: "
+                f"{self.shallow}. Write PNG or TIFF to keep every bit",
                 err=True,
             )

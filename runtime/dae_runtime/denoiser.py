@@ -152,13 +152,17 @@ class Denoiser:
             For each image a new array of the same shape, dtype and range.
 
         Raises:
-            InputError: `batch_size` is below 1, `strength` is outside 0..1, or an image is not usable; the text holds its
-                number, counted from 0.
+            InputError: `images` cannot be iterated, `batch_size` is below 1, `strength` is outside 0..1, or an image is not
+                usable; the text holds its number, counted from 0.
             ModelError, DeviceError: As for `denoise`, with the image's number.
             Exception: Whatever `images` itself raises, as it is.
         """
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}.")
+        try:
+            images = iter(images)
+        except TypeError as error:
+            raise InputError(f"images must be an iterable of arrays, not {images!r}. For one image call denoise.") from error
         check_strength(strength)
         return self._stream(_single_images(until(images, cancel)), batch_size, strength)
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from .arrays import Array
 from .batches import by_shape, windows
 from .denoiser import Denoiser
@@ -18,6 +20,8 @@ from .pipeline import Gate
 from .plan import Job
 from .quality import Scores, score
 
+KINDS_OF_8_BITS = ("jpeg", "webp", "bmp")
+"""Kinds of file that hold no more than 8 bits of a pixel."""
 LOSSLESS_KINDS = ("png", "tiff", "bmp", "pnm")
 """Kinds of file that are written as the pixels are, to the last bit."""
 
@@ -37,6 +41,8 @@ class FileResult:
     """Why it could not be compared, where references were asked for."""
     unasked_loss: bool = False
     """Whether a lossless image was written with loss, because its file already had the suffix of a lossy format."""
+    depth_loss: bool = False
+    """Whether an image of 16 bits was written with 8, because its format holds no more."""
 
 
 @dataclass
@@ -152,12 +158,13 @@ class Worker:
     def _finish(self, work: _Work) -> FileResult:
         self._check_stop()
         start = time.perf_counter()
-        job, scores, reference_error, loss = work.job, None, None, False
+        job, scores, reference_error, loss, depth_loss = work.job, None, None, False, False
         if work.image is not None and work.clean is not None:
             if self.manifest is not None:
                 self.manifest.begin(job)
             self._write(work, work.image.with_pixels(work.clean))
-            loss = work.error is None and _loses_unasked(job, work.image)
+            if work.error is None:
+                loss, depth_loss = _loses_unasked(job, work.image), _loses_depth(job, work.image)
             if self.with_references and work.error is None:
                 scores, reference_error = _compare(job, work.image, work.clean)
         work.image = work.clean = None
@@ -165,7 +172,7 @@ class Worker:
         if self.manifest is not None:
             digest = None if work.error else file_sha256(job.destination)
             self.manifest.record(job, work.error, seconds, digest)
-        return FileResult(job, work.error, seconds, scores, reference_error, loss)
+        return FileResult(job, work.error, seconds, scores, reference_error, loss, depth_loss)
 
     def _write(self, work: _Work, image: Image) -> None:
         try:
@@ -191,6 +198,10 @@ def _loses_unasked(job: Job, image: Image) -> bool:
     kind = image_format(job.destination)
     misnamed = FORMATS.get(job.source.suffix.lower()) == kind
     return misnamed and image.kind in LOSSLESS_KINDS and kind not in LOSSLESS_KINDS
+
+
+def _loses_depth(job: Job, image: Image) -> bool:
+    return image.pixels.dtype == np.uint16 and image_format(job.destination) in KINDS_OF_8_BITS
 
 
 def _compare(job: Job, image: Image, clean: Array) -> tuple[Scores | None, str | None]:

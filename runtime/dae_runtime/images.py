@@ -17,7 +17,7 @@ from .atomic import atomic_path
 from .codec import MAX_PIXELS, decode, encode
 from .errors import ImageError, OutputExistsError
 from .pnm import Pixels
-from .wording import counted
+from .wording import counted, listed
 
 logger = logging.getLogger(__name__)
 
@@ -151,10 +151,14 @@ def find_images(folder: str | os.PathLike[str], recursive: bool = False, *, warn
         ImageError: The folder cannot be read.
     """
     found = list(_find(os.fspath(folder), recursive))
-    other = sum(path.suffix.lower() in OTHER_SUFFIXES for path in found)
+    other = sorted(path.name for path in found if path.suffix.lower() in OTHER_SUFFIXES)
     if other and warn:
         logger.warning(
-            "%s: %s passed over: %s are not taken; convert them", folder, counted(other, "image"), ", ".join(OTHER_SUFFIXES)
+            "%s: %s passed over (%s): %s are not taken; convert them",
+            folder,
+            counted(len(other), "image"),
+            listed(other),
+            ", ".join(OTHER_SUFFIXES),
         )
     return sorted(path for path in found if is_image_name(path))
 

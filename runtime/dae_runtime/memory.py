@@ -57,7 +57,10 @@ def tile_limits(model: Contract, limits: Limits, tile_px: int) -> Limits:
     """
     least = _least_tile(model, "a tile size")
     if tile_px < least:
-        raise InputError(f"tiles of {tile_px} pixels are too small for this model, which needs {least} at least.")
+        raise InputError(
+            f"tiles of {tile_px} pixels are too small for this model, which needs {least} at least. Give a larger "
+            "tile size, or leave it out."
+        )
     return Limits(max(limits.run_px, tile_px**2), tile_px, tile_px**2)
 
 

@@ -28,12 +28,13 @@ class BundledModel:
     contract: Contract
 
     def __str__(self) -> str:
-        """Return one line for people: name, size, channels, precision, noise trained on, and what it does to noise."""
+        """Return one line for people: name, size, channels, precision, what it was trained on, and how well it does that."""
         model = self.contract
         color = "gray" if model.channels == 1 else "RGB"
         quality = model.quality
-        figures = "" if quality is None else f", PSNR {quality.noisy_psnr_db:.2f} -> {quality.psnr_db:.2f} dB"
-        return f"{self.name}  {self.size_bytes / 1024:.0f} KiB, {color}, {model.precision}, noise {model.noise}{figures}"
+        learned = "pairs of images" if model.noise == "none" else f"noise {model.noise}"
+        figures = "" if quality is None else f", PSNR {quality.noisy_psnr_db:.2f} -> {quality.psnr_db:.2f} dB on such images"
+        return f"{self.name}  {self.size_bytes / 1024:.0f} KiB, {color}, {model.precision}, {learned}{figures}"
 
 
 def bundled_models(folder: Path | None = None) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from .errors import ImageError, InputError, OutputExistsError
 from .images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, find_images, image_format, is_image_name
 from .wording import counted, listed
+
+logger = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 
@@ -121,6 +124,8 @@ def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tup
         if not found:
             hint = "" if recursive else " Sub-folders are taken with --recursive."
             raise InputError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)}).{hint}")
+        if not recursive and any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir()):
+            logger.info("%s: its sub-folders are left out; --recursive takes them", path)
         return path, found
     if path.exists() or path.is_symlink():
         return path.parent, [path]
@@ -275,4 +280,6 @@ def _with_references(jobs: list[Job], base: Path, root: Path) -> list[Job]:
             # By whole name first, then by stem: a clean a.png serves a noisy a.jpg.
             folders[folder] = {path.stem: path for path in images} | {path.name: path for path in images}
         found.append(Job(source, job.destination, folders[folder].get(source.name, folders[folder].get(source.stem))))
+    if all(job.reference is None for job in found):
+        raise InputError(f"the reference {root} holds no image of the name of an input, as {jobs[0].source.name}.")
     return found

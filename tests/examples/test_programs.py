@@ -22,6 +22,9 @@ def test_embed(model_file, run_example, tmp_path):
     result = run_example("embed", model_file, tmp_path / "noisy.png", tmp_path / "clean.png")
     assert result.returncode == 0, result.stderr
     np.testing.assert_array_equal(read_image(tmp_path / "clean.png").pixels, Denoiser(model_file, "cpu").denoise(picture()))
+    usage = run_example("embed", model_file)
+    assert usage.returncode == 1
+    assert "embed.py model.onnx noisy.png clean.png" in usage.stderr
 
 
 def test_thread_pool(model_file, run_example, tmp_path):

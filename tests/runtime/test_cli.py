@@ -184,8 +184,9 @@ def test_bundled_models_are_listed(tmp_path, make_model, monkeypatch, capsys):
     assert cli._list_models() == 0
     assert "no models" in capsys.readouterr().out
     (tmp_path / "tiny.onnx").write_bytes(make_model())
+    (tmp_path / "whole.onnx").write_bytes(make_model(noise="none"))
     assert cli._list_models() == 0
-    assert re.match(r"tiny .*gray, fp32, noise gaussian:0\.1", capsys.readouterr().out)
+    assert re.match(r"tiny .*gray, fp32, noise gaussian:0\.1.*\nwhole .*, pairs of images", capsys.readouterr().out)
 
 
 def test_the_default_is_the_bundled_models(tmp_path, images, make_model, run_python):
@@ -542,6 +543,35 @@ def test_a_lossy_name_of_a_lossless_file_is_told_once(tmp_path, images, blur_fil
     assert "in/0.jpg, " in line
     assert "in/4.jpg, and 2 more." in line
     assert read_image(tmp_path / "out" / "0.jpg").kind == "jpeg"
+
+
+def test_bits_that_a_format_cannot_hold_are_told_once(tmp_path, blur_file, dae_run):
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        write_image(tmp_path / "in" / f"{name}.png", Image(random_pixels((10, 12)).astype(np.uint16) * 257))
+    write_image(tmp_path / "in" / "c.png", Image(random_pixels((10, 12))))
+    kept = dae_run("-m", blur_file, tmp_path / "in", tmp_path / "kept", "--format", "tif")
+    assert "16 bits" not in kept.stderr
+    cut = dae_run("-m", blur_file, tmp_path / "in", tmp_path / "cut", "--format", "bmp")
+    (line,) = (line for line in cut.stderr.splitlines() if "16 bits" in line)
+    assert line.startswith("2 files of 16 bits written with 8")
+    assert line.endswith("in/b.png. Write PNG or TIFF to keep every bit")
+
+
+def test_folders_that_are_left_out_are_told(tmp_path, images, blur_file, dae_run):
+    alone = dae_run("-m", blur_file, images, tmp_path / "a")
+    (images / "more").mkdir()
+    flat = dae_run("-m", blur_file, images, tmp_path / "b")
+    deep = dae_run("-m", blur_file, images, tmp_path / "c", "-r")
+    assert ["sub-folders" in result.stderr for result in (alone, flat, deep)] == [False, True, False]
+
+
+def test_references_of_which_none_fits_are_refused(tmp_path, images, blur_file, dae_run):
+    (tmp_path / "clean").mkdir()
+    result = dae_run("-m", blur_file, images, tmp_path / "out", "--reference", tmp_path / "clean")
+    assert result.returncode == 2
+    assert "holds no image of the name of an input, as 0.png" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_report_replaces_nothing_that_it_was_not_told_to(tmp_path, images, blur_file, dae_run):

@@ -301,6 +301,8 @@ def test_a_stream_refuses_batches_and_bad_sizes(blur: Denoiser):
         list(blur.stream([np.zeros((2, 4, 4, 1), np.uint8)]))
     with pytest.raises(InputError, match="at least 1"):
         blur.stream([], batch_size=0)
+    with pytest.raises(InputError, match="must be an iterable of arrays, not 5"):
+        blur.stream(5)
 
 
 def test_threads_share_one_denoiser(blur: Denoiser):

@@ -258,7 +258,7 @@ def test_finding_images(tmp_path):
 def test_images_of_other_kinds_are_named(tmp_path, caplog):
     (tmp_path / "x.gif").touch()
     assert find_images(tmp_path) == []
-    assert "1 image passed over" in caplog.text
+    assert "1 image passed over (x.gif)" in caplog.text
 
 
 def test_portable_maps_as_others_write_them():

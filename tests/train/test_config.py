@@ -129,7 +129,9 @@ def test_every_flag_reaches_a_setting() -> None:
             model=preset_settings("v1", channels=1),
             noise=NoiseSettings("gaussian:1"),
             data=DataSettings("x", "y", 4, 3, 0.1, "g", "0", False),
-            training=TrainingSettings(steps=1, steps_per_epoch=1, warmup_steps=1, learning_rate=1, init="a", teacher="b"),
+            training=TrainingSettings(
+                steps=1, steps_per_epoch=1, batch_size=1, warmup_steps=1, learning_rate=1, init="a", teacher="b"
+            ),
         )
     )
     assert all(flag.key in tables[flag.table] for flag in FLAGS.values())

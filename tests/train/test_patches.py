@@ -88,10 +88,12 @@ def test_batch_depends_on_seed_and_step_alone() -> None:
 
 
 def test_few_whole_images_make_small_batches_and_few_photographs_full_ones() -> None:
-    plan = plan_batches(ImageSet(np.zeros((3, 4, 4, 1), np.uint8)), (4, 4), 64, None, seed=0)
+    few, photographs = (ImageSet(np.zeros((3, side, side, 1), np.uint8)) for side in (4, 9))
+    plan = plan_batches(few, (4, 4), 64, None, seed=0)
     assert (plan.batch_size, plan.steps_per_epoch) == (3, 1)
-    crops = plan_batches(ImageSet(np.zeros((3, 9, 9, 1), np.uint8)), (4, 4), 64, None, seed=0)
-    assert (crops.batch_size, crops.steps_per_epoch) == (64, 200)
+    assert plan_batches(photographs, (4, 4), None, None, seed=0).batch_size == 16
+    crops = plan_batches(photographs, (4, 4), 64, None, seed=0)
+    assert (crops.batch_size, crops.steps_per_epoch) == (64, 500)
     assert crops.batch(7)[0].shape == (64, 4, 4, 1)
     assert np.ptp(np.bincount(crops.places(0)[:, 0])) == 1
 

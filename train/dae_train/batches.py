@@ -57,7 +57,7 @@ class BatchPlan:
 def plan_batches(
     images: ImageSet,
     patch: Size,
-    batch_size: int,
+    batch_size: int | None,
     steps_per_epoch: int | None,
     seed: int,
     augment: bool | None = None,
@@ -68,19 +68,24 @@ def plan_batches(
     Args:
         images: None smaller than the patch.
         patch: Size of the pieces.
-        batch_size: Made smaller if the pieces are whole images and there are fewer; of crops any number can be drawn.
-        steps_per_epoch: None: one pass if the pieces are whole images, 200 batches if they are crops.
+        batch_size: None: 64 whole images, 16 crops. Made smaller if there are fewer whole images; of crops any number can
+            be drawn.
+        steps_per_epoch: None: one pass if the pieces are whole images, 500 batches if they are crops.
         seed: Decides orders and places.
         augment: Whether the pieces are turned and mirrored. None: if they are crops.
         steps: Of the whole run: without `steps_per_epoch` they make equal epochs, as near to the usual length as can be.
     """
     whole = images.sizes == {patch}
-    size = min(batch_size, len(images)) if whole else batch_size
+    size = min(batch_size or DEFAULT_BATCH, len(images)) if whole else batch_size or DEFAULT_BATCH_OF_CROPS
     usual = max(1, len(images) // size) if whole else DEFAULT_STEPS
     if steps_per_epoch is None:
         steps_per_epoch = usual if steps is None else math.ceil(steps / max(1, round(steps / usual)))
     return BatchPlan(images, patch, size, steps_per_epoch, seed, not whole if augment is None else augment)
 
 
-DEFAULT_STEPS = 200
+DEFAULT_BATCH = 64
+"""Whole images in a batch."""
+DEFAULT_BATCH_OF_CROPS = 16
+"""Crops in a batch: a crop of 64 x 64 pixels has several times the pixels of a digit."""
+DEFAULT_STEPS = 500
 """Batches of crops that make an epoch."""

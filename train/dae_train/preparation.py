@@ -115,13 +115,19 @@ def _filled(config: RunConfig, channels: int, patch: Size, whole: bool, plan: Ba
             sha256=sha256,
             augment=plan.augment,
         ),
-        training=_with_lengths(config.training, plan.steps_per_epoch),
+        training=_with_lengths(config.training, plan),
     )
 
 
-def _with_lengths(training: TrainingSettings, steps_per_epoch: int) -> TrainingSettings:
-    epochs = training.epochs if training.steps is None else math.ceil(training.steps / steps_per_epoch)
-    return dataclasses.replace(training, epochs=epochs, steps_per_epoch=steps_per_epoch, learning_rate=training.rate)
+def _with_lengths(training: TrainingSettings, plan: BatchPlan) -> TrainingSettings:
+    epochs = training.epochs if training.steps is None else math.ceil(training.steps / plan.steps_per_epoch)
+    return dataclasses.replace(
+        training,
+        epochs=epochs,
+        steps_per_epoch=plan.steps_per_epoch,
+        batch_size=training.batch_size or plan.batch_size,
+        learning_rate=training.rate,
+    )
 
 
 def _validation(images: ImageSet, patch: Size) -> tuple[FloatArray, FloatArray, FloatArray | None]:

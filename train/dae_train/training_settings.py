@@ -36,8 +36,9 @@ class TrainingSettings:
     """Weight updates of the whole run, in the place of `epochs`: whole epochs of about the usual length that come to at
     least so many."""
     steps_per_epoch: int | None = None
-    """Batches in an epoch. None: one pass over whole images, 200 where crops are drawn."""
-    batch_size: int = 64
+    """Batches in an epoch. None: one pass over whole images, 500 where crops are drawn."""
+    batch_size: int | None = None
+    """None: 64 whole images, 16 crops."""
     optimizer: str = "muon"
     """`muon` or `adam`; see `muon`."""
     learning_rate: float | None = None
