@@ -18,11 +18,12 @@ class EdgePreset:
     filters: tuple[int, ...]
     encoder_blocks: tuple[int, ...]
     decoder_blocks: tuple[int, ...]
+    block_layers: int = 2
     stride_px: int = 2
 
 
 EDGE_PRESETS = {
-    "edge-s": EdgePreset((32,), (3,), ()),
+    "edge-s": EdgePreset((32,), (2,), (), 3),
     "edge-m": EdgePreset((32, 64), (2, 3), (2,)),
     "edge-l": EdgePreset((64, 128), (2, 2), (2,)),
 }
@@ -39,19 +40,21 @@ def edge_network(name: str, channels: int = 1, seed: int = 0) -> KerasModel:
     skips = []
     for level, (filters, blocks) in enumerate(zip(preset.filters, preset.encoder_blocks, strict=True)):
         x = layers.Conv2D(filters, 2, strides=2, padding="same")(x) if level else x
-        x = _blocks(layers, x, filters, blocks)
+        x = _blocks(layers, x, filters, blocks, preset.block_layers)
         skips.append(x)
     for level, blocks in reversed(list(enumerate(preset.decoder_blocks))):
         filters = preset.filters[level]
         x = layers.Conv2DTranspose(filters, 2, strides=2, padding="same")(x)
-        x = _blocks(layers, layers.Add()([x, skips[level]]), filters, blocks)
+        x = _blocks(layers, layers.Add()([x, skips[level]]), filters, blocks, preset.block_layers)
     small = keras.initializers.VarianceScaling(0.01)  # a correction of usual size
     correction = layers.Conv2DTranspose(channels, *edge, padding="same", kernel_initializer=small)(x)
     return KerasModel(keras.Model(image, layers.Add()([image, correction]), name=name), name)
 
 
-def _blocks(layers: Any, x: Any, filters: int, count: int) -> Any:
+def _blocks(layers: Any, x: Any, filters: int, count: int, depth: int) -> Any:
     for _ in range(count):
-        y = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        y = x
+        for _ in range(depth - 1):
+            y = layers.Conv2D(filters, 3, padding="same", activation="relu")(y)
         x = layers.Add()([x, layers.Conv2D(filters, 3, padding="same")(y)])
     return x

@@ -104,7 +104,7 @@ PRESETS: Mapping[str, Architecture] = {
         decoder_kernels_px=(3, 3, 3),
         decoder_strides=(2, 2, 1),
     ),
-    "edge-s": ResidualSettings("edge-s", (32,), (3,), ()),
+    "edge-s": ResidualSettings("edge-s", (32,), (2,), (), block_layers=3),
     "edge-m": ResidualSettings("edge-m", (32, 64), (2, 3), (2,)),
     "edge-l": ResidualSettings("edge-l", (64, 128), (2, 2), (2,)),
     "document": ResidualSettings("document", (32, 64, 96), (1, 1, 2), (1, 1)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import string
+
 import keras
 from keras import layers
 
@@ -32,13 +34,13 @@ def build_residual(settings: ResidualSettings, dtype: str, edge_dtype: str) -> k
     for level, filters in enumerate(settings.filters):
         if level:
             x = layers.Conv2D(filters, 2, strides=2, padding="same", dtype=dtype, name=f"down_{level}")(x)
-        x = _blocks(x, filters, settings.encoder_blocks[level], f"encoder_{level}", dtype)
+        x = _blocks(x, filters, settings.encoder_blocks[level], settings.block_layers, f"encoder_{level}", dtype)
         skips.append(x)
     for level in reversed(range(len(settings.decoder_blocks))):
         filters = settings.filters[level]
         x = _upsample(x, filters, 2, 2, dtype, f"up_{level}")
         x = layers.Add(dtype=dtype, name=f"skip_{level}")([x, skips[level]])
-        x = _blocks(x, filters, settings.decoder_blocks[level], f"decoder_{level}", dtype)
+        x = _blocks(x, filters, settings.decoder_blocks[level], settings.block_layers, f"decoder_{level}", dtype)
     correction = _upsample(x, settings.channels, *_edge(settings), edge_dtype, "output_conv")
     if settings.sigmoid:
         output = layers.Activation("sigmoid", dtype=edge_dtype, name="denoised")(correction)
@@ -52,11 +54,13 @@ def _edge(settings: ResidualSettings) -> tuple[int, int]:
     return 2 * settings.stride_px, settings.stride_px
 
 
-def _blocks(x: keras.KerasTensor, filters: int, count: int, name: str, dtype: str) -> keras.KerasTensor:
+def _blocks(x: keras.KerasTensor, filters: int, count: int, depth: int, name: str, dtype: str) -> keras.KerasTensor:
     for number in range(count):
-        place = f"{name}_{number}"
-        y = layers.Conv2D(filters, 3, padding="same", activation="relu", dtype=dtype, name=f"{place}_a")(x)
-        y = layers.Conv2D(filters, 3, padding="same", kernel_initializer=_start(), dtype=dtype, name=f"{place}_b")(y)
+        place, y = f"{name}_{number}", x
+        for layer in string.ascii_lowercase[: depth - 1]:
+            y = layers.Conv2D(filters, 3, padding="same", activation="relu", dtype=dtype, name=f"{place}_{layer}")(y)
+        last = f"{place}_{string.ascii_lowercase[depth - 1]}"
+        y = layers.Conv2D(filters, 3, padding="same", kernel_initializer=_start(), dtype=dtype, name=last)(y)
         x = layers.Add(dtype=dtype, name=f"{place}_sum")([x, y])
     return x
 

@@ -12,8 +12,8 @@ class ResidualSettings:
     """A U-shape of residual blocks that predicts what to add to the noisy image, or the clean image itself.
 
     A convolution of stride `stride_px` brings the image to the first level; every further level halves the resolution. Each
-    level has blocks `x + conv(relu(conv(x)))` of 3x3 kernels on the way down and, but for the last, on the way up, where the
-    upsampled level is added to what the way down left. A transposed convolution brings the sum back to pixels.
+    level has blocks such as `x + conv(relu(conv(x)))` of 3x3 kernels on the way down and, but for the last, on the way up,
+    where the upsampled level is added to what the way down left. A transposed convolution brings the sum back to pixels.
 
     All of it is what integer kernels like: wide plain convolutions at low resolution, ReLU that fuses, no normalization.
     See docs/decisions/0005-edge-networks.md.
@@ -27,6 +27,8 @@ class ResidualSettings:
     """Residual blocks of each level on the way down; the last level has only these."""
     decoder_blocks: tuple[int, ...]
     """Residual blocks of each level but the last on the way up."""
+    block_layers: int = 2
+    """Convolutions of a block, with ReLU between. More of them in fewer blocks make fewer sums, which INT8 rounds most."""
     stride_px: int = 2
     """Pixels to each side that become one position of the first level: 2, 4 or 8."""
     sigmoid: bool = False
@@ -38,6 +40,7 @@ class ResidualSettings:
     def __post_init__(self) -> None:
         check_setting(self.channels in (None, 1, 3), "model.channels", "1 or 3", self.channels)
         check_setting(self.stride_px in (2, 4, 8), "model.stride_px", "2, 4 or 8", self.stride_px)
+        check_setting(2 <= self.block_layers <= 8, "model.block_layers", "from 2 to 8", self.block_layers)
         levels = len(self.filters)
         positive = levels > 0 and min(self.filters) > 0
         check_setting(positive, "model.filters", "at least one positive number", self.filters)
