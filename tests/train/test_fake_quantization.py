@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from dae_train import (
     PRESETS,
@@ -46,14 +47,22 @@ def test_kernels_have_255_levels_for_each_output_channel() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(-0.3, 2.0), (0.5, 0.9), (-3.0, -1.0), (0.0, 0.0)])
 def test_activations_have_256_levels_and_zero_is_one(low: float, high: float) -> None:
-    values = np.random.default_rng(0).uniform(low, high, 5000).astype(np.float32)
-    values[0] = 0
+    values = np.random.default_rng(0).uniform(low, high, (2, 5000)).astype(np.float32)
+    values[:, :3] = 0, low, high
     rounded = np.asarray(round_activation(keras.ops.convert_to_tensor(values)))
     scale = (max(0.0, high) - min(0.0, low)) / 255
     assert len(np.unique(np.rint(rounded / (scale or 1)))) <= 256
     assert np.abs(rounded - values).max() <= 1.01 * scale
-    assert rounded[0] == pytest.approx(0, abs=1e-7)
+    np.testing.assert_allclose(rounded[:, 0], 0, atol=1e-7)
     assert scale == 0 or np.abs(rounded - values).max() > 0.4 * scale
+
+
+def test_values_far_out_are_cut_off_and_learn_nothing() -> None:
+    values = tf.Variable(np.float32([[-3, 0.5, 1], [-1, 0.25, 3]]))  # from -2 to 2 in the mean
+    with tf.GradientTape() as tape:
+        rounded = round_activation(values)
+    np.testing.assert_allclose(rounded, [[-2, 0.5, 1], [-1, 0.25, 2]], atol=0.51 * 4 / 255)
+    np.testing.assert_array_equal(tape.gradient(rounded, values), [[0, 1, 1], [1, 1, 0]])
 
 
 @pytest.mark.parametrize("preset", PRESETS)

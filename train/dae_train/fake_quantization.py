@@ -1,7 +1,8 @@
 """Networks that round as their INT8 export will, in float: trained like this, they learn to live with it.
 
 Rounding follows the export: kernels to signed 8 bits, symmetric, one scale per output channel; activations to unsigned 8 bits
-between their smallest and their largest value, which here are those of the batch. Gradients pass as if nothing were rounded.
+over the range of all but their farthest values, which here are those of the batch. Gradients pass as if nothing were rounded,
+but not where a value is cut off.
 
 Source:
     Jacob et al.: Quantization and training of neural networks for efficient integer-arithmetic-only inference. CVPR 2018.
@@ -95,11 +96,21 @@ def round_kernel(kernel: Any, axes: tuple[int, ...]) -> Any:
 
 
 def round_activation(values: Any) -> Any:
-    """Return values rounded to 256 levels from the smallest to the largest; 0 is one of the levels."""
-    low, high = ops.minimum(ops.min(values), 0.0), ops.maximum(ops.max(values), 0.0)
+    """Return values rounded to 256 levels, of which 0 is one.
+
+    They lie between the means of the smallest and the largest values of the images: what few values lie beyond is cut off, as
+    by the export's percentile 99.99.
+
+    Args:
+        values: (N, ...), float32.
+    """
+    axes = tuple(range(1, len(values.shape)))
+    low, high = (ops.stop_gradient(ops.mean(find(values, axes))) for find in (ops.min, ops.max))
+    low, high = ops.minimum(low, 0.0), ops.maximum(high, 0.0)
     scale = ops.maximum((high - low) / 255, _SMALLEST)
     zero = ops.round(-low / scale)
-    return _straight_through(values, (ops.clip(ops.round(values / scale) + zero, 0, 255) - zero) * scale)
+    rounded = (ops.clip(ops.round(values / scale) + zero, 0, 255) - zero) * scale
+    return _straight_through(ops.clip(values, low, high), rounded)
 
 
 def _straight_through(values: Any, rounded: Any) -> Any:
