@@ -49,7 +49,8 @@ def denoise_files(source: str, output: str, model: str | None, options: dict[str
                 tally.print_summary(denoiser)
         if tally.report:
             tally.report.model = denoiser.model  # of the default models, the one that worked last
-            tally.report.write(options["report"], device=denoiser.device, seconds=tally.seconds)
+            models = denoiser.models_used
+            tally.report.write(options["report"], device=denoiser.device, seconds=tally.seconds, models=models)
     return EXIT_SOME_FILES_FAILED if tally.failed else 0
 
 

@@ -12,7 +12,7 @@ read again from its files: what is shown is what was written.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,8 @@ MAX_ERRORS = 20
 class RunSummary:
     """What the page says about the run as a whole."""
 
-    model: Contract
+    models: tuple[Contract, ...]
+    """All that worked; one at least."""
     device: str
     seconds: float
     """Wall time of the run."""
@@ -59,6 +60,7 @@ class RunReport:
     """Collects what a report needs while a run goes on, in memory that does not grow with the number of files."""
 
     model: Contract
+    """The model of the run; where several worked, the one whose noise the images are judged by."""
     total: int
     """How many files the run has."""
     limit: int = MAX_IMAGES
@@ -91,13 +93,14 @@ class RunReport:
             for name, value in vars(scores).items():
                 self._sums[name] = self._sums.get(name, 0.0) + value
 
-    def write(self, path: str | os.PathLike[str], *, device: str, seconds: float) -> None:
+    def write(self, path: str | os.PathLike[str], *, device: str, seconds: float, models: Sequence[Contract] = ()) -> None:
         """Write the page; the file is whole or not there.
 
         Args:
             path: Where to; folders are made, and an existing file is replaced.
             device: Where the model ran.
             seconds: Wall time of the run.
+            models: All models that worked, where that was not `model` alone.
 
         Raises:
             InputError: The file cannot be written.
@@ -110,7 +113,7 @@ class RunReport:
             except DaeError as error:
                 not_shown.append(str(error))
         summary = RunSummary(
-            model=self.model,
+            models=tuple(models) or (self.model,),
             device=device,
             seconds=seconds,
             done=self._done,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .report_figures import ReportedImage
 
 if TYPE_CHECKING:
+    from .contract import Contract
     from .report import RunSummary
 
 _FOLDER = Path(__file__).parent
@@ -34,17 +35,18 @@ def page(summary: RunSummary, images: Sequence[ReportedImage]) -> str:
         summary: About the run as a whole.
         images: Those that are shown.
     """
+    names = escape(" and ".join(model.name for model in summary.models))
     cards = "\n".join(_card(number, image) for number, image in enumerate(images))
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>Denoised with {escape(summary.model.name)}</title>
+<title>Denoised with {names}</title>
 <style>
 {(_FOLDER / "report_page.css").read_text("utf-8")}</style>
 <header>
-<h1>Denoised with {escape(summary.model.name)}</h1>
+<h1>Denoised with {names}</h1>
 <p class="about">{_about(summary)}</p>
 {_tiles(summary, images)}
 {_notices(summary, images)}
@@ -61,11 +63,12 @@ def page(summary: RunSummary, images: Sequence[ReportedImage]) -> str:
 
 
 def _about(summary: RunSummary) -> str:
-    model = summary.model
+    return escape(f"{'; '.join(map(_model, summary.models))} · ran on {summary.device}")
+
+
+def _model(model: Contract) -> str:
     color = "gray" if model.channels == 1 else "RGB"
-    return escape(
-        f"{model.preset}, {color}, {model.precision}, trained on {model.noise or 'unknown noise'} · ran on {summary.device}"
-    )
+    return f"{model.preset}, {color}, {model.precision}, trained on {model.noise or 'unknown noise'}"
 
 
 def _tiles(summary: RunSummary, images: Sequence[ReportedImage]) -> str:

@@ -574,6 +574,21 @@ def test_references_of_which_none_fits_are_refused(tmp_path, images, blur_file, 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_report_names_all_models_that_worked(tmp_path, dae_run):
+    for name, shape in (("gray", (16, 16)), ("color", (16, 16, 3))):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        write_image(tmp_path / "in" / f"{name}.png", Image(random_pixels(shape)))
+    for source in ("in", "in/gray.png"):
+        assert dae_run(tmp_path / source, tmp_path / f"out{len(source)}", "--report", tmp_path / "r.html").returncode == 0
+        heading = re.search("<h1>(.*)</h1>", (tmp_path / "r.html").read_text())
+        assert heading
+        assert set(heading[1].removeprefix("Denoised with ").split(" and ")) == {
+            "gray",
+            *(["color"] if source == "in" else []),
+        }
+        (tmp_path / "r.html").unlink()
+
+
 def test_a_report_replaces_nothing_that_it_was_not_told_to(tmp_path, images, blur_file, dae_run):
     page, first = tmp_path / "page.html", images / "0.png"
     page.write_text("mine")

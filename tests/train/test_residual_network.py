@@ -53,6 +53,15 @@ def test_the_sum_is_in_float32_under_mixed_precision() -> None:
     assert brighter.max() > 0
 
 
+def test_blocks_have_as_many_layers_as_set() -> None:
+    names = [layer.name for layer in build_network(preset_settings("edge-s", channels=1, block_layers=4)).layers]
+    assert names[2:12] == [f"encoder_0_{block}_{part}" for block in (0, 1) for part in ("a", "b", "c", "d", "sum")]
+    block = [build_network(preset_settings("edge-s", channels=1)).get_layer(f"encoder_0_1_{part}") for part in "abc"]
+    assert [layer.activation.__name__ for layer in block] == ["relu", "relu", "linear"]
+    with pytest.raises(ConfigError, match=r"model\.block_layers must be from 2 to 8, not 1"):
+        preset_settings("edge-s", block_layers=1)
+
+
 def test_impossible_settings_are_named() -> None:
     with pytest.raises(ConfigError, match=r"model\.decoder_blocks must be 1 number"):
         preset_settings("edge-m", decoder_blocks=(1, 1))
