@@ -78,8 +78,8 @@ def quantize_within(
                 return best
     raise GateError(
         f"INT8 {problem}. With {', '.join(best.float_layers) or 'no layer'} in float ({best.float_share:.0%} of the "
-        f"arithmetic) it still {complaint(best.judgment, limits)}. Calibrate with more typical images (--calibration-data), "
-        "try another --calibration-method, or allow more."
+        f"arithmetic) it still {complaint(best.judgment, limits)}. Train it a little further with dae-train "
+        "--init RUN --qat, calibrate with more typical images (--calibration-data), or allow more (--max-psnr-drop)."
     )
 
 
