@@ -43,7 +43,7 @@ def bundled_models(folder: Path | None = None) -> dict[str, Path]:
     Args:
         folder: Where they are; None for the package's own.
     """
-    return {path.stem: path for path in sorted((folder or MODEL_FOLDER).glob(f"*{MODEL_SUFFIX}"))}
+    return dict(sorted((path.stem, path) for path in (folder or MODEL_FOLDER).glob(f"*{MODEL_SUFFIX}")))
 
 
 def describe_models(folder: Path | None = None) -> list[BundledModel]:
