@@ -22,6 +22,8 @@ from .pnm import Pixels, decode_pnm, encode_pnm, pnm_size
 
 MAX_PIXELS = 2**29
 """Larger images are refused unless the caller allows them: a header may announce any size over no data."""
+KINDS_OF_8_BITS = ("jpeg", "webp", "bmp")
+"""Kinds of file that hold no more than 8 bits of a pixel."""
 LOWEST_QUALITY = 75
 """Of a JPEG: one that was compressed harder is not compressed as hard again, or its blocks would come back."""
 
@@ -118,7 +120,7 @@ def encode(
         MissingDependencyError: pyvips is not installed.
     """
     _check_holds(pixels, kind, pages)
-    if kind in ("jpeg", "webp", "bmp"):
+    if kind in KINDS_OF_8_BITS:
         pixels = convert(pixels, np.uint8)
     if kind in ("pnm", "bmp"):
         content = encode_pnm(pixels) if kind == "pnm" else encode_bmp(pixels, metadata)

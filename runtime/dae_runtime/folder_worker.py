@@ -12,6 +12,7 @@ import numpy as np
 
 from .arrays import Array
 from .batches import by_shape, windows
+from .codec import KINDS_OF_8_BITS
 from .denoiser import Denoiser
 from .errors import CancelledError, DaeError, ImageError, MissingDependencyError
 from .images import FORMATS, Image, image_format, read_image, write_image
@@ -20,8 +21,6 @@ from .pipeline import Gate
 from .plan import Job
 from .quality import Scores, score
 
-KINDS_OF_8_BITS = ("jpeg", "webp", "bmp")
-"""Kinds of file that hold no more than 8 bits of a pixel."""
 LOSSLESS_KINDS = ("png", "tiff", "bmp", "pnm")
 """Kinds of file that are written as the pixels are, to the last bit."""
 

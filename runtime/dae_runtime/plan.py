@@ -124,7 +124,7 @@ def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tup
         if not found:
             hint = "" if recursive else " Sub-folders are taken with --recursive."
             raise InputError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)}).{hint}")
-        if not recursive and any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir()):
+        if not recursive and _has_folders(path):
             logger.info("%s: its sub-folders are left out; --recursive takes them", path)
         return path, found
     if path.exists() or path.is_symlink():
@@ -137,6 +137,11 @@ def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tup
     if not found:
         raise InputError(f"no image file ({', '.join(IMAGE_SUFFIXES)}) matches {pattern!r}.")
     return _fixed_part(path), found
+
+
+def _has_folders(folder: Path) -> bool:
+    with os.scandir(folder) as entries:  # knows what is a folder without asking for each of many files
+        return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
 
 
 def is_file_name(output: PathLike) -> bool:
