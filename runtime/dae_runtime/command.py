@@ -30,6 +30,9 @@ def run_command(command: click.Command) -> None:
         result = command.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
+        dashed = [name for name in sys.argv[1:] if name.startswith("-") and os.path.lexists(name)]
+        if isinstance(error, click.NoSuchOption) and dashed:
+            click.echo(f"A file whose name begins with - is written ./{dashed[0]}", err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -140,6 +141,14 @@ def test_wrong_usage_is_exit_code_2(tmp_path, images, blur_file, dae_run, argume
     assert words.format(**names) in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.glob("out*"))
+
+
+def test_a_file_whose_name_begins_with_a_dash(tmp_path, images, blur_file, dae_run):
+    shutil.copy(images / "0.png", tmp_path / "-dash.png")
+    taken_for_options = dae_run("-m", blur_file, "-dash.png", "out.png", cwd=tmp_path)
+    assert taken_for_options.returncode == 2
+    assert "./-dash.png" in taken_for_options.stderr
+    assert dae_run("-m", blur_file, "./-dash.png", "out.png", cwd=tmp_path).returncode == 0
 
 
 def test_a_failure_is_exit_code_1_in_one_line(tmp_path, images, dae_run):

@@ -35,7 +35,49 @@ def test_narrow_kernels_and_biases_move_as_with_adam() -> None:
     optimizer.build(variables)
     optimizer.apply([keras.ops.ones(variable.shape) * 0.3 for variable in variables])
     for variable in variables:
-        np.testing.assert_allclose(np.asarray(variable), -0.005, rtol=1e-3)
+        np.testing.assert_allclose(np.asarray(variable), -0.001, rtol=1e-3)
+
+
+def test_a_filter_that_hardly_any_pixel_reaches_makes_short_steps() -> None:
+    """Orthogonalization makes a gradient of a thousandth as long as the others, which walks a ReLU unit to its death."""
+    rng = np.random.default_rng(0)
+    gradient = rng.normal(size=(3, 3, 16, 32)).astype(np.float32)
+    gradient[..., 5] *= 1e-3
+    kernel = keras.Variable(np.zeros(gradient.shape, np.float32))
+    optimizer = ConvolutionMuon(0.01)
+    optimizer.build([kernel])
+    optimizer.apply([keras.ops.convert_to_tensor(gradient)])
+    steps = np.linalg.norm(np.asarray(kernel).reshape(144, 32), axis=0)
+    others = np.delete(steps, 5)
+    assert others.max() / others.min() < 2
+    assert steps[5] < 0.02 * others.mean()
+
+
+def test_no_batch_counts_for_more_than_all_before_it() -> None:
+    """A batch whose gradient is a million times as long turns the direction of the steps by no more than its share."""
+    rng = np.random.default_rng(0)
+    usual, spike = (rng.normal(size=(3, 3, 16, 32)).astype(np.float32) for _ in range(2))
+    steps = []
+    for factor in (0, 1e6):
+        kernel = keras.Variable(np.zeros(usual.shape, np.float32))
+        optimizer = ConvolutionMuon(0.01, weight_decay=None)
+        optimizer.build([kernel])
+        for gradient in [usual] * 10 + [factor * spike] + [usual] * 4:
+            before = np.asarray(kernel)
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)])
+        steps.append((np.asarray(kernel) - before).ravel())
+    without, with_spike = steps
+    alike = without @ with_spike / np.linalg.norm(without) / np.linalg.norm(with_spike)
+    assert 0.6 < alike < 0.99
+
+
+def test_kernels_decay_and_biases_do_not() -> None:
+    variables = [keras.Variable(np.ones(shape, np.float32)) for shape in ((3, 3, 4, 4), (4,))]
+    optimizer = ConvolutionMuon(0.1, weight_decay=0.5)
+    optimizer.build(variables)
+    optimizer.apply([keras.ops.zeros(variable.shape) for variable in variables])
+    np.testing.assert_allclose(np.asarray(variables[0]), 0.95, rtol=1e-5)
+    np.testing.assert_array_equal(np.asarray(variables[1]), 1)
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))

@@ -108,7 +108,7 @@ PRESETS: Mapping[str, Architecture] = {
     "edge-m": ResidualSettings("edge-m", (32, 64), (2, 3), (2,)),
     "edge-l": ResidualSettings("edge-l", (64, 128), (2, 2), (2,)),
     "document": ResidualSettings("document", (32, 64, 96), (1, 1, 2), (1, 1)),
-    "digits": ResidualSettings("digits", (48, 96), (1, 3), (1,), sigmoid=True),
+    "digits": ResidualSettings("digits", (64, 128), (1, 3), (1,), sigmoid=True),
 }
 """`v1`: a vector latent, images of fixed size. `v2`: a convolutional latent, images of any size. `edge-s`, `edge-m`, `edge-l`:
 residual networks for integer arithmetic on CPUs. `document`: one that sees farther. `digits`: the like for small images under
