@@ -18,7 +18,7 @@ class ConvolutionMuon(keras.optimizers.Muon):  # type: ignore[misc]
     counts for more than the momentum of all before it.
 
     Small denoisers reach in a quarter of the steps what they reach with Adam (docs/decisions/0005-edge-networks.md). Kernels
-    with a single input or output channel, and biases, are changed as by Adam.
+    with a single input or output channel, and biases, are changed as by Adam, biases slowly.
 
     Source:
         Jordan et al.: Muon: an optimizer for hidden layers in neural networks, 2024. The scale of the steps is that of Liu et
@@ -27,7 +27,7 @@ class ConvolutionMuon(keras.optimizers.Muon):  # type: ignore[misc]
 
     def __init__(self, learning_rate: Any = 0.003, **settings: Any) -> None:
         """Make an optimizer that is gentle where it is Adam, and lets only the kernels decay."""
-        ours = {"weight_decay": 0.1, "adam_weight_decay": None, "adam_lr_ratio": 0.1, "momentum": 0.9}
+        ours = {"weight_decay": 0.1, "adam_weight_decay": None, "adam_lr_ratio": 0.5, "momentum": 0.9}
         super().__init__(learning_rate, **{**ours, **settings})
 
     def _should_use_adamw(self, variable: Any) -> bool:
@@ -37,6 +37,10 @@ class ConvolutionMuon(keras.optimizers.Muon):  # type: ignore[misc]
         longest = _length(m)
         share = ops.where(longest > 0, ops.minimum(longest / (_length(gradient) + _TINY), 1), 1)
         super()._muon_update_step(gradient * share, variable, lr, m)
+
+    def _adamw_update_step(self, gradient: Any, variable: Any, learning_rate: Any, m: Any, v: Any) -> None:
+        rate = learning_rate * (_BIAS_RATE if len(variable.shape) == 1 else 1)
+        super()._adamw_update_step(gradient, variable, rate, m, v)
 
     def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
         """Make a kernel orthogonal as a matrix, but for filters that hardly any pixel reaches."""
@@ -52,6 +56,8 @@ class ConvolutionMuon(keras.optimizers.Muon):  # type: ignore[misc]
 
 _DAMPING = 0.3
 """Length of a filter's momentum, relative to the mean one, at which its step is half as long as it would be."""
+_BIAS_RATE = 0.2
+"""Rate of biases relative to that of the kernels that Adam changes."""
 _TINY = 1e-12
 
 
