@@ -13,7 +13,7 @@ def main(model: str, source: str, destination: str) -> None:
     """Read, denoise, write. A service would keep the Denoiser and use it for every image."""
     with Denoiser(model, device="auto") as denoiser:
         image = read_image(source)
-        write_image(destination, image.with_pixels(denoiser.denoise(image.pixels)))
+        write_image(destination, image.with_pixels(denoiser.denoise(image.page_pixels)))
         print(f"{source} -> {destination} on {denoiser.device} with {denoiser.model.name}")
 
 

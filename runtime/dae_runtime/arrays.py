@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ FULL_SCALE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.f
 """The value of white, by the dtypes that images may have."""
 LARGEST_FLOAT = 16.0
 """Float images are about 0..1, and noise may leave that range; beyond this they are in another unit."""
+_NO_ARRAY = "an image must be an array of uint8 (0..255), uint16 (0..65535) or float32 (0..1), (H, W) or (H, W, C);"
 
 
 def as_image(noisy: npt.ArrayLike) -> Array:
@@ -28,13 +30,18 @@ def as_image(noisy: npt.ArrayLike) -> Array:
         An array that may share memory with `noisy`, in native byte order.
 
     Raises:
-        InputError: The dtype or the shape is another one.
+        InputError: The dtype or the shape is another one, or it is no array at all.
     """
-    image = np.asarray(noisy)
-    if image.dtype == np.object_:
+    try:
+        image = np.asarray(noisy)
+    except (ValueError, TypeError) as error:  # rows of several lengths
         raise InputError(
-            "an image must be an array of uint8 (0..255), uint16 (0..65535) or float32 (0..1), (H, W) or (H, W, C); received "
-            f"{type(noisy).__name__}. Read it first: dae_runtime.images.read_image(path).pixels is such an array."
+            f"{_NO_ARRAY} received {type(noisy).__name__}, which is none ({error}). Give rows of one length and one type."
+        ) from error
+    if image.dtype.kind in "USO":  # text, bytes, objects
+        received = f"an array of {image.dtype}" if isinstance(noisy, np.ndarray) else type(noisy).__name__
+        raise InputError(
+            f"{_NO_ARRAY} received {received}. Read it first: dae_runtime.images.read_image(path).pixels is such an array."
         )
     if image.dtype not in FULL_SCALE:  # in another byte order, or not usable
         image = image.astype(image.dtype.newbyteorder("="), copy=False)
@@ -191,7 +198,7 @@ def check_strength(strength: float) -> None:
     Raises:
         InputError: It is outside 0..1.
     """
-    if not 0 <= strength <= 1:
+    if not isinstance(strength, Real) or not 0 <= strength <= 1:
         raise InputError(f"strength must be from 0 (no change) to 1 (all of it), not {strength!r}.")
 
 

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import hashlib
 import os
+import platform
 import secrets
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 TEMPORARY_PREFIX = ".dae-tmp-"
-"""What the name of every unfinished file starts with; such files are safe to delete when no command runs."""
+"""What the name of every unfinished file starts with; such files are safe to delete when no command runs.
+
+After it come the machine and the process that write it, as in `.dae-tmp-5f0c9a1e-4711-0123456789abcdef.png`."""
+UNTOUCHED_S = 3600
+"""A file of another machine, whose processes cannot be seen, counts as left behind after so many seconds without change."""
 
 
 @contextlib.contextmanager
@@ -34,7 +42,8 @@ def atomic_path(destination: str | os.PathLike[str], *, overwrite: bool = True) 
     """
     final = Path(destination)
     # The mask of the process holds for it, unlike for files of the module tempfile; reading the mask is not safe with threads.
-    temporary = final.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{final.suffix}"
+    owner = f"{_machine()}-{os.getpid()}"
+    temporary = final.parent / f"{TEMPORARY_PREFIX}{owner}-{secrets.token_hex(8)}{final.suffix}"
     temporary.touch(exist_ok=False)
     try:
         yield temporary
@@ -60,11 +69,39 @@ def write_atomic(destination: str | os.PathLike[str], data: bytes, *, overwrite:
 
 
 def remove_unfinished(folders: Iterable[Path]) -> None:
-    """Delete what killed processes left behind in folders. No other process may be writing there."""
+    """Delete what killed processes left behind in folders; what a living one may be writing stays."""
     for folder in folders:
         for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
             with contextlib.suppress(OSError):
-                path.unlink()
+                if _is_abandoned(path):
+                    path.unlink()
+
+
+def _is_abandoned(path: Path) -> bool:
+    machine, _, rest = path.name.removeprefix(TEMPORARY_PREFIX).partition("-")
+    process = rest.partition("-")[0]
+    if machine == _machine() and process.isdecimal() and os.name == "posix":  # elsewhere, signal 0 ends a process
+        return not _lives(int(process))
+    return time.time() - path.stat().st_mtime > UNTOUCHED_S
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+@functools.cache
+def _machine() -> str:
+    """Return a name of where process numbers mean something: of this machine, and of the container if it is one."""
+    container = Path()
+    with contextlib.suppress(OSError):
+        container = Path("/proc/self/ns/pid").readlink()  # as in pid:[4026531836]
+    return hashlib.sha256(f"{platform.node()} {container}".encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def _move_to_new(temporary: Path, final: Path) -> None:

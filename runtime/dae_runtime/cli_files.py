@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from .errors import InputError, OutputExistsError
 
 if TYPE_CHECKING:
     from .denoiser import Denoiser
+    from .folder_worker import FileResult
     from .manifest import Manifest
     from .plan import Job
     from .report import RunReport
@@ -28,29 +30,29 @@ PLAN_OPTIONS = ("recursive", "suffix", "format")
 
 def denoise_files(source: str, output: str, model: str | None, options: dict[str, Any]) -> int:
     """Denoise one file, a folder or the matches of a pattern; return the exit code."""
-    jobs = _plan(source, output, options)
     path = manifest_path(output, options)
+    jobs = _plan(source, output, options)
     past = look_back(jobs, path, model, options)
     if options["dry_run"]:
         _print_plan(jobs, past, options["overwrite"])
     _check_outputs(jobs, path, past, options)
-    _check_report(jobs, path, model, options, replace=options["overwrite"] or past is not None)
+    report = _report_path(jobs, path, model, past, options)
     if options["dry_run"]:
         return 0
     tally = Tally(len(jobs))
     if past is not None:
         jobs = _take_up(jobs, past, tally, options["quiet"])
     with open_denoiser(model, options, len(jobs)) as denoiser, open_manifest(path, model, options) as manifest:
-        tally.report = _new_report(denoiser, jobs, options)
+        tally.report = None if report is None else _new_report(denoiser, jobs)
         try:
             _run(denoiser, jobs, options, tally, manifest, overwrite=options["overwrite"] or past is not None)
         finally:
             if not options["quiet"]:
                 tally.print_summary(denoiser)
-        if tally.report:
+        if tally.report and report:
             tally.report.model = denoiser.model  # of the default models, the one that worked last
             models = denoiser.models_used
-            tally.report.write(options["report"], device=denoiser.device, seconds=tally.seconds, models=models)
+            tally.report.write(report, device=denoiser.device, seconds=tally.seconds, models=models)
     return EXIT_SOME_FILES_FAILED if tally.failed else 0
 
 
@@ -58,7 +60,7 @@ def watch_folder(source: str, output: str, model: str | None, options: dict[str,
     """Denoise what appears in a folder until the process is interrupted."""
     from .watch import POLL_S, HotFolder
 
-    names = (*PLAN_OPTIONS, "overwrite")
+    names, path = (*PLAN_OPTIONS, "overwrite"), manifest_path(output, options)
     for name in ("resume", "dry_run", "reference", "report"):
         if options[name]:
             raise click.UsageError(f"--{name.replace('_', '-')} has no use with --watch, which has no end; leave it out.")
@@ -66,7 +68,6 @@ def watch_folder(source: str, output: str, model: str | None, options: dict[str,
         folder = HotFolder(source, output, **{name: options[name] for name in names})
     except InputError as error:
         raise click.UsageError(str(error)) from error
-    path = manifest_path(output, options)
     with open_denoiser(model, options) as denoiser, open_manifest(path, model, options) as manifest:
         if not options["quiet"]:
             click.echo(f"watching {source}; interrupt to end", err=True)
@@ -75,7 +76,15 @@ def watch_folder(source: str, output: str, model: str | None, options: dict[str,
             while True:
                 jobs = folder.look()
                 tally.total += len(jobs)
-                _run(denoiser, jobs, {**options, "quiet": True}, tally, manifest, overwrite=True)
+                _run(
+                    denoiser,
+                    jobs,
+                    {**options, "quiet": True},
+                    tally,
+                    manifest,
+                    overwrite=folder.may_replace,
+                    note=folder.note,
+                )
                 if tally.failed and options["fail_fast"]:
                     return EXIT_SOME_FILES_FAILED
                 time.sleep(POLL_S)
@@ -122,24 +131,33 @@ def _check_outputs(jobs: list[Job], manifest: Path | None, past: Past | None, op
         ) from error
 
 
-def _check_report(
-    jobs: list[Job], manifest: Path | None, model: str | None, options: dict[str, Any], *, replace: bool
-) -> None:
+def _report_path(
+    jobs: list[Job], manifest: Path | None, model: str | None, past: Past | None, options: dict[str, Any]
+) -> Path | None:
+    """Check where the report goes; None if there shall be none, or an earlier run's stays, which this one adds nothing to."""
     if options["report"] is None:
-        return
+        return None
     from .plan import check_writable
 
     report = Path(options["report"])
     files = [] if model is None and options["dry_run"] else model_paths(model)
     files += [manifest] if manifest else []
-    files += [path for job in jobs for path in (job.source, job.destination)]
+    files += [path for job in jobs for path in (job.source, job.destination, job.reference) if path is not None]
     if report.is_dir():
         raise click.UsageError(f"--report {report} is a folder. Give the name of a file.")
     if report.resolve() in {path.resolve() for path in files}:
         raise click.UsageError(f"--report {report} is an image of this run, its model or its manifest. Give another name.")
-    if report.exists() and not replace:
-        raise OutputExistsError(f"{report} exists already. Replace it with --overwrite, or give another --report.")
+    if report.exists() and not options["overwrite"]:
+        from .report import is_report
+
+        if past is None or not is_report(report):
+            raise OutputExistsError(f"{report} exists already. Replace it with --overwrite, or give another --report.")
+        if not past.remaining.jobs:
+            if not options["quiet"]:
+                click.echo(f"{report} stays as it is: nothing is left to do", err=True)
+            return None
     check_writable(report.parent)
+    return report
 
 
 def _take_up(jobs: list[Job], past: Past, tally: Tally, quiet: bool) -> list[Job]:
@@ -159,7 +177,8 @@ def _run(
     tally: Tally,
     manifest: Manifest | None,
     *,
-    overwrite: bool,
+    overwrite: bool | Callable[[Job], bool],
+    note: Callable[[FileResult], None] = lambda result: None,
 ) -> None:
     from .codec import disable_cache
     from .folder import run_jobs
@@ -181,14 +200,13 @@ def _run(
     )
     with contextlib.closing(results):
         for result in progress.show(results):
+            note(result)
             tally.count(result)
             if result.error and options["fail_fast"]:
                 break
 
 
-def _new_report(denoiser: Denoiser, jobs: list[Job], options: dict[str, Any]) -> RunReport | None:
-    if options["report"] is None:
-        return None
+def _new_report(denoiser: Denoiser, jobs: list[Job]) -> RunReport:
     from .report import RunReport
 
     return RunReport(denoiser.model, len(jobs))

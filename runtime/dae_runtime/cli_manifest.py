@@ -84,7 +84,12 @@ class Past:
 def manifest_path(output: str, options: dict[str, Any]) -> Path | None:
     """Return where the manifest is or will be, or None if there shall be none."""
     if options["manifest"] is not None:
-        return Path(options["manifest"])
+        from .images import FORMATS
+
+        path = Path(options["manifest"])
+        if path.suffix.lower() in FORMATS:  # as all images of a run are, those too that a hot folder will have
+            raise click.UsageError(f"--manifest {path} is named as an image. Give another name, such as {path.stem}.jsonl.")
+        return path
     if not options["resume"]:
         return None
     from .manifest import MANIFEST_NAME

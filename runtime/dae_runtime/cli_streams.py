@@ -40,8 +40,14 @@ def denoise_image(source: str, output: str, model: str | None, options: dict[str
 
     data = _read(source)
     with open_denoiser(model, options) as denoiser:
-        strength = options["strength"]
-        content = denoise_file_bytes(denoiser, data, kind, strength=strength, max_pixels=max_pixels(options))
+        content = denoise_file_bytes(
+            denoiser,
+            data,
+            kind,
+            strength=options["strength"],
+            max_pixels=max_pixels(options),
+            name="the image" if source == STANDARD else source,
+        )
     if output == STANDARD:
         _write_out(content)
         return 0
@@ -80,7 +86,7 @@ def _check_source(source: str) -> None:
 
 def _kind(output: str, format: str | None) -> str | None:
     """Return the kind of image to write, or None for the input's own."""
-    from .images import FORMATS, IMAGE_SUFFIXES
+    from .images import FORMATS, IMAGE_SUFFIXES, kind_to_write
 
     if output == STANDARD:
         if format is None:
@@ -88,7 +94,7 @@ def _kind(output: str, format: str | None) -> str | None:
         suffix = "." + format.lower().removeprefix(".")
         if suffix not in FORMATS:
             raise click.UsageError(f"images cannot be written as {format!r}; the formats are {', '.join(IMAGE_SUFFIXES)}.")
-        return FORMATS[suffix]
+        return kind_to_write("image" + suffix)
     if format is not None:
         raise click.UsageError(f"the output {output} is named already; leave out --format.")
     suffix = Path(output).suffix.lower()
@@ -96,7 +102,7 @@ def _kind(output: str, format: str | None) -> str | None:
         raise click.UsageError(
             f"the image from standard input needs a file as output ({', '.join(IMAGE_SUFFIXES)}) or -, and {output} is none."
         )
-    return FORMATS[suffix]
+    return kind_to_write(output)
 
 
 def _refuse(options: dict[str, Any], where: str, *names: str) -> None:

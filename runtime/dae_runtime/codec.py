@@ -17,8 +17,10 @@ import numpy as np
 from .arrays import convert
 from .bmp import bmp_size, decode_bmp, encode_bmp
 from .errors import ImageError, MissingDependencyError
-from .headers import Read, check_png, compression, sniff
+from .headers import Read, check_png, compression, holds_more_images, sniff
+from .metadata import attach_metadata, read_metadata, with_sound_resolution
 from .pnm import Pixels, decode_pnm, encode_pnm, pnm_size
+from .vips_errors import reading_reason, writing_reason
 
 MAX_PIXELS = 2**29
 """Larger images are refused unless the caller allows them: a header may announce any size over no data."""
@@ -36,9 +38,7 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 _COLOR_SPACES = {"b-w": (1, 2), "grey16": (1, 2), "srgb": (3, 4), "rgb": (3, 4), "rgb16": (3, 4)}
 """Interpretations that are taken, with the numbers of channels that each may have."""
-_BLOBS = ("icc-profile-data", "exif-data", "xmp-data", "iptc-data")
-_TEXTS = ("jpeg-chroma-subsample",)
-_ANIMATION = ("loop", "delay")
+_PORTABLE_MAPS = ("pnm", "pgm", "ppm")
 _COMPRESSION = "compression"
 """Key of the metadata under which a file's own compression is kept: kind and options."""
 
@@ -54,6 +54,8 @@ class Decoded:
     pages: int = 1
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What `encode` takes."""
+    others: bool = False
+    """Whether the file holds further images that are not read, as many JPEGs of cameras and phones do."""
 
 
 def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, admit: Callable[[int], None] | None = None) -> Decoded:
@@ -84,13 +86,13 @@ def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, admit: Callable[[i
         _check_size(image.height, image.width, max_pixels)
         if admit is not None:
             admit(image.width * image.height * image.bands * (2 if image.format == "ushort" else 1))
-        if pages == 1 and image.get_typeof("orientation") and image.get("orientation") > 1:
-            image = image.copy_memory().autorot()  # turning needs the rows in another order than they come
+        image = _upright(vips, image, pages)
         shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
-        metadata = {**_metadata(image), _COMPRESSION: (kind, compression(kind, read))}
-        return Decoded(image.numpy().reshape(shape), kind, pages, MappingProxyType(metadata))
+        metadata = {**read_metadata(image), _COMPRESSION: (kind, compression(kind, read))}
+        pixels = image.numpy().reshape(shape)
+        return Decoded(pixels, kind, pages, MappingProxyType(metadata), holds_more_images(kind, read))
     except vips.Error as error:
-        raise ImageError(f"the {kind.upper()} data is damaged or truncated ({_reason(error)})") from error
+        raise ImageError(f"the {kind.upper()} data is damaged or truncated ({reading_reason(str(error), kind)})") from error
 
 
 def encode(
@@ -105,9 +107,11 @@ def encode(
 
     Args:
         pixels: (H, W) or (H, W, C) as `decode` returns them. For JPEG, WebP and BMP, uint16 is rounded to 8 bits.
-        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp` or `pnm`.
-        metadata: From `decode`: ICC profile, EXIF, XMP, resolution, the times of an animation, and how the file was
-            compressed, which is kept where the kind is the same. Each kind takes what it can hold.
+        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm` (gray), `ppm` (RGB; gray becomes it), or `pnm`: one of the two, as
+            the pixels are.
+        metadata: From `decode`: ICC profile, EXIF, XMP, texts, resolution, the times of an animation, and how the file was
+            compressed, which is kept where the kind is the same. Each kind takes what it can hold. A resolution that is not
+            above 0, or finer than a million pixels per inch, is left out.
         pages: How many pages lie below each other in `pixels`.
         target: Descriptor of a file to write to, open for reading and writing; None to return the content.
 
@@ -122,8 +126,9 @@ def encode(
     _check_holds(pixels, kind, pages)
     if kind in KINDS_OF_8_BITS:
         pixels = convert(pixels, np.uint8)
-    if kind in ("pnm", "bmp"):
-        content = encode_pnm(pixels) if kind == "pnm" else encode_bmp(pixels, metadata)
+    metadata = with_sound_resolution(metadata)
+    if kind in (*_PORTABLE_MAPS, "bmp"):
+        content = encode_bmp(pixels, metadata) if kind == "bmp" else encode_pnm(pixels, kind)
         return content if target is None else _write_all(target, content)
     vips = _load_vips()
     options = _save_options(pixels, kind, metadata)
@@ -134,7 +139,8 @@ def encode(
         getattr(image, f"{kind}save_target")(vips.Target.new_to_descriptor(target), **options)
         return b""
     except vips.Error as error:
-        raise ImageError(f"cannot write {pixels.shape} {pixels.dtype} as {kind.upper()} ({_reason(error)})") from error
+        reason = writing_reason(str(error), kind)
+        raise ImageError(f"cannot write {pixels.shape} {pixels.dtype} as {kind.upper()} ({reason})") from error
 
 
 def disable_cache() -> None:
@@ -166,8 +172,18 @@ def _load_vips() -> Any:
 def _reader(source: bytes | int) -> tuple[Read, int]:
     """Return a function that reads parts of the source, and the source's size."""
     if isinstance(source, int):
-        return lambda offset, count: os.pread(source, count, offset), os.fstat(source).st_size
+        return lambda offset, count: _read_fully(source, offset, count), os.fstat(source).st_size
     return lambda offset, count: source[offset : offset + count], len(source)
+
+
+def _read_fully(descriptor: int, offset: int, count: int) -> bytes:
+    """Read up to the end of the file or so many bytes: one call of the system gives less than 2 GiB."""
+    parts = []
+    while count and (part := os.pread(descriptor, count, offset)):
+        parts.append(part)
+        offset += len(part)
+        count -= len(part)
+    return b"".join(parts)
 
 
 def _decode_plain(kind: str, read: Read, size: int, max_pixels: int, admit: Callable[[int], None] | None) -> Decoded:
@@ -189,8 +205,18 @@ def _open(vips: Any, kind: str, source: bytes | int) -> Any:
         return getattr(vips.Image, f"{kind}load_source")(stream, fail_on="error", access="sequential", **pages)
     except vips.Error as error:
         if kind == "tiff" and "differs" in str(error):
-            raise ImageError("the pages of the TIFF differ in size or kind; split it into single images") from error
+            raise ImageError("the pages of the TIFF differ in size, kind or orientation; split it into single ones") from error
         raise
+
+
+def _upright(vips: Any, image: Any, pages: int) -> Any:
+    """Turn each page as the tag says, which is the same of all: libvips takes no others together."""
+    if not image.get_typeof("orientation") or image.get("orientation") <= 1:
+        return image
+    image = image.copy_memory()  # turning needs the rows in another order than they come
+    height = image.height // pages
+    turned = [image.crop(0, number * height, image.width, height).autorot() for number in range(pages)]
+    return vips.Image.arrayjoin(turned, across=1)
 
 
 def _check_size(height: int, width: int, max_pixels: int) -> None:
@@ -225,7 +251,6 @@ def _save_options(pixels: Pixels, kind: str, metadata: Mapping[str, Any]) -> dic
     options = {**_SAVE_OPTIONS[kind], **(options if kind == source else {})}
     if kind == source == "jpeg":
         options["Q"] = max(options["Q"], LOWEST_QUALITY)
-        options["subsample_mode"] = "off" if metadata.get("jpeg-chroma-subsample") == "4:4:4" else "on"
     if kind == "tiff" and pixels.nbytes > 2**31:
         options["bigtiff"] = True
     return options
@@ -238,22 +263,6 @@ def _write_all(target: int, content: bytes) -> bytes:
     return b""
 
 
-def _fields(image: Any) -> list[str]:
-    try:
-        return list(image.get_fields())
-    except UnicodeDecodeError:  # a PNG's texts are named in Latin-1, and pyvips reads the names as UTF-8
-        return [name for name in _BLOBS if image.get_typeof(name)]
-
-
-def _metadata(image: Any) -> dict[str, Any]:
-    names = [name for name in _fields(image) if name in _BLOBS or name.startswith("exif-ifd")]
-    found = {name: image.get(name) for name in names}
-    found |= {name: image.get(name) for name in _TEXTS if image.get_typeof(name)}
-    if image.get_typeof("n-pages") and image.get("n-pages") > 1:
-        found |= {name: image.get(name) for name in _ANIMATION if image.get_typeof(name)}
-    return {**found, "xres": image.xres, "yres": image.yres}
-
-
 def _to_vips(vips: Any, pixels: Pixels, metadata: Mapping[str, Any], pages: int) -> Any:
     height, width = pixels.shape[:2]
     bands = pixels.shape[2] if pixels.ndim == 3 else 1
@@ -261,30 +270,7 @@ def _to_vips(vips: Any, pixels: Pixels, metadata: Mapping[str, Any], pages: int)
     flat = np.ascontiguousarray(pixels).data
     image = vips.Image.new_from_memory(flat, width, height, bands, "ushort" if wide else "uchar")
     gray, color = ("grey16", "rgb16") if wide else ("b-w", "srgb")
-    resolution = {name: metadata[name] for name in ("xres", "yres") if name in metadata}
-    image = image.copy(interpretation=gray if bands < 3 else color, **resolution)
-    types = {
-        **dict.fromkeys(_BLOBS, vips.GValue.blob_type),
-        "loop": vips.GValue.gint_type,
-        "delay": vips.GValue.array_int_type,
-    }
-    for name, value in metadata.items():
-        if name in types or name.startswith("exif-ifd"):
-            image.set_type(types.get(name, vips.GValue.gstr_type), name, value)
+    image = image.copy(interpretation=gray if bands < 3 else color)
     if pages > 1:
         image.set_type(vips.GValue.gint_type, "page-height", height // pages)
-    if "exif-data" in metadata:
-        # The pixels are upright, but the EXIF block still holds the tag that says how to turn them.
-        image.set_type(vips.GValue.gint_type, "orientation", 1)
-    return image
-
-
-_SYSTEM_ERROR = "system error: "
-
-
-def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    system = [line.removeprefix(_SYSTEM_ERROR) for line in lines if line.startswith(_SYSTEM_ERROR)]
-    if system:  # a full disk, say; what libvips adds to it later says less
-        return system[0]
-    return lines[-1] if lines else "libvips gave no reason"
+    return attach_metadata(vips, image, metadata)

@@ -11,6 +11,7 @@ import binascii
 import dataclasses
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,12 +62,9 @@ class Parity:
     """The (N, H, W, C) of each case."""
 
     def __post_init__(self) -> None:
-        _check(
-            0 <= self.max_abs_error <= self.tolerance,
-            "parity.max_abs_error",
-            "0..tolerance",
-            self.max_abs_error,
-        )
+        for name in ("max_abs_error", "tolerance"):
+            _check(_is_number(getattr(self, name)), f"parity.{name}", "a finite number", getattr(self, name))
+        _check(0 <= self.max_abs_error <= self.tolerance, "parity.max_abs_error", "0..tolerance", self.max_abs_error)
         object.__setattr__(self, "shapes", tuple(tuple(shape) for shape in self.shapes))
         sound = all(len(shape) == 4 and all(map(_is_count, shape)) for shape in self.shapes)
         _check(bool(self.shapes) and sound, "parity.shapes", "a list of (N, H, W, C)", self.shapes)
@@ -87,7 +85,7 @@ class Quality:
     def __post_init__(self) -> None:
         _check(_is_count(self.samples), "quality.samples", "a positive whole number", self.samples)
         for name in ("noisy_psnr_db", "fp32_psnr_db", "psnr_db"):
-            _check(math.isfinite(getattr(self, name)), f"quality.{name}", "a finite number", getattr(self, name))
+            _check(_is_number(getattr(self, name)), f"quality.{name}", "a finite number", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ class Golden:
             self.shape,
         )
         _check(len(self.noisy) == len(self.denoised), "golden", "arrays of one size", len(self.denoised))
-        sound = math.isfinite(self.max_abs_error) and self.max_abs_error >= 0
+        sound = _is_number(self.max_abs_error) and self.max_abs_error >= 0
         _check(sound, "golden.max_abs_error", "a finite number, at least 0", self.max_abs_error)
 
 
@@ -187,6 +185,8 @@ class Contract:
             f"{self.channels} channels",
             self.golden.shape,
         )
+        for name in ("tools", "report"):
+            _check(isinstance(getattr(self, name), Mapping), name, "an object", getattr(self, name))
         texts = all(isinstance(text, str) for pair in self.tools.items() for text in pair)
         _check(texts, "tools", "versions as text, by package name", self.tools)
         size = math.prod(self.golden.shape) * IO_DTYPES[self.io_dtype]
@@ -264,6 +264,11 @@ def _refuse_constant(name: str) -> float:
 
 def _is_count(value: object) -> bool:
     return type(value) is int and value > 0
+
+
+def _is_number(value: object) -> bool:
+    """Tell whether a value is a finite number; true and false are none, though Python counts with them."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _encode(value: object) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy.typing as npt
 
 from .arrays import Array, as_batch, as_image, check_strength, check_values, color_channels
-from .batches import by_shape, until, windows
+from .batches import WINDOW_VALUES, by_shape, until, windows
 from .contract import Contract
 from .engine_devices import AUTO, parse_device
 from .errors import DaeError, InputError
@@ -138,8 +138,9 @@ class Denoiser:
         """Denoise any number of images, in order, with bounded memory.
 
         Images are taken in small groups, and those of a group that have one shape and dtype run as one batch; the shapes may
-        change at any time. Nothing is taken from `images` before the first result is asked for. An image that is not usable
-        ends the stream, after the results of all images before it.
+        change at any time. Nothing is taken from `images` before the first result is asked for. An image that waits for its
+        group is copied, so that `images` may fill one array again and again, as readers of video do. An image that is not
+        usable ends the stream, after the results of all images before it.
 
         Args:
             images: Images as `denoise` takes them, one by one; each (H, W) or (H, W, C).
@@ -164,7 +165,7 @@ class Denoiser:
         except TypeError as error:
             raise InputError(f"images must be an iterable of arrays, not {images!r}. For one image call denoise.") from error
         check_strength(strength)
-        return self._stream(_single_images(until(images, cancel)), batch_size, strength)
+        return self._stream(_single_images(until(images, cancel), batch_size), batch_size, strength)
 
     def close(self) -> None:
         """Free the model. A closed Denoiser cannot be used again; closing twice does nothing."""
@@ -228,9 +229,12 @@ def _sources(model: str | os.PathLike[str] | bytes) -> dict[int, bytes | Path]:
     return {**find_models(model)}
 
 
-def _single_images(images: Iterable[npt.ArrayLike]) -> Iterator[Array]:
+def _single_images(images: Iterable[npt.ArrayLike], batch_size: int | None) -> Iterator[Array]:
     for number, noisy in enumerate(images):
-        yield _with_number(number, partial(_single_image, noisy))
+        image = _with_number(number, partial(_single_image, noisy))
+        # What fills a group is denoised before the next image is taken, which may come in the same memory.
+        fills_group = image.size >= WINDOW_VALUES if batch_size is None else batch_size == 1
+        yield image if fills_group else image.copy()
 
 
 def _with_number(number: int, work: Callable[[], Array]) -> Array:

@@ -34,7 +34,7 @@ def run_jobs(
     jobs: Iterable[Job],
     *,
     batch_size: int | None = None,
-    overwrite: bool = False,
+    overwrite: bool | Callable[[Job], bool] = False,
     fail_fast: bool = False,
     with_references: bool = False,
     strength: float = 1.0,
@@ -55,7 +55,7 @@ def run_jobs(
         jobs: From `plan`.
         batch_size: Files that are held at once by a thread; those of one size run as one batch. None: up to 32, fewer if they
             are large.
-        overwrite: Replace outputs that exist.
+        overwrite: Replace outputs that exist; or what tells for a job whether to, asked right before its output is written.
         fail_fast: Begin no other file once one has failed.
         with_references: Compare with each job's reference; a job without one gets a `reference_error`.
         strength: How much of the change is taken, 0 to 1.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -16,10 +17,13 @@ from .codec import KINDS_OF_8_BITS
 from .denoiser import Denoiser
 from .errors import CancelledError, DaeError, ImageError, MissingDependencyError
 from .images import FORMATS, Image, image_format, read_image, write_image
-from .manifest import Manifest, file_sha256
+from .manifest import Manifest, Stamp, file_sha256, file_stamp
 from .pipeline import Gate
 from .plan import Job
 from .quality import Scores, score
+from .wording import reason
+
+logger = logging.getLogger(__name__)
 
 LOSSLESS_KINDS = ("png", "tiff", "bmp", "pnm")
 """Kinds of file that are written as the pixels are, to the last bit."""
@@ -42,6 +46,8 @@ class FileResult:
     """Whether a lossless image was written with loss, because its file already had the suffix of a lossy format."""
     depth_loss: bool = False
     """Whether an image of 16 bits was written with 8, because its format holds no more."""
+    output_stamp: Stamp | None = None
+    """Size and time of the output, taken when it was written; None if there is none."""
 
 
 @dataclass
@@ -49,6 +55,8 @@ class _Work:
     """A file on its way through the run."""
 
     job: Job
+    source_stamp: Stamp
+    """Of the input, taken before it was read: should it change from then on, the output is known to be out of date."""
     seconds: float = 0.0
     image: Image | None = None
     clean: Array | None = None
@@ -60,8 +68,7 @@ class _Work:
 
     def fail(self, error: Exception) -> None:
         """Note why there will be no output, and let go of the image."""
-        name = os.fspath(self.job.source)
-        self.error = f"{name}: does not fit into memory." if isinstance(error, MemoryError) else f"{name}: {error}"
+        self.error = f"{os.fspath(self.job.source)}: {reason(error)}"
         self.image = self.clean = None
 
 
@@ -75,7 +82,7 @@ class Worker:
     gate: Gate
     """Bounds the bytes of the images that are held at once."""
     batch_size: int | None
-    overwrite: bool
+    overwrite: bool | Callable[[Job], bool]
     fail_fast: bool
     with_references: bool
     strength: float
@@ -104,13 +111,16 @@ class Worker:
 
     def _load(self, job: Job) -> _Work:
         self._check_stop()
-        work, start = _Work(job), time.perf_counter()
+        work, start = _Work(job, file_stamp(job.source)), time.perf_counter()
         try:
             # An image is there twice: as it was read, and denoised.
             work.image = read_image(job.source, self.max_pixels, lambda size: self.gate.enter(2 * size, self.stop))
+        except MissingDependencyError:
+            raise
         except ImageError as error:
             work.error = str(error)
-        except MemoryError as error:
+        except Exception as error:
+            logger.debug("%s", job.source, exc_info=True)
             work.fail(error)
         work.seconds = time.perf_counter() - start
         return work
@@ -157,12 +167,13 @@ class Worker:
     def _finish(self, work: _Work) -> FileResult:
         self._check_stop()
         start = time.perf_counter()
-        job, scores, reference_error, loss, depth_loss = work.job, None, None, False, False
+        job, stamp, scores, reference_error, loss, depth_loss = work.job, None, None, None, False, False
         if work.image is not None and work.clean is not None:
             if self.manifest is not None:
-                self.manifest.begin(job)
+                self.manifest.begin(job, work.source_stamp)
             self._write(work, work.image.with_pixels(work.clean))
             if work.error is None:
+                stamp = file_stamp(job.destination)
                 loss, depth_loss = _loses_unasked(job, work.image), _loses_depth(job, work.image)
             if self.with_references and work.error is None:
                 scores, reference_error = _compare(job, work.image, work.clean)
@@ -170,18 +181,24 @@ class Worker:
         seconds = work.seconds + time.perf_counter() - start
         if self.manifest is not None:
             digest = None if work.error else file_sha256(job.destination)
-            self.manifest.record(job, work.error, seconds, digest)
-        return FileResult(job, work.error, seconds, scores, reference_error, loss, depth_loss)
+            self.manifest.record(job, work.source_stamp, work.error, seconds, digest)
+        return FileResult(job, work.error, seconds, scores, reference_error, loss, depth_loss, stamp)
 
     def _write(self, work: _Work, image: Image) -> None:
         try:
             work.job.destination.parent.mkdir(parents=True, exist_ok=True)
-            write_image(work.job.destination, image, overwrite=self.overwrite)
+            overwrite = self.overwrite if isinstance(self.overwrite, bool) else self.overwrite(work.job)
+            write_image(work.job.destination, image, overwrite=overwrite)
+        except MissingDependencyError:
+            raise
         except ImageError as error:
             work.error = str(error)
         except OSError as error:
             folder = os.fspath(work.job.destination.parent)
             work.error = f"{folder}: the folder cannot be made: {error.strerror or error}."
+        except Exception as error:
+            logger.debug("%s", work.job.destination, exc_info=True)
+            work.error = f"{os.fspath(work.job.destination)}: {reason(error)}"
 
     def _check_stop(self) -> None:
         if self.stop.is_set():
@@ -211,5 +228,6 @@ def _compare(job: Job, image: Image, clean: Array) -> tuple[Scores | None, str |
         return score(reference.pixels, image.pixels, image.with_pixels(clean).pixels), None
     except MissingDependencyError:
         raise
-    except DaeError as error:
-        return None, f"{os.fspath(job.source)}: cannot be compared: {error}"
+    except Exception as error:
+        logger.debug("%s", job.reference, exc_info=True)
+        return None, f"{os.fspath(job.source)}: cannot be compared: {reason(error)}"

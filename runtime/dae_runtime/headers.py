@@ -29,6 +29,7 @@ _SIGNATURES = (
 )
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _MOST_CHUNKS = 10_000
+_START_OF_FRAME = tuple(marker for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC))
 
 # The luminance table of ITU T.81, annex K.1, in zigzag order, and what libjpeg makes of it for qualities 1 to 100.
 _LUMINANCE = np.array(
@@ -81,23 +82,56 @@ def check_png(read: Read, size: int) -> None:
 
 
 def compression(kind: str, read: Read) -> dict[str, Any]:
-    """Return how a file was compressed, as options for libvips' saver: JPEG's quality, and whether a WebP is lossless."""
+    """Return how a file was compressed, as options for libvips' saver.
+
+    They are JPEG's quality, if it can be told, and its chroma subsampling; and whether a WebP is lossless, also in the colors
+    of pixels that cannot be seen.
+    """
     if kind == "jpeg":
         quality = jpeg_quality(read)
-        return {} if quality is None else {"Q": quality}
-    return {"lossless": True} if kind == "webp" and _is_lossless_webp(read) else {}
+        sampling = {"subsample_mode": "on" if _halves_chroma(read) else "off"}
+        return sampling if quality is None else {"Q": quality, **sampling}
+    return {"lossless": True, "exact": True} if kind == "webp" and _is_lossless_webp(read) else {}
 
 
 def jpeg_quality(read: Read) -> int | None:
     """Estimate a JPEG's quality, 1 to 100: that of libjpeg's whose luminance table comes nearest. None without a table."""
     for marker, offset, length in _jpeg_segments(read):
         if marker == 0xDB:
-            segment = read(offset, length)
-            wide, number = segment[0] >> 4, segment[0] & 15
-            table = np.frombuffer(segment[1:], ">u2" if wide else "u1")[:64]
-            if number == 0 and len(table) == 64:
-                return 1 + int(np.argmin(np.abs(_libjpeg_tables() - table).sum(axis=1)))
+            for number, table in _quantisation_tables(read(offset, length)):
+                if number == 0:
+                    return 1 + int(np.argmin(np.abs(_libjpeg_tables() - table).sum(axis=1)))
     return None
+
+
+def holds_more_images(kind: str, read: Read) -> bool:
+    """Tell whether a JPEG has an index of further images behind the first: previews, a gain map, another view.
+
+    Source: CIPA DC-007, Multi-Picture Format.
+    """
+    return kind == "jpeg" and any(marker == 0xE2 and read(offset, 4) == b"MPF\0" for marker, offset, _ in _jpeg_segments(read))
+
+
+def _quantisation_tables(segment: bytes) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Yield number and 64 values of each whole table of a DQT segment."""
+    offset = 0
+    while offset < len(segment):
+        wide, number = segment[offset] >> 4, segment[offset] & 15
+        size = 64 * (2 if wide else 1)
+        values = segment[offset + 1 : offset + 1 + size]
+        if len(values) < size:
+            return
+        yield number, np.frombuffer(values, ">u2" if wide else "u1").astype(np.int64)
+        offset += 1 + size
+
+
+def _halves_chroma(read: Read) -> bool:
+    """Tell whether a JPEG has half the color both ways (4:2:0); 4:2:2 and the like have it one way."""
+    for marker, offset, length in _jpeg_segments(read):
+        if marker in _START_OF_FRAME:
+            factors = [(value >> 4, value & 15) for value in read(offset, length)[7::3]]
+            return len(factors) > 1 and all(first >= 2 * second for first, second in zip(*factors[:2], strict=True))
+    return False
 
 
 def _libjpeg_tables() -> npt.NDArray[np.int64]:

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from .pnm import Pixels
 from .wording import counted, listed
 
 logger = logging.getLogger(__name__)
+_further_images_told = threading.Event()
 
 FORMATS: Mapping[str, str] = {
     ".png": "png",
@@ -45,7 +47,7 @@ class Image:
     pixels: Pixels
     """(H, W), or (H, W, C) with C of 3 (RGB), or with alpha last 2 or 4; uint8, or uint16 for 16-bit files; upright."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """ICC profile, EXIF, XMP, resolution and compression, as the codec wants them back."""
+    """ICC profile, EXIF, XMP, texts, resolution and compression, as the codec wants them back."""
     pages: int = 1
     """Of a TIFF or an animated WebP; they lie below each other in `pixels`, all of one height."""
     kind: str = "png"
@@ -70,7 +72,8 @@ def read_image(
     """Read an image file: PNG, JPEG, TIFF, WebP, BMP, PGM or PPM, whatever its suffix.
 
     8-bit files give uint8, 16-bit files uint16, palettes and 1-bit files become RGB(A) and 8-bit gray. The EXIF orientation
-    is applied.
+    is applied, to each page. Of a JPEG that holds further images (a preview, a gain map, another view) the first is read; the
+    log says so in a warning, for the first such file of the process.
 
     Args:
         path: The file.
@@ -89,15 +92,33 @@ def read_image(
         raise ImageError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}.") from error
     except ImageError as error:
         raise ImageError(f"{os.fspath(path)}: {error}.") from error
+    if decoded.others:
+        tell_of_further_images(os.fspath(path))
     return Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)
+
+
+def tell_of_further_images(name: str) -> None:
+    """Log that only the first image of a file is kept: once as a warning, since all photos of a phone may be like that."""
+    level = logging.INFO if _further_images_told.is_set() else logging.WARNING
+    _further_images_told.set()
+    logger.log(
+        level,
+        "%s: holds further images, such as a preview or a gain map; only the first is kept, here and in files like it",
+        name,
+    )
 
 
 def write_image(path: str | os.PathLike[str], image: Image, *, overwrite: bool = True) -> None:
     """Write an image file in the format of its suffix; the file is whole or not there.
 
-    A JPEG that was a JPEG keeps its quality (estimated from its tables, 75 at least) and its chroma subsampling, a WebP that
-    was lossless stays so; other JPEG and WebP files are written at quality 95. The rest is written without loss. 16-bit pixels
-    are rounded to 8 bits for JPEG, WebP and BMP.
+    A JPEG that was a JPEG keeps its quality (estimated from its tables, 75 at least) and the halved chroma of 4:2:0; any other
+    sampling becomes 4:4:4. A WebP that was lossless stays so; other JPEG and WebP files are written at quality 95. The rest is
+    written without loss. 16-bit pixels are rounded to 8 bits for JPEG, WebP and BMP. A PGM takes gray alone; in a PPM gray
+    becomes RGB.
+
+    Kept beside the pixels, where the format holds it: ICC profile, EXIF, XMP, IPTC, resolution, an animation's times, from PNG
+    to PNG the texts of ASCII letters, and from TIFF to TIFF the description. Not kept: a PNG's gamma (gAMA, cHRM) and other
+    texts, further tags of a TIFF (artist, software, date), and further images in a JPEG.
 
     Args:
         path: Where to; its folder must exist.
@@ -112,7 +133,7 @@ def write_image(path: str | os.PathLike[str], image: Image, *, overwrite: bool =
     name = os.fspath(path)
     pixels = _check_pixels(image.pixels)
     try:
-        kind = image_format(path)
+        kind = kind_to_write(path)
         with atomic_path(path, overwrite=overwrite) as temporary, temporary.open("r+b", buffering=0) as file:
             encode(pixels, kind, image.metadata, pages=image.pages, target=file.fileno())
     except FileExistsError as error:
@@ -133,6 +154,16 @@ def image_format(path: str | os.PathLike[str]) -> str:
     if suffix not in FORMATS:
         raise ImageError(f"the suffix {suffix!r} is no image format that can be written; use one of {', '.join(FORMATS)}")
     return FORMATS[suffix]
+
+
+def kind_to_write(path: str | os.PathLike[str]) -> str:
+    """Return what `codec.encode` is to write for a path: as `image_format`, but `.pgm` and `.ppm` are told apart.
+
+    Raises:
+        ImageError: The suffix is not one of IMAGE_SUFFIXES.
+    """
+    kind = image_format(path)
+    return Path(path).suffix.lower().removeprefix(".") if kind == "pnm" else kind
 
 
 def is_image_name(path: str | os.PathLike[str]) -> bool:

@@ -19,6 +19,8 @@ from .plan import Job
 MANIFEST_NAME = "dae-manifest.jsonl"
 """Name of the manifest in the output folder, where the caller gives no other."""
 BEGUN, DONE, FAILED = "begun", "done", "failed"
+Stamp = tuple[int, int]
+"""Size in bytes and time of the last change in ns: as long as they stay, a file counts as unchanged."""
 _FIRST_BYTES = b'{"path": '
 """What a manifest begins with, unless a crash has cut its first line short: nothing is appended to any other file."""
 
@@ -47,7 +49,7 @@ class Entry:
     model_sha256: str
     strength: float
     source_bytes: int
-    """Size of the input when it was read; with the next field it tells whether the input has changed since."""
+    """Size of the input before it was read; with the next field it tells whether the input has changed since."""
     source_mtime_ns: int
     output_sha256: str | None
     """Of the output file; None if it failed."""
@@ -86,24 +88,36 @@ class Manifest:
         except OSError as error:
             raise DaeError(f"the manifest {self.path} cannot be written: {error.strerror or error}. Give another.") from error
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: Job, source_stamp: Stamp) -> None:
         """Append that the output of a file is about to be written: should the run be killed, it is known to be the run's.
 
+        Args:
+            job: The file.
+            source_stamp: What `file_stamp` gave for the input before it was read.
+
         Raises:
             DaeError: The disk is full, or the file is gone.
         """
-        self._append(job, BEGUN, None, 0.0, None)
+        self._append(job, source_stamp, BEGUN, None, 0.0, None)
 
-    def record(self, job: Job, error: str | None, seconds: float, output_sha256: str | None) -> None:
+    def record(self, job: Job, source_stamp: Stamp, error: str | None, seconds: float, output_sha256: str | None) -> None:
         """Append what became of one file.
 
+        Args:
+            job: The file.
+            source_stamp: What `file_stamp` gave for the input before it was read.
+            error: Why there is no output; None if there is one.
+            seconds: What it took.
+            output_sha256: Of the output; None if there is none.
+
         Raises:
             DaeError: The disk is full, or the file is gone.
         """
-        self._append(job, DONE if error is None else FAILED, error, seconds, output_sha256)
+        self._append(job, source_stamp, DONE if error is None else FAILED, error, seconds, output_sha256)
 
-    def _append(self, job: Job, status: str, error: str | None, seconds: float, output_sha256: str | None) -> None:
-        size, mtime_ns = source_stamp(job.source)
+    def _append(
+        self, job: Job, source_stamp: Stamp, status: str, error: str | None, seconds: float, output_sha256: str | None
+    ) -> None:
         entry = Entry(
             _absolute(job.source),
             _absolute(job.destination),
@@ -112,8 +126,7 @@ class Manifest:
             round(seconds, 6),
             self.settings.model_sha256,
             self.settings.strength,
-            size,
-            mtime_ns,
+            *source_stamp,
             output_sha256,
         )
         line = json.dumps(dataclasses.asdict(entry)).encode("ascii") + b"\n"
@@ -214,8 +227,8 @@ def file_sha256(path: str | os.PathLike[str]) -> str | None:
         return None
 
 
-def source_stamp(path: Path) -> tuple[int, int]:
-    """Return size in bytes and time of the last change in ns; zeros if the file is gone."""
+def file_stamp(path: Path) -> Stamp:
+    """Return the stamp of a file: size in bytes and time of the last change in ns; zeros if it is gone."""
     try:
         status = path.stat()
     except OSError:
@@ -227,7 +240,7 @@ def _same_work(job: Job, entry: Entry, settings: Settings) -> bool:
     return (
         entry.output == _absolute(job.destination)
         and entry.settings == settings
-        and (entry.source_bytes, entry.source_mtime_ns) == source_stamp(job.source)
+        and (entry.source_bytes, entry.source_mtime_ns) == file_stamp(job.source)
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .errors import ImageError, InputError, OutputExistsError
 from .images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, find_images, image_format, is_image_name
+from .references import find_references
 from .wording import counted, listed
 
 logger = logging.getLogger(__name__)
@@ -86,12 +87,13 @@ def plan(
         Jobs in the order of their sources' names.
 
     Raises:
-        InputError: There is no input, or two inputs have one output, an output is an input, or the output lies inside the
-            input folder, or is of no use as a name.
+        InputError: There is no input, or two inputs have one output, an output is an input or a reference, or the output
+            lies inside the input folder, or is of no use as a name.
         OutputExistsError: Outputs exist and `overwrite` is false.
         ImageError: A folder cannot be read, or the output's cannot be made or written to.
     """
     extension = _extension(format)
+    _check_suffix(suffix)
     base, sources = find_sources(source, recursive)
     target = Path(output)
     single_file = Path(source).is_file()
@@ -103,12 +105,15 @@ def plan(
         jobs = [Job(sources[0], target)]
     else:
         jobs = [Job(path, _destination(path.relative_to(base), target, suffix, extension)) for path in sources]
+    if reference is not None:
+        references = find_references([job.source for job in jobs], base, Path(reference))
+        jobs = [Job(job.source, job.destination, path) for job, path in zip(jobs, references, strict=True)]
     _check_mapping(jobs)
     for folder in {job.destination.parent for job in jobs}:
         check_writable(folder)
     if not overwrite:
         check_absent(jobs)
-    return jobs if reference is None else _with_references(jobs, base, Path(reference))
+    return jobs
 
 
 def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tuple[Path, list[Path]]:
@@ -186,10 +191,12 @@ def plan_folder(
     """Check two folders, and return the function that maps a file in the first to its output in the second.
 
     Raises:
-        InputError: The source is no folder, or the output is it or lies inside it or is a file, or the format is unknown.
+        InputError: The source is no folder, or the output is it or lies inside it or is a file, or the format is unknown, or
+            the suffix leads to another folder.
         ImageError: The output can be neither made nor written to.
     """
     base, target, extension = Path(source), Path(output), _extension(format)
+    _check_suffix(suffix)
     if not base.is_dir():
         raise InputError(f"{base} is not a folder. Only a folder can be watched.")
     _check_folders(base, output, any_depth=True)
@@ -197,9 +204,12 @@ def plan_folder(
     return lambda path: _destination(path.relative_to(base), target, suffix, extension)
 
 
-def _destination(relative: Path, output: Path, suffix: str, extension: str | None) -> Path:
+def _check_suffix(suffix: str) -> None:
     if "/" in suffix or os.sep in suffix or "\0" in suffix:
         raise InputError(f"the suffix {suffix!r} is part of a file name; it cannot lead to another folder.")
+
+
+def _destination(relative: Path, output: Path, suffix: str, extension: str | None) -> Path:
     return output / relative.with_name(relative.stem + suffix + (extension or relative.suffix))
 
 
@@ -228,6 +238,7 @@ def _check_mapping(jobs: list[Job]) -> None:
     folders: dict[str, str] = {}
     taken: dict[str, Job] = {}
     inputs = {_resolved(job.source, folders) for job in jobs}
+    references = {_resolved(job.reference, folders) for job in jobs if job.reference is not None}
     for job in jobs:
         try:
             image_format(job.destination)
@@ -236,6 +247,10 @@ def _check_mapping(jobs: list[Job]) -> None:
         final = _resolved(job.destination, folders)
         if final in inputs:
             raise InputError(f"the output {job.destination} is also an input. Inputs are never changed; give another output.")
+        if final in references:
+            raise InputError(
+                f"the output {job.destination} is also a reference. References are never changed; give another output."
+            )
         if final in taken:
             raise InputError(
                 f"{taken[final].source} and {job.source} would both become {job.destination}. Rename one, or drop --format."
@@ -268,23 +283,3 @@ def check_absent(jobs: list[Job]) -> None:
             f"{listed([job.destination for job in existing])}. "
             f"Give --overwrite to replace {'them' if many else 'it'}, or another output."
         )
-
-
-def _with_references(jobs: list[Job], base: Path, root: Path) -> list[Job]:
-    if root.is_file() and len(jobs) == 1:
-        return [Job(jobs[0].source, jobs[0].destination, root)]
-    if not root.is_dir():
-        raise InputError(f"the reference {root} is not a folder of clean images.")
-    folders: dict[Path, dict[str, Path]] = {}
-    found: list[Job] = []
-    for job in jobs:
-        source = job.source
-        folder = root / source.relative_to(base).parent
-        if folder not in folders:
-            images = find_images(folder) if folder.is_dir() else []
-            # By whole name first, then by stem: a clean a.png serves a noisy a.jpg.
-            folders[folder] = {path.stem: path for path in images} | {path.name: path for path in images}
-        found.append(Job(source, job.destination, folders[folder].get(source.name, folders[folder].get(source.stem))))
-    if all(job.reference is None for job in found):
-        raise InputError(f"the reference {root} holds no image of the name of an input, as {jobs[0].source.name}.")
-    return found

@@ -17,6 +17,7 @@ Pixels = npt.NDArray[Any]
 
 _GAP = rb"(?:\s|#[^\n\r]*[\n\r])+"
 _HEADER = re.compile(rb"P([56])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,5})\s")
+_ANOTHER = re.compile(rb"\s*P[56][\s#]")
 _HEADER_BYTES = 65536
 
 
@@ -37,30 +38,40 @@ def decode_pnm(data: bytes) -> Pixels:
         (H, W) or (H, W, 3); uint8, or uint16 when the file's largest value is above 255. Values are scaled to the full range.
 
     Raises:
-        ImageError: The header is not sound, or pixels are missing.
+        ImageError: The header is not sound, pixels are missing, or another image follows.
     """
     channels, height, width, white, start = _read_header(data)
     dtype = np.dtype(np.uint8) if white < 256 else np.dtype(">u2")
     count = width * height * channels
     if len(data) - start < count * dtype.itemsize:
         raise ImageError(f"the file is truncated: {width} x {height} pixels are announced")
+    if _ANOTHER.match(data, start + count * dtype.itemsize):
+        raise ImageError("the file holds several images; split it into files of one image each")
     values = np.frombuffer(data, dtype, count, start)
     shape = (height, width) if channels == 1 else (height, width, channels)
     return _full_range(values, white).reshape(shape)
 
 
-def encode_pnm(pixels: Pixels) -> bytes:
+def encode_pnm(pixels: Pixels, kind: str = "pnm") -> bytes:
     """Encode (H, W) or (H, W, 3) uint8 or uint16 as P5 or P6.
 
+    Args:
+        pixels: The image.
+        kind: `pgm` for gray alone, `ppm` for color, which gray is made to be, `pnm` for what the pixels are.
+
     Raises:
-        ImageError: The image has alpha, which these formats cannot hold.
+        ImageError: The image has alpha, which these formats cannot hold, or a color image is to become a PGM.
     """
     if pixels.ndim == 3 and pixels.shape[2] != 3:
         raise ImageError("PGM and PPM cannot hold alpha; write PNG, TIFF or WebP")
-    kind = "P5" if pixels.ndim == 2 else "P6"
+    if kind == "pgm" and pixels.ndim == 3:
+        raise ImageError(f"PGM holds gray alone, and the image is in color, {pixels.shape}; write PPM or PNG")
+    if kind == "ppm" and pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    magic = "P5" if pixels.ndim == 2 else "P6"
     white = np.iinfo(pixels.dtype).max
     big_endian = pixels.astype(pixels.dtype.newbyteorder(">"), copy=False)
-    return f"{kind}\n{pixels.shape[1]} {pixels.shape[0]}\n{white}\n".encode("ascii") + big_endian.tobytes()
+    return f"{magic}\n{pixels.shape[1]} {pixels.shape[0]}\n{white}\n".encode("ascii") + big_endian.tobytes()
 
 
 def _read_header(data: bytes) -> tuple[int, int, int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Iterator
@@ -10,12 +11,14 @@ from typing import BinaryIO
 import numpy as np
 
 from .arrays import Array
-from .codec import MAX_PIXELS, decode, encode
+from .codec import KINDS_OF_8_BITS, MAX_PIXELS, decode, encode
 from .denoiser import Denoiser
 from .errors import ImageError, InputError
-from .images import Image
+from .images import Image, tell_of_further_images
 from .pipeline import ordered_map
 from .processor import available_cpus
+
+logger = logging.getLogger(__name__)
 
 
 def parse_frame(text: str) -> tuple[int, int, int]:
@@ -57,7 +60,8 @@ def denoise_raw(
         The number of frames.
 
     Raises:
-        InputError: The stream ends within a frame. All whole frames before it have been written.
+        InputError: The stream ends within a frame; all whole frames before it have been written. Or frames do not fit into
+            memory.
     """
     slots = max(1, available_cpus() // denoiser.threads) if denoiser.device == "cpu" else 1
     broken: list[InputError] = []
@@ -72,10 +76,17 @@ def denoise_raw(
         return denoiser.denoise(frame, strength=strength)
 
     count = 0
-    for clean in ordered_map(whole_frames(), work, slots, threading.Event(), ahead or 2 * slots):
-        target.write(clean.data)
-        target.flush()
-        count += 1
+    try:
+        for clean in ordered_map(whole_frames(), work, slots, threading.Event(), ahead or 2 * slots):
+            target.write(clean.data)
+            target.flush()
+            count += 1
+    except MemoryError as error:
+        height, width, channels = shape
+        raise InputError(
+            f"raw frames of {width}x{height} with {channels} channels, {height * width * channels} bytes each, do not fit "
+            "into memory. Check the size; if it is right, hold fewer frames at once (ahead=1, --batch-size 1), or cut them."
+        ) from error
     if broken:
         raise broken[0]
     return count
@@ -108,16 +119,23 @@ def _read_up_to(source: BinaryIO, size: int) -> bytes:
 
 
 def denoise_file_bytes(
-    denoiser: Denoiser, data: bytes, kind: str | None = None, *, strength: float = 1.0, max_pixels: int = MAX_PIXELS
+    denoiser: Denoiser,
+    data: bytes,
+    kind: str | None = None,
+    *,
+    strength: float = 1.0,
+    max_pixels: int = MAX_PIXELS,
+    name: str = "the image",
 ) -> bytes:
-    """Denoise an image file that is given as bytes.
+    """Denoise an image file that is given as bytes. Where 16 bits become 8, the log says so (level warning).
 
     Args:
         denoiser: What to denoise with.
         data: Content of a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file.
-        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp` or `pnm`: the kind to return; None for the same.
+        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm`, `ppm` or `pnm`: the kind to return; None for the same.
         strength: How much of the change is taken, 0 to 1.
         max_pixels: Larger images are refused.
+        name: What errors and the log call it.
 
     Raises:
         ImageError: The data is no such file, or cannot be written as `kind`.
@@ -125,8 +143,15 @@ def denoise_file_bytes(
     """
     try:
         decoded = decode(data, max_pixels)
+        if decoded.others:
+            tell_of_further_images(name)
         image = Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)
         image = image.with_pixels(denoiser.denoise(image.page_pixels, strength=strength))
-        return encode(image.pixels, kind or image.kind, image.metadata, pages=image.pages)
+        content = encode(image.pixels, kind or image.kind, image.metadata, pages=image.pages)
     except ImageError as error:
-        raise ImageError(f"the image: {error}.") from error
+        raise ImageError(f"{name}: {error}.") from error
+    if image.pixels.dtype == np.uint16 and (kind or image.kind) in KINDS_OF_8_BITS:
+        logger.warning(
+            "%s: 16 bits written with 8, all that JPEG, WebP and BMP hold. Write PNG or TIFF to keep every bit", name
+        )
+    return content

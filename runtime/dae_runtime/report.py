@@ -22,7 +22,8 @@ from .atomic import write_atomic
 from .contract import Contract
 from .errors import DaeError, InputError
 from .report_figures import ReportedImage, crop_side, report_image
-from .report_page import page
+from .report_page import MARK, page
+from .wording import reason
 
 if TYPE_CHECKING:
     from .plan import Job
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
 MAX_IMAGES = 24
 MAX_ERRORS = 20
 """Failed files that are named; the others are counted."""
+
+_FIRST_BYTES = 512
+"""Of a page: they hold its mark."""
+
+
+def is_report(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is a report that this package wrote, whatever its version; false if it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return MARK.encode() in file.read(_FIRST_BYTES)
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -112,6 +125,8 @@ class RunReport:
                 images.append(report_image(job, scores, self.model.noise, crop_side(len(self._shown))))
             except DaeError as error:
                 not_shown.append(str(error))
+            except Exception as error:  # one image that cannot be shown takes no page from the others
+                not_shown.append(f"{os.fspath(job.source)}: {reason(error)}")
         summary = RunSummary(
             models=tuple(models) or (self.model,),
             device=device,

@@ -19,6 +19,9 @@ _FOLDER = Path(__file__).parent
 SMALLEST_SHOWN_PX = 320
 """Width to which tiny pictures are enlarged."""
 
+MARK = '<meta name="generator" content="dae-toolkit'
+"""What tells a report from other pages; stands within its first lines, and is followed by the version."""
+
 _EXPLANATION = """
 <p><b>Noise</b> is the estimated standard deviation on the scale 0 to 255. Fine texture counts as noise, so a sharp clean
 photograph has 1 to 3; clipping at black and white lowers it.</p>
@@ -40,6 +43,7 @@ def page(summary: RunSummary, images: Sequence[ReportedImage]) -> str:
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+{MARK} {escape(summary.version)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>Denoised with {names}</title>

@@ -22,6 +22,11 @@ def test_embed(model_file, run_example, tmp_path):
     result = run_example("embed", model_file, tmp_path / "noisy.png", tmp_path / "clean.png")
     assert result.returncode == 0, result.stderr
     np.testing.assert_array_equal(read_image(tmp_path / "clean.png").pixels, Denoiser(model_file, "cpu").denoise(picture()))
+    pages = Image(picture(shape=(90, 41)), pages=3)
+    write_image(tmp_path / "noisy.tif", pages)
+    assert run_example("embed", model_file, tmp_path / "noisy.tif", tmp_path / "clean.tif").returncode == 0
+    expected = Denoiser(model_file, "cpu").denoise(pages.page_pixels)  # no page sees its neighbors
+    np.testing.assert_array_equal(read_image(tmp_path / "clean.tif").page_pixels, expected)
     usage = run_example("embed", model_file)
     assert usage.returncode == 1
     assert "embed.py model.onnx noisy.png clean.png" in usage.stderr

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dae_runtime.arrays import convert, pad_to_multiple
+from dae_runtime.arrays import as_image, convert, pad_to_multiple
 from dae_runtime.batches import windows
+from dae_runtime.errors import InputError
 from dae_runtime.patches import bump, denoise_patches, window_starts
 
 
@@ -70,3 +72,14 @@ def test_batches_are_cut_by_number_and_by_size():
     assert [len(window) for window in windows(range(300), lambda _: 1)] == [256, 44]
     assert [len(window) for window in windows(range(3), lambda _: 2**20)] == [1, 1, 1]
     assert list(windows([], lambda _: 1)) == []
+
+
+@pytest.mark.parametrize("value", ["x.png", b"x.png", ["a.png", "b.png"], Path("x.png"), None, np.array("x.png")])
+def test_a_name_is_no_image(value):
+    with pytest.raises(InputError, match=r"must be an array of uint8.*Read it first: dae_runtime\.images\.read_image"):
+        as_image(value)
+
+
+def test_rows_of_several_lengths_are_no_image():
+    with pytest.raises(InputError, match=r"must be an array.*received list.*one length"):
+        as_image([[1, 2], [3]])

@@ -305,7 +305,9 @@ def test_resuming_does_only_what_is_not_complete(tmp_path, images, blur_file, da
     complete = outputs(tmp_path / "out")
     (tmp_path / "out" / "0.png").write_bytes(complete["0.png"][:50])
     (tmp_path / "out" / "1.png").unlink()
-    (tmp_path / "out" / f"{TEMPORARY_PREFIX}left.png").touch()
+    abandoned = tmp_path / "out" / f"{TEMPORARY_PREFIX}left.png"
+    abandoned.touch()
+    os.utime(abandoned, (0, 0))
     planned = dae_run("--dry-run", *command)
     marks = [line.partition("  (")[2].partition(":")[0] for line in planned.stdout.splitlines()]
     assert (planned.returncode, marks) == (0, ["exists", "", "complete already", "failed before"])
@@ -415,6 +417,8 @@ def test_standard_input_and_output(tmp_path, images, blur_file, blur, run_python
     assert run("-", tmp_path / "in.pgm", content=data).returncode == 0
     for name in ("both.png", "out.tif", "in.pgm"):
         np.testing.assert_array_equal(read_image(tmp_path / name).pixels, expected)
+    (tmp_path / "gray.ppm").write_bytes(run("-", "-", "--format", "ppm", content=data).stdout)
+    np.testing.assert_array_equal(read_image(tmp_path / "gray.ppm").pixels, np.repeat(expected[..., None], 3, axis=-1))
     again = run("-", tmp_path / "in.pgm", content=data)
     assert (again.returncode, b"--overwrite" in again.stderr) == (1, True)
     broken = run("-", "-", content=data[:60])

@@ -26,6 +26,7 @@ PLAIN = Contract(
     tools={"onnx": "1.0"},
     report={"nodes": {"Conv": 3}},
 )
+QUALITY = {"samples": 64, "noisy_psnr_db": 20.0, "fp32_psnr_db": 28.5, "psnr_db": 28.4}
 
 
 def test_a_contract_survives_json():
@@ -65,6 +66,21 @@ def test_a_contract_survives_json():
         ({"golden": {}}, "damaged"),
         ({"golden": {"shape": [1, 2, 2, 1], "noisy": "!!", "denoised": "", "max_abs_error": 1}}, "damaged"),
         ({"golden": {"shape": [1, 9, 9, 1], "noisy": "AAAA", "denoised": "AAAA", "max_abs_error": 1}}, "golden.noisy"),
+        ({"report": "abc"}, "report"),
+        ({"report": [1]}, "report"),
+        ({"report": None}, "report"),
+        ({"tools": [1]}, "tools"),
+        ({"tools": None}, "tools"),
+        ({"quality": {**QUALITY, "psnr_db": True}}, "quality.psnr_db"),
+        ({"quality": {**QUALITY, "noisy_psnr_db": "20"}}, "quality.noisy_psnr_db"),
+        ({"quality": {**QUALITY, "fp32_psnr_db": 10**400}}, "quality.fp32_psnr_db"),
+        ({"quality": {**QUALITY, "samples": True}}, "quality.samples"),
+        ({"parity": {"max_abs_error": False, "tolerance": 1, "shapes": [[1, 8, 8, 1]]}}, "parity.max_abs_error"),
+        ({"parity": {"max_abs_error": 0, "tolerance": True, "shapes": [[1, 8, 8, 1]]}}, "parity.tolerance"),
+        (
+            {"golden": {"shape": [1, 2, 2, 1], "noisy": "AAAAAA==", "denoised": "AAAAAA==", "max_abs_error": True}},
+            "golden.max",
+        ),
         ({"golden": {"shape": 4, "noisy": "", "denoised": "", "max_abs_error": 1}}, "damaged"),
     ],
 )

@@ -211,6 +211,29 @@ def test_large_images_are_streamed_one_by_one(blur: Denoiser):
     assert taken == [0]
 
 
+@pytest.mark.parametrize("side", [8, 600])
+@pytest.mark.parametrize("batch_size", [None, 1, 3])
+def test_a_source_may_fill_one_buffer_again_and_again(blur: Denoiser, batch_size, side):
+    """As readers of video do; large frames are not held, small ones are."""
+
+    def frames():
+        buffer = np.empty((side, side), np.uint8)
+        for value in (0, 50, 100, 150, 200):
+            buffer[:] = value
+            yield buffer
+
+    assert [int(clean[4, 4]) for clean in blur.stream(frames(), batch_size)] == [0, 50, 100, 150, 200]
+
+
+def test_a_frame_that_is_not_held_is_not_copied(blur: Denoiser, monkeypatch):
+    frame = np.zeros((600, 600), np.uint8)
+    seen = []
+    monkeypatch.setattr(blur, "denoise", lambda image, strength: seen.append(image) or image)
+    for batch_size in (None, 1):
+        list(blur.stream([frame] * 2, batch_size))
+    assert all(image is frame for image in seen)
+
+
 def frames_with_a_bad_one(bad, place=5, count=9):
     frames = [random_image((4, 4), np.float32, seed) for seed in range(count)]
     frames[place] = bad
@@ -357,7 +380,7 @@ def test_strength_is_the_share_of_the_change(blur: Denoiser, dtype, strength):
     np.testing.assert_array_equal(streamed, received)
 
 
-@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan"), "0.5", None])
 def test_a_strength_outside_0_to_1_is_refused(blur: Denoiser, strength):
     with pytest.raises(InputError, match="strength must be from 0"):
         blur.denoise(np.zeros((4, 4), np.uint8), strength=strength)

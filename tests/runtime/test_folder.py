@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from dae_runtime import Denoiser
+from dae_runtime import Denoiser, MissingDependencyError, folder_worker
 from dae_runtime.folder import run_jobs, threads_for
 from dae_runtime.images import Image, read_image, write_image
-from dae_runtime.manifest import Manifest, Settings, file_sha256, read_manifest
+from dae_runtime.manifest import Manifest, Settings, file_sha256, file_stamp, read_manifest, remaining_jobs
 from dae_runtime.pipeline import Gate
 from dae_runtime.plan import plan
 
@@ -283,3 +283,86 @@ def test_threads_for_a_number_of_files(monkeypatch):
     for cpus, files, threads in ((2, 1, None), (2, 2, 1), (2, 100, 1), (16, 100, 2), (16, 2, 8), (1, 5, 1)):
         monkeypatch.setattr("dae_runtime.folder.available_cpus", lambda cpus=cpus: cpus)
         assert threads_for(files) == threads
+
+
+def breaking(function, name, error):
+    """Return a function that raises an error for the file of a name."""
+
+    def broken(path, *arguments, **options):
+        if path.name == name:
+            raise error
+        return function(path, *arguments, **options)
+
+    return broken
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ZeroDivisionError("division by zero"), "unexpected ZeroDivisionError: division by zero"),
+        (OverflowError(), "unexpected OverflowError"),
+        (MemoryError(), "does not fit into memory"),
+    ],
+)
+@pytest.mark.parametrize("function", ["read_image", "write_image"])
+def test_an_error_that_nobody_foresaw_stays_its_files_own(tmp_path, blur: Denoiser, monkeypatch, function, error, words):
+    jobs = folder_of(tmp_path, [(9, 8)] * 3)
+    monkeypatch.setattr(folder_worker, function, breaking(getattr(folder_worker, function), "001.png", error))
+    with Manifest(tmp_path / "m.jsonl", Settings("m")) as manifest:
+        results = list(run_jobs(blur, jobs, manifest=manifest))
+    assert [result.error is None for result in results] == [True, False, True]
+    assert "001.png: " in results[1].error
+    assert words in results[1].error
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000.png", "002.png"]
+    assert [entry.status for entry in read_manifest(tmp_path / "m.jsonl").values()] == ["done", "failed", "done"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(MemoryError(), "does not fit into memory"), (IndexError("3"), "unexpected IndexError: 3")]
+)
+def test_a_comparison_that_fails_unforeseen(tmp_path, blur: Denoiser, monkeypatch, error, words):
+    def score(*images):
+        raise error
+
+    monkeypatch.setattr(folder_worker, "score", score)
+    folder_of(tmp_path, [(9, 8)])
+    jobs = plan(tmp_path / "in", tmp_path / "out", reference=tmp_path / "in")
+    (result,) = run_jobs(blur, jobs, with_references=True)
+    assert result.error is None
+    assert "000.png: cannot be compared: " in result.reference_error
+    assert words in result.reference_error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MissingDependencyError])
+@pytest.mark.parametrize("function", ["read_image", "write_image"])
+def test_what_concerns_the_whole_run_ends_it(tmp_path, blur: Denoiser, monkeypatch, function, error):
+    jobs = folder_of(tmp_path, [(9, 8)] * 3)
+    monkeypatch.setattr(folder_worker, function, breaking(getattr(folder_worker, function), "001.png", error("now")))
+    with pytest.raises(error, match="now"):
+        list(run_jobs(blur, jobs))
+
+
+def test_an_input_that_is_saved_anew_while_it_is_in_work_is_not_complete(tmp_path, blur: Denoiser):
+    (job,) = jobs = folder_of(tmp_path, [(9, 8)])
+
+    def step():
+        write_image(job.source, Image(random_pixels((7, 6))))
+
+    with Manifest(tmp_path / "m.jsonl", Settings("m")) as manifest:
+        assert [result.error for result in run_jobs(blur, jobs, manifest=manifest, step=step)] == [None]
+    assert remaining_jobs(jobs, read_manifest(tmp_path / "m.jsonl"), Settings("m")).complete == []
+
+
+def test_a_choice_of_the_outputs_that_may_be_replaced(tmp_path, blur: Denoiser):
+    jobs = folder_of(tmp_path, [(9, 8)] * 3)
+    (tmp_path / "out").mkdir()
+    for job in jobs[:2]:
+        job.destination.write_text("there before")
+    results = list(run_jobs(blur, jobs, overwrite=lambda job: job == jobs[0]))
+    assert [result.error is None for result in results] == [True, False, True]
+    assert jobs[1].destination.read_text() == "there before"
+    assert [result.output_stamp for result in results] == [
+        file_stamp(jobs[0].destination),
+        None,
+        file_stamp(jobs[2].destination),
+    ]

@@ -11,10 +11,14 @@ import pytest
 
 from dae_runtime import DaeError, InputError
 from dae_runtime.images import Image, write_image
-from dae_runtime.manifest import Entry, Manifest, Settings, entry_of, file_sha256, read_manifest, remaining_jobs
+from dae_runtime.manifest import Entry, Manifest, Settings, entry_of, file_sha256, file_stamp, read_manifest, remaining_jobs
 from dae_runtime.plan import Job
 
 SETTINGS = Settings("ab" * 32, 1.0)
+
+
+def stamp(job):
+    return file_stamp(job.source)
 
 
 @pytest.fixture
@@ -36,8 +40,8 @@ def recorded(tmp_path, jobs) -> Path:
     path = tmp_path / "deep" / "manifest.jsonl"
     with Manifest(path, SETTINGS) as manifest:
         for job in jobs[:2]:
-            manifest.record(job, None, 0.25, file_sha256(job.destination))
-        manifest.record(jobs[2], "it is no image", 0.5, None)
+            manifest.record(job, stamp(job), None, 0.25, file_sha256(job.destination))
+        manifest.record(jobs[2], stamp(jobs[2]), "it is no image", 0.5, None)
     return path
 
 
@@ -104,9 +108,9 @@ def test_another_output_is_another_job(recorded, jobs):
 
 def test_the_last_line_of_a_file_counts(recorded, jobs):
     with Manifest(recorded, SETTINGS) as manifest:
-        manifest.record(jobs[0], "the disk was full", 0.1, None)
+        manifest.record(jobs[0], stamp(jobs[0]), "the disk was full", 0.1, None)
         jobs[2].destination.write_text("clean")
-        manifest.record(jobs[2], None, 0.1, file_sha256(jobs[2].destination))
+        manifest.record(jobs[2], stamp(jobs[2]), None, 0.1, file_sha256(jobs[2].destination))
     assert left(recorded, jobs) == ([3], 2, 1)
 
 
@@ -118,7 +122,7 @@ def test_a_line_cut_short_counts_as_not_written(recorded, jobs, keep):
     cut = len(lines[1]) - 1 > keep
     assert left(recorded, jobs)[1] == (1 if cut else 2)
     with Manifest(recorded, SETTINGS) as manifest:
-        manifest.record(jobs[1], None, 0.1, file_sha256(jobs[1].destination))
+        manifest.record(jobs[1], stamp(jobs[1]), None, 0.1, file_sha256(jobs[1].destination))
     assert left(recorded, jobs) == ([2, 3], 2, 0)
 
 
@@ -126,7 +130,9 @@ def test_threads_write_whole_lines(tmp_path, jobs):
     path = tmp_path / "m.jsonl"
     with Manifest(path, SETTINGS) as manifest:
         threads = [
-            threading.Thread(target=lambda: [manifest.record(jobs[0], "x" * 500, 0.1, None) for _ in range(100)])
+            threading.Thread(
+                target=lambda: [manifest.record(jobs[0], stamp(jobs[0]), "x" * 500, 0.1, None) for _ in range(100)]
+            )
             for _ in range(4)
         ]
         for thread in threads:
@@ -143,7 +149,7 @@ def test_a_manifest_that_cannot_be_used(tmp_path, jobs):
     with pytest.raises(DaeError, match="cannot be written"):
         Manifest(tmp_path, SETTINGS)
     with Manifest(Path("/dev/full"), SETTINGS) as manifest, pytest.raises(DaeError, match="No space left"):
-        manifest.record(jobs[0], None, 0.1, "00")
+        manifest.record(jobs[0], stamp(jobs[0]), None, 0.1, "00")
 
 
 def test_nothing_is_appended_to_a_file_that_is_no_manifest(tmp_path):
@@ -174,7 +180,7 @@ def test_files_that_the_run_has_not_made_are_told_apart(recorded, jobs):
     assert foreign() == [1, 3]
     assert foreign(retry_failed=True) == [1, 2, 3]
     with Manifest(recorded, SETTINGS) as manifest:  # a run that is killed while it writes
-        manifest.begin(jobs[3])
+        manifest.begin(jobs[3], stamp(jobs[3]))
     assert foreign(retry_failed=True) == [1, 2]
     assert left(recorded, jobs) == ([0, 1, 3], 0, 1)
 
@@ -184,3 +190,13 @@ def test_an_output_of_this_run_whose_input_has_changed_is_its_own(recorded, jobs
     remaining = remaining_jobs(jobs, read_manifest(recorded), SETTINGS)
     assert jobs[0] in remaining.jobs
     assert remaining.foreign == []
+
+
+def test_an_input_that_changed_after_it_was_read_is_done_again(tmp_path, jobs):
+    """The stamp is that of what was read, whenever the line is written."""
+    path, read = tmp_path / "m.jsonl", stamp(jobs[0])
+    jobs[0].source.write_text("saved anew meanwhile")
+    with Manifest(path, SETTINGS) as manifest:
+        manifest.begin(jobs[0], read)
+        manifest.record(jobs[0], read, None, 0.1, file_sha256(jobs[0].destination))
+    assert left(path, jobs[:1]) == ([0], 0, 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dae_runtime.errors import ImageError, InputError, OutputExistsError
-from dae_runtime.plan import plan
+from dae_runtime.plan import plan, plan_folder
 
 
 @pytest.fixture
@@ -165,3 +165,24 @@ def test_references(tree):
     found = [job.reference and os.fspath(job.reference) for job in jobs]
     assert found == ["clean/a.png", "clean/b.tif", "clean/sub/c.png", None]
     assert os.fspath(plan("in/a.png", "o", reference="clean/b.tif")[0].reference) == "clean/b.tif"
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "reference"),
+    [("in", "clean", "clean"), ("in/a.png", "clean/a.png", "clean/a.png"), ("in/a.png", "link/a.png", "clean")],
+)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_reference_is_never_an_output(tree, source, output, reference, overwrite):
+    (tree / "clean").mkdir()
+    (tree / "clean" / "a.png").touch()
+    (tree / "link").symlink_to("clean")
+    with pytest.raises(InputError, match=r"the output (clean|link)/a\.png is also a reference.*give another output"):
+        plan(source, output, reference=reference, overwrite=overwrite)
+
+
+def test_a_suffix_that_leads_elsewhere_is_refused_at_once(tree):
+    for suffix in ("a/b", "/../x", "\0"):
+        with pytest.raises(InputError, match="cannot lead to another folder"):
+            plan_folder("in", "out", suffix=suffix)
+        with pytest.raises(InputError, match="cannot lead to another folder"):
+            plan("in", "out", suffix=suffix)

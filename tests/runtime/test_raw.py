@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +66,29 @@ def test_strength_of_frames(blur: Denoiser):
     assert target.getvalue() == frames.tobytes()
 
 
+@pytest.mark.parametrize("where", ["source", "denoiser"])
+def test_frames_that_do_not_fit_into_memory(blur: Denoiser, monkeypatch, where):
+    class Full(io.BytesIO):
+        def read(self, size=-1):
+            raise MemoryError
+
+    def full(*_, **__):
+        raise MemoryError
+
+    source = Full() if where == "source" else io.BytesIO(bytes(100))
+    if where == "denoiser":
+        monkeypatch.setattr(blur, "denoise", full)
+    with pytest.raises(
+        InputError, match=r"frames of 5x4 with 3 channels, 60 bytes each, do not fit into memory\. Check the size"
+    ):
+        denoise_raw(blur, source, io.BytesIO(), (4, 5, 3))
+
+
+def test_a_frame_that_no_machine_holds(blur: Denoiser):
+    with Path(os.devnull).open("rb") as source, pytest.raises(InputError, match=r"999999x999999 with 4 channels.*memory"):
+        denoise_raw(blur, source, io.BytesIO(), (999_999, 999_999, 4))
+
+
 @pytest.mark.parametrize(("text", "shape"), [("640x480x3", (480, 640, 3)), ("5x4", (4, 5, 1)), ("1x1x4", (1, 1, 4))])
 def test_the_size_of_a_frame(text, shape):
     assert parse_frame(text) == shape
@@ -84,6 +108,12 @@ def test_an_image_file_as_bytes(blur: Denoiser, kind):
         clean = decode(denoise_file_bytes(blur, data, wanted))
         assert clean.kind == (wanted or kind)
         np.testing.assert_array_equal(clean.pixels, blur.denoise(pixels))
+
+
+def test_the_kinds_of_a_portable_map(blur: Denoiser):
+    data = encode(frames_of((9, 7), 1)[0], "png")
+    assert denoise_file_bytes(blur, data, "pgm")[:2] == denoise_file_bytes(blur, data, "pnm")[:2] == b"P5"
+    assert denoise_file_bytes(blur, data, "ppm")[:2] == b"P6"
 
 
 def test_bytes_that_are_no_image(blur: Denoiser):

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dae_runtime import Denoiser, InputError
+from dae_runtime import Denoiser, InputError, __version__
 from dae_runtime.images import Image, read_image, write_image
 from dae_runtime.plan import Job, plan
 from dae_runtime.quality import Scores
-from dae_runtime.report import MAX_ERRORS, RunReport
+from dae_runtime.report import MAX_ERRORS, RunReport, is_report
 from dae_runtime.report_figures import crop_side, noise_warning
 from dae_runtime.report_residual import residual_picture, residual_structure
 
@@ -162,6 +162,29 @@ def test_files_that_are_gone_are_told(blur: Denoiser, tmp_path):
     report.write(tmp_path / "r.html", device="cpu", seconds=1.0)
     page = Page(tmp_path / "r.html")
     assert "gone.png: cannot be read" in page.text
+
+
+def test_an_image_that_cannot_be_shown_takes_no_page_from_the_others(blur: Denoiser, tmp_path, monkeypatch):
+    def broken(*arguments):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("dae_runtime.report.report_image", broken)
+    report = RunReport(blur.model, 1)
+    report.add(Job(tmp_path / "odd.png", tmp_path / "out.png"))
+    report.write(tmp_path / "r.html", device="cpu", seconds=1.0)
+    assert "odd.png: unexpected ZeroDivisionError: division by zero" in Page(tmp_path / "r.html").text
+
+
+def test_a_report_is_told_from_other_pages(blur: Denoiser, tmp_path):
+    page = tmp_path / "r.html"
+    RunReport(blur.model, 0).write(page, device="cpu", seconds=0.0)
+    (mark,) = (each for each in Page(page).all("meta") if each.get("name") == "generator")
+    assert mark["content"] == f"dae-toolkit {__version__}"
+    assert is_report(page)
+    for content in (b"", b"<!doctype html><p>dae-toolkit", b"\xff\x00" * 999 + page.read_bytes()):
+        page.write_bytes(content)
+        assert not is_report(page)
+    assert not is_report(tmp_path)
 
 
 def test_a_report_that_cannot_be_written(blur: Denoiser, tmp_path):

@@ -1,0 +1,161 @@
+"""What `dae-run` leaves as it is, whatever else it is told: files that it has not made, and files that others are writing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from dae_runtime.images import Image, read_image, write_image
+
+
+def picture(seed=0, dtype=np.uint8):
+    return Image(np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, (10, 12)).astype(dtype))
+
+
+@pytest.fixture
+def images(tmp_path):
+    (tmp_path / "in").mkdir()
+    for index in range(3):
+        write_image(tmp_path / "in" / f"{index}.png", picture(index))
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def clean(tmp_path):
+    (tmp_path / "clean").mkdir()
+    for index in range(3):
+        write_image(tmp_path / "clean" / f"{index}.png", picture(index + 10))
+    return tmp_path / "clean"
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_references_are_never_written_to(tmp_path, images, clean, blur_file, dae_run):
+    before, page = contents(clean), clean / "0.png"
+    onto = dae_run("-m", blur_file, images, clean, "--reference", clean, "--overwrite")
+    assert onto.returncode == 2, onto.stderr
+    assert "is also a reference" in onto.stderr
+    for extra in (("--report", page), ("--manifest", page)):
+        command = ("-m", blur_file, images / "0.png", tmp_path / "out/", "--reference", page, "--overwrite", *extra)
+        done = dae_run(*command)
+        assert done.returncode == 2, done.stderr
+        assert f"{extra[0]} {page} is " in done.stderr
+    assert contents(clean) == before
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("extra", [(), ("--watch",), ("--resume",), ("--dry-run",)])
+def test_a_manifest_takes_no_name_of_an_image(tmp_path, images, blur_file, dae_run, extra):
+    manifest = tmp_path / "out" / "1.PNG"
+    done = dae_run("-m", blur_file, images, tmp_path / "out", "--manifest", manifest, *extra)
+    assert done.returncode == 2, done.stderr
+    assert f"--manifest {manifest} is named as an image" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_resuming_replaces_only_its_own_report(tmp_path, images, blur_file, dae_run):
+    page, out = tmp_path / "page.html", tmp_path / "out"
+    command = ("-m", blur_file, images, out, "--resume", "--report", page)
+    assert dae_run(*command).returncode == 0
+    first = page.read_bytes()
+
+    idle = dae_run(*command)
+    assert idle.returncode == 0, idle.stderr
+    assert f"{page} stays as it is" in idle.stderr
+    assert page.read_bytes() == first
+
+    write_image(images / "3.png", picture(3))
+    assert dae_run(*command).returncode == 0
+    assert page.read_bytes() != first
+
+    page.write_text("<html>mine</html>")
+    write_image(images / "4.png", picture(4))
+    for _ in range(2):  # the second time with nothing left to do
+        refused = dae_run(*command)
+        assert refused.returncode == 1
+        assert "exists already" in refused.stderr
+        assert "--overwrite" in refused.stderr
+        assert page.read_text() == "<html>mine</html>"
+        assert dae_run(*command[:-2]).returncode == 0
+    assert dae_run(*command, "--overwrite").returncode == 0
+    assert page.read_text() != "<html>mine</html>"
+
+
+def test_a_report_of_another_run_is_told_from_other_files(tmp_path, images, blur_file, dae_run):
+    """A dry run ends as the run would."""
+    page = tmp_path / "page.html"
+    command = ("-m", blur_file, images, tmp_path / "out", "--report", page)
+    assert dae_run(*command).returncode == 0
+    refused = dae_run(*command, "--suffix", "_x")
+    assert (refused.returncode, "exists already" in refused.stderr) == (1, True)
+    resumed = ("-m", blur_file, images, tmp_path / "other", "--resume", "--report", page)
+    assert dae_run(*resumed).returncode == 1  # nothing to resume: a new run
+    assert dae_run(*resumed[:-2]).returncode == 0
+    (tmp_path / "other" / "1.png").unlink()
+    assert dae_run(*resumed, "--dry-run").returncode == 0
+    page.write_bytes(b"\xff\x00 no text")
+    assert dae_run(*resumed, "--dry-run").returncode == 1
+
+
+def wait_until(condition):
+    end = time.monotonic() + 60
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert condition()
+
+
+def test_a_hot_folder_leaves_alone_what_others_changed(tmp_path, images, blur_file):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "dae_runtime", "-m", str(blur_file), str(images), str(out), "--watch"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: len(list(out.glob("[0-9].png"))) == 3)
+        made = (out / "1.png").read_bytes()
+        (out / "0.png").write_text("retouched by hand")
+        for name in ("0.png", "1.png", "3.png"):
+            write_image(images / name, picture(33))
+        wait_until(lambda: (out / "3.png").exists() and (out / "1.png").read_bytes() != made)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    assert (out / "0.png").read_text() == "retouched by hand"
+    assert errors.count("0.png has been written or changed by others") == 1
+    assert "Traceback" not in errors
+
+
+def test_a_suffix_that_no_hot_folder_can_use(tmp_path, images, blur_file, dae_run):
+    done = dae_run("-m", blur_file, images, tmp_path / "out", "--watch", "--suffix", "a/b")
+    assert done.returncode == 2
+    assert "suffix" in done.stderr
+
+
+def run_bytes(*arguments, content=b""):
+    command = [sys.executable, "-m", "dae_runtime", *map(str, arguments)]
+    return subprocess.run(command, input=content, capture_output=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_bits_that_a_stream_loses_are_told(tmp_path, blur_file, dtype):
+    source, told = tmp_path / "a.png", dtype == np.uint16
+    write_image(source, picture(0, dtype))
+    named = run_bytes("-m", blur_file, source, "-", "--format", "jpg")
+    piped = run_bytes("-m", blur_file, "-", tmp_path / "a.jpg", content=source.read_bytes())
+    for done, name in ((named, str(source)), (piped, "the image")):
+        assert done.returncode == 0, done.stderr
+        assert (f"{name}: 16 bits written with 8" in done.stderr.decode()) == told
+    assert read_image(tmp_path / "a.jpg").pixels.dtype == np.uint8
+    kept = run_bytes("-m", blur_file, source, "-", "--format", "tif")
+    quiet = run_bytes("-q", "-m", blur_file, source, "-", "--format", "jpg")
+    assert (kept.stderr, quiet.stderr) == (b"", b"")
+
+
+def test_an_error_names_the_file_that_was_named(tmp_path, blur_file):
+    (tmp_path / "bad.png").write_text("text")
+    done = run_bytes("-m", blur_file, tmp_path / "bad.png", "-")
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith(f"error: {tmp_path}/bad.png: ")
