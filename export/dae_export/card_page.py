@@ -231,7 +231,9 @@ def _late(training: Training) -> str:
     late = training.late
     if late is None:
         return "The history does not tell."
-    return f"Steps {late.from_step:,} to {late.to_step:,}, the last tenth, brought {late.gain:+.3f} {late.unit} in validation."
+    share = (late.to_step - late.from_step) / late.to_step
+    steps = f"Steps {late.from_step:,} to {late.to_step:,}, the last {share:.0%},"
+    return f"{steps} brought {late.gain:+.3f} {late.unit} in validation."
 
 
 def _duration(seconds: float) -> str:

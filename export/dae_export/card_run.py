@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import os
 import re
 import tomllib
@@ -19,7 +20,7 @@ from .errors import CardError
 GAUSSIAN, PAIRS, DIGITS = "gaussian", "pairs", "digits"
 PROTOCOLS = (GAUSSIAN, PAIRS, DIGITS)
 LATE = 0.1
-"""The last part of a training, which shows whether more of it would have helped."""
+"""The least part of a training, at its end, that shows whether more of it would have helped."""
 _CURVES = {"val_psnr": "dB of PSNR", "val_est_psnr": "dB of estimated PSNR"}
 _ABSOLUTE = re.compile(r"(?<![\w./-])/(?:[^\s\"'/]+/)*([^\s\"'/]+)")
 
@@ -138,18 +139,28 @@ def read_training(folder: Path) -> Training:
             noise=description["noise"]["spec"],
             clip=description["noise"]["clip"],
             test=result.get("test"),
-            before=_before(description["training"].get("init")),
+            before=_before(description["training"]),
         )
     except (OSError, tomllib.TOMLDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise CardError(f"{folder} is damaged: {type(error).__name__}: {error}. Train again, or restore its files.") from error
 
 
-def _before(init: str | None) -> Training | None:
-    return read_training(Path(init)) if init is not None and RunDirectory(Path(init)).result.is_file() else None
+def _before(training: Mapping[str, Any]) -> Training | None:
+    init, expected = training.get("init"), training.get("init_sha256")
+    if init is None or not RunDirectory(Path(init)).result.is_file():
+        return None
+    model = RunDirectory(Path(init)).best_model
+    found = hashlib.sha256(model.read_bytes()).hexdigest()
+    if expected not in (None, found):
+        raise CardError(
+            f"{model} is not the network that this training began with: expected SHA-256 {expected}, received {found}. "
+            "Train the later part again, or restore the earlier one."
+        )
+    return read_training(Path(init))
 
 
 def late_gain(rows: list[dict[str, float]]) -> LateGain | None:
-    """Return what the last tenth of the steps brought; None without a PSNR in the history or a row at its beginning.
+    """Return what the steps since the last row before 90 % brought; None without a PSNR in the history or such a row.
 
     Args:
         rows: Of the history, each with its `step`.

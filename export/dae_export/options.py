@@ -62,6 +62,11 @@ class ExportOptions:
         _check(
             self.calibration_method in methods, "calibration_method", "one of " + ", ".join(methods), self.calibration_method
         )
+        if not self.quantize:
+            _check(
+                self.calibration_method == AUTO, "calibration_method", "left out without --quantize", self.calibration_method
+            )
+            _check(not self.reduce_range, "reduce_range", "left out without --quantize", self.reduce_range)
         drop, shift, speedup = self.max_psnr_drop, self.max_color_shift, self.min_speedup
         _check(math.isfinite(drop) and drop >= 0, "max_psnr_drop", "a number of dB, at least 0", drop)
         _check(math.isfinite(shift) and shift >= 0, "max_color_shift", "a number of 8-bit steps, at least 0", shift)

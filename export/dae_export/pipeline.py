@@ -144,9 +144,12 @@ def _find_samples(source: Source, options: ExportOptions) -> Path | None:
     path = options.calibration_data or source.calibration_path
     if path is not None:
         check_samples_path(Path(path))
-    elif options.quantize:
+    elif options.precision != "fp32":
+        purpose = (
+            "INT8 needs noisy images to calibrate with" if options.quantize else "FP16 needs noisy images to be judged on"
+        )
         raise CalibrationError(
-            f"INT8 needs noisy images to calibrate with, and {source.folder} holds no calibration.npz. "
+            f"{purpose}, and {source.folder} holds no calibration.npz. "
             "Give an .npz file or a folder of noisy images with --calibration-data."
         )
     return Path(path) if path is not None else None
@@ -182,10 +185,14 @@ def _gates(product: Product, options: ExportOptions) -> Iterator[Gate]:
 
 
 def _write(target: Path, content: bytes, report: ExportReport | None, options: ExportOptions) -> None:
+    if report is not None and options.report is not None:  # before the model: a model that is there is a finished export
+        try:
+            write_html(options.report, replace(report, size_bytes=len(content)))
+        except OSError as error:
+            reason = error.strerror or error
+            raise DestinationError(f"{options.report} cannot be written: {reason}. Give another --report.") from error
     try:
         write_atomic(target, content, overwrite=options.overwrite)
-        if report is not None and options.report is not None:
-            write_html(options.report, replace(report, size_bytes=len(content)))
     except FileExistsError as error:
         raise DestinationError(f"{target} appeared during the export. Replace it with --overwrite.") from error
     except OSError as error:

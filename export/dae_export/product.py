@@ -61,7 +61,7 @@ def make_product(network: Network, samples: Samples | None, options: ExportOptio
 
     Raises:
         ParityError: The graph differs from the Keras model.
-        CalibrationError: INT8 without samples.
+        CalibrationError: INT8 or FP16 without samples.
         GateError: It loses more, or gains less, than what is allowed.
     """
     if options.quantize:
@@ -122,11 +122,11 @@ def _ranges(model: onnx.ModelProto, samples: Samples, options: ExportOptions) ->
 
 
 def _half(network: Network, samples: Samples | None, options: ExportOptions) -> Product:
+    if samples is None:
+        raise CalibrationError("FP16 needs noisy images to be judged on. Give them with --calibration-data.")
     # The canonical form: CUDA has fast transposed convolutions, and times on a CPU say nothing about it.
     form = choose_float(network, options.atol, rewrite=False)
     model = to_float16(form.model)
-    if samples is None:
-        return Product(model, form, float32=form.model)
     judgment = judge(form.model.SerializeToString(), model.SerializeToString(), samples)
     problem = complaint(judgment, Limits(options.max_psnr_drop, options.max_color_shift))
     if problem is not None:

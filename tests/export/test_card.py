@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def test_the_card_of_a_photograph_model_holds_what_was_measured(request_for, tmp
         "- Data: Nothing but waves.",
         "- It knows nothing.",
         "1,000 steps of 8 images or crops in 10 epochs, 2.0 hours on CPU, 2 cores",
-        "Steps 900 to 1,000, the last tenth, brought +0.100 dB of PSNR in validation.",
+        "Steps 900 to 1,000, the last 10%, brought +0.100 dB of PSNR in validation.",
         "144 MAC per pixel (150 computed in this form)",
         "1,234 parameters",
         "2 pixels: what one output pixel depends on",
@@ -286,6 +287,20 @@ def test_an_unfinished_or_damaged_run_is_refused(make_run):
         read_training(run)
     (run / "result.toml").unlink()
     with pytest.raises(CardError, match=r"not finished.*dae-train --resume"):
+        read_training(run)
+
+
+def test_a_start_that_was_trained_anew_is_refused(make_run, tmp_path):
+    run = make_run()
+    shutil.copytree(run, tmp_path / "start")
+    (tmp_path / "start" / "model.keras").write_bytes(b"of then")
+    digest = hashlib.sha256(b"of then").hexdigest()
+    described = (run / "run.toml").read_text("utf-8")
+    start = f'[training]\ninit = "{(tmp_path / "start").as_posix()}"\ninit_sha256 = "{digest}"'
+    (run / "run.toml").write_text(described.replace("[training]", start), "utf-8")
+    assert read_training(run).before is not None
+    (tmp_path / "start" / "model.keras").write_bytes(b"trained anew")
+    with pytest.raises(CardError, match=f"is not the network that this training began with: expected SHA-256 {digest}"):
         read_training(run)
 
 

@@ -188,6 +188,13 @@ def test_a_report_beside_the_model_holds_the_figures_of_the_contract(run, tmp_pa
             export(run, tmp_path / "other.onnx", ExportOptions(report=tmp_path / target))
 
 
+def test_a_report_that_cannot_be_written_leaves_no_model(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("dae_export.pipeline.measure_report", partial(measure_report, seconds=0.2))
+    with pytest.raises(DestinationError, match=r"/proc/page\.html cannot be written: .* Give another --report"):
+        export(run, tmp_path / "model.onnx", ExportOptions(report=Path("/proc/page.html")))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_fixed_size_model(tmp_path, make_run, make_v1):
     contract = export(make_run(tmp_path / "vector", make_v1(), preset="v1"), options=INT8).contract
     assert (contract.preset, contract.fixed_size, contract.alignment_px, contract.halo_px) == ("v1", (28, 28), 1, None)
@@ -277,6 +284,7 @@ def test_missing_samples_are_refused_before_the_model_is_loaded(tmp_path, make_r
     run = make_run(tmp_path / "run", samples=None)
     (run / "model.keras").write_bytes(b"never read")
     refused(run, tmp_path / "out", CalibrationError, "--calibration-data", quantize=True)
+    refused(run, tmp_path / "out", CalibrationError, "FP16 needs noisy images to be judged on", dtype="fp16")
     refused(run, tmp_path / "out", CalibrationError, "there is nothing", calibration_data=tmp_path / "missing")
     refused(run, tmp_path / "out", KerasFileError, "not a zip archive")
 
@@ -311,6 +319,8 @@ def test_a_model_of_free_size_that_cannot_be_tiled_is_refused(tmp_path, keras, m
         ({"max_color_shift": -1.0}, "--max-color-shift must be"),
         ({"quantize": True, "min_speedup": 0.0}, "--min-speedup must be"),
         ({"min_speedup": 2.0}, "--min-speedup must be left out without --quantize"),
+        ({"reduce_range": True}, "--reduce-range must be left out without --quantize"),
+        ({"calibration_method": "entropy"}, "--calibration-method must be left out without --quantize"),
         ({"dtype": "bf16"}, "fp32 or fp16"),
         ({"dtype": "fp16", "quantize": True}, "dtype"),
         ({"io": "uint16"}, "float32 or uint8"),
