@@ -79,6 +79,16 @@ def test_every_network_setting_is_a_key(tmp_path: Path) -> None:
         ({"training": {"seed": -1}}, "from 0 up to"),
         ({"data": {"validation_fraction": 1}}, "below 1"),
         ({"data": {"patch_px": 0}}, "at least 1"),
+        (
+            {"training": {"schedule": "constant", "warmup_steps": 50}},
+            "warmup_steps must be left out with the constant schedule",
+        ),
+        ({"training": {"teacher_weight": 0.9}}, "teacher_weight must be left out without a teacher, not 0.9"),
+        (
+            {"training": {"loss": "bce"}},
+            "that of edge-s is a sum: where it leaves that range nothing is learned. Use --preset",
+        ),
+        ({"training": {"loss": "bce"}, "model": {"preset": "digits", "sigmoid": False}}, "model.sigmoid = true"),
         ({"noise": {"spec": "fog:1"}}, "no kind of noise"),
         ({"noise": {"spec": "none"}}, "nothing to remove"),
         ({"noise": {"clip": "yes"}}, "noise.clip must be true or false"),
@@ -88,6 +98,21 @@ def test_wrong_settings_are_refused_by_name(document: dict[str, Any], said: str)
     with pytest.raises(ConfigError) as caught:
         from_mapping(document, "settings.toml")
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"training": {"schedule": "constant", "warmup_steps": 0, "teacher_weight": 0.5}},
+        {"training": {"teacher": "gray", "teacher_weight": 0.9}},
+        {"training": {"loss": "bce"}, "model": {"preset": "digits"}},
+        {"training": {"loss": "bce"}, "model": {"preset": "edge-s", "sigmoid": True}},
+        {"training": {"loss": "bce"}, "data": {"source": "mnist"}},
+    ],
+)
+def test_settings_that_fit_each_other_are_taken(document: dict[str, Any]) -> None:
+    config = from_mapping(document)
+    assert from_mapping(to_mapping(config)) == config
 
 
 def test_unreadable_files_are_refused(tmp_path: Path) -> None:
@@ -139,7 +164,7 @@ def test_every_flag_reaches_a_setting() -> None:
 
 def test_command_line_says_what_differs_from_the_defaults() -> None:
     given: dict[str, Any] = {"data": "mnist", "noise": "gaussian:0.5", "noise_once": True, "lr": 5e-4, "schedule": "constant"}
-    line = command_line(merge(None, given))
+    line = command_line(merge(None, given), given)
     assert line == "dae-train mnist --noise gaussian:0.5 --noise-once --lr 0.0005 --schedule constant"
 
 

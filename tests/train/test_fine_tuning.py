@@ -93,8 +93,11 @@ def test_preset_is_that_of_the_trained_network(trained: RunDirectory, tmp_path: 
     alone = shutil.copy(trained.best_model, tmp_path / "alone.keras")
     assert merge(None, {"init": str(alone)}).model == preset_settings("v2", channels=1)
     assert merge(None, {"init": str(alone), "channels": 3}).model.channels == 3  # refused later, when the images are known
-    line = command_line(merge(None, {"init": str(alone), "preset": "v1"}))
+    given = {"init": str(alone), "preset": "v1"}
+    line = command_line(merge(None, given), given)
     assert line == f"dae-train synthetic --preset v1 --init {alone}"
+    changed = {"init": str(trained.root)}  # no flags can say its layers, but those of the run are taken without --preset
+    assert command_line(merge(None, changed), changed) == f"dae-train synthetic --init {trained.root}"
     assert find_init(str(trained.root)) == trained.best_model
     assert "channels" not in model_table(str(trained.root))
 
@@ -119,10 +122,36 @@ def test_network_that_does_not_fit_is_refused(trained: RunDirectory, digits_file
     with pytest.raises(ConfigError, match=r"is for gray images .*, this run is for colour images .*--channels 1"):
         train(config(tmp_path / "colour.npy", init=str(trained.root)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    alone = shutil.copy(trained.best_model, tmp_path / "alone.keras")
+    with pytest.raises(ConfigError, match=r"instead of .*not in its run directory, beside run\.toml, says its preset only"):
+        train(dataclasses.replace(other, training=TrainingSettings(init=str(alone))), tmp_path / "run")
     (tmp_path / "text.keras").write_text("no archive")
     for name in ("text.keras", "missing"):
         with pytest.raises(ConfigError, match="no trained network at"):
             merge(None, {"init": str(tmp_path / name)})
+
+
+@pytest.mark.parametrize("flag", ["init", "teacher"])
+def test_damaged_network_is_told_in_a_line(trained: RunDirectory, digits_file: Path, tmp_path: Path, flag: str) -> None:
+    whole = trained.best_model.read_bytes()
+    for start in (whole.index(b'"class_name"'), len(whole) // 2):  # in the description, among the weights
+        (tmp_path / "damaged.keras").write_bytes(whole[:start] + bytes(400) + whole[start + 400 :])
+        with pytest.raises(ConfigError, match=r"damaged\.keras"):
+            train(config(digits_file, **{flag: str(tmp_path / "damaged.keras")}), tmp_path / "run")
+
+
+@pytest.mark.parametrize("flag", ["init", "teacher"])
+def test_network_that_a_run_needs_is_not_overwritten_by_it(
+    trained: RunDirectory, digits_file: Path, tmp_path: Path, flag: str
+) -> None:
+    folder = tmp_path / "old"
+    shutil.copytree(trained.root, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    (tmp_path / "link").symlink_to(folder)
+    for name in (folder, folder / "last.keras", tmp_path / "link"):
+        with pytest.raises(ConfigError, match=rf"--{flag} .* lies in .*old, which the new run would replace"):
+            train(config(digits_file, **{flag: str(name)}), folder, overwrite=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
 def test_averages_follow_the_weights() -> None:

@@ -242,6 +242,7 @@ def test_damaged_run_cannot_be_continued(finished: RunDirectory, tmp_path: Path)
         resume(tmp_path)
     run.description.write_bytes(finished.description.read_bytes())
     run.history.write_bytes(finished.history.read_bytes())
+    run.best_model.write_bytes(finished.best_model.read_bytes())
     run.last_model.write_bytes(finished.last_model.read_bytes()[:5000])
     with pytest.raises(RunError, match=r"last\.keras cannot be continued from"):
         resume(tmp_path)

@@ -82,6 +82,11 @@ def test_names_with_and_without_suffix_and_numbers(tmp_path: Path) -> None:
     assert len(set(numbers)) == 3
 
 
+def test_empty_lists_join_no_images(tmp_path: Path) -> None:
+    path = Path(write_groups(tmp_path, [[], [], ["c.png"]]))
+    assert len(set(group_numbers(path, ["a.png", "b.png", "c.png"], all_there=True).tolist())) == 3
+
+
 @pytest.mark.parametrize(
     ("document", "part"),
     [
@@ -110,6 +115,7 @@ def test_groups_must_fit_the_images(scans: Path) -> None:
 
 
 def test_flag(scans: Path) -> None:
-    config = merge(None, {"data": "scans", "target": "clean", "val_groups": "groups.json"})
+    given = {"data": "scans", "target": "clean", "val_groups": "groups.json"}
+    config = merge(None, given)
     assert config.data.validation_groups == "groups.json"
-    assert "--val-groups groups.json" in command_line(config)
+    assert "--val-groups groups.json" in command_line(config, given)

@@ -110,3 +110,28 @@ def test_a_saved_optimizer_goes_on_as_if_nothing_had_happened(name: str, tmp_pat
 
 def test_both_optimizers_have_a_rate() -> None:
     assert set(OPTIMIZERS) == set(LEARNING_RATES)
+
+
+def test_plain_muon_leaves_all_that_out() -> None:
+    """No decay, no damping, biases at one rate, and every batch at its own length, also after a file."""
+    rng = np.random.default_rng(0)
+    gradient = rng.normal(size=(3, 3, 16, 32)).astype(np.float32)
+    gradient[..., 5] *= 1e-3
+    optimizer = ConvolutionMuon.from_config(ConvolutionMuon(0.01, plain=True).get_config())
+    kernel, narrow, bias = variables = [
+        keras.Variable(np.ones(shape, np.float32)) for shape in ((3, 3, 16, 32), (4, 4, 8, 1), (8,))
+    ]
+    optimizer.build(variables)
+    optimizer.iterations.assign(10**6)
+    optimizer.apply([keras.ops.convert_to_tensor(gradient), *(keras.ops.ones(v.shape) * 0.3 for v in (narrow, bias))])
+    steps = np.linalg.norm((np.asarray(kernel) - 1).reshape(144, 32), axis=0)
+    assert steps[5] > 0.05 * steps.mean()  # damped: below 0.02
+    assert np.mean(np.asarray(bias) - 1) == pytest.approx(np.mean(np.asarray(narrow) - 1), rel=1e-3)
+
+
+def test_plain_muon_lets_nothing_decay() -> None:
+    kernel = keras.Variable(np.ones((3, 3, 4, 4), np.float32))
+    optimizer = ConvolutionMuon(0.1, plain=True)
+    optimizer.build([kernel])
+    optimizer.apply([keras.ops.zeros(kernel.shape)])
+    np.testing.assert_array_equal(np.asarray(kernel), 1)

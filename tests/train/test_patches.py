@@ -108,6 +108,17 @@ def test_steps_of_a_run_make_equal_epochs(steps: int, usual: int) -> None:
     assert plan_batches(images, (4, 4), 1, length, seed=0, steps=steps).steps_per_epoch == length
 
 
+@pytest.mark.parametrize(("steps", "at_most"), [(20, 2000), (2500, 2000), (36000, 2000), (7, 3), (1, 1), (999, 10)])
+def test_epochs_are_no_longer_than_said_and_make_the_steps_of_the_run(steps: int, at_most: int) -> None:
+    images = ImageSet(np.zeros((5, 4, 4, 1), np.uint8))
+    length = plan_batches(images, (4, 4), 1, at_most, seed=0, steps=steps).steps_per_epoch
+    epochs = -(-steps // length)
+    assert length <= at_most
+    assert epochs == -(-steps // at_most)
+    assert steps <= epochs * length < steps + epochs
+    assert plan_batches(images, (4, 4), 1, length, seed=0, steps=steps).steps_per_epoch == length
+
+
 def test_crops_are_turned_and_mirrored_in_all_ways_and_whole_images_are_not() -> None:
     picture = np.arange(36, dtype=np.uint8).reshape(6, 6, 1)
     plan = plan_batches(ImageSet(picture[np.newaxis].repeat(2, 0)), (5, 5), 64, None, seed=0)

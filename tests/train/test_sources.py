@@ -124,11 +124,14 @@ def test_array_types(tmp_path: Path, dtype: type) -> None:
         ({"pictures": np.zeros((2, 4, 4))}, "found pictures"),
         ({"images": np.zeros((4, 4))}, r"received \(4, 4\)"),
         ({"images": np.zeros((3, 4, 4, 2), np.uint8)}, "C 1 or 3"),
-        ({"images": np.zeros((3, 4, 4), np.int32)}, "received int32"),
-        ({"images": np.full((3, 4, 4), 7.0)}, r"must lie in \[0, 1\]; received 7 to 7"),
-        ({"images": np.full((3, 4, 4), np.nan)}, "received nan"),
-        ({"images": np.zeros((1, 4, 4), np.uint8)}, "at least 2 images"),
-        ({"x_train": np.zeros((3, 4, 4), np.uint8), "y_train": np.zeros(2)}, "one label for each of 3"),
+        ({"images": np.zeros((200, 300, 3), np.uint8)}, r"received \(200, 300, 3\), which looks like one colour picture"),
+        ({"images": np.zeros((200, 300, 4), np.uint8)}, r"one as \(1, H, W, 3\)"),
+        ({"images": np.zeros((3, 8, 8), np.int32)}, "received int32"),
+        ({"images": np.full((3, 8, 8), 7.0)}, r"must lie in \[0, 1\]; received 7 to 7"),
+        ({"images": np.full((3, 8, 8), np.nan)}, "received nan"),
+        ({"images": np.zeros((1, 8, 8), np.uint8)}, "at least 2 images"),
+        ({"x_train": np.zeros((3, 8, 8), np.uint8), "y_train": np.zeros(2)}, "one label for each of 3"),
+        ({"x_train": np.zeros((3, 8, 8), np.uint8), "x_test": np.zeros((3, 8, 8, 2), np.uint8)}, "x_test: .* C 1 or 3"),
         ({"images": np.array([{}, {}], object)}, "cannot be read"),
     ],
 )
@@ -136,6 +139,15 @@ def test_unusable_arrays_are_explained(tmp_path: Path, arrays: dict[str, np.ndar
     np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=said):
         load(tmp_path / "a.npz")
+
+
+def test_test_images_have_the_channels_of_the_training_images(tmp_path: Path) -> None:
+    gray, colour = np.full((3, 8, 8), 9, np.uint8), np.full((3, 8, 8, 3), 9, np.uint8)
+    for train, test in ((gray, colour), (colour, gray)):
+        np.savez(tmp_path / "a.npz", x_train=train, x_test=test)
+        dataset = load(tmp_path / "a.npz")
+        assert dataset.test is not None
+        assert dataset.test.channels == dataset.train.channels == (3 if train is colour else 1)
 
 
 def test_damaged_array_file(tmp_path: Path, digits_file: Path) -> None:

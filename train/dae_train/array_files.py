@@ -20,7 +20,7 @@ def read(path: Path, channels: int | None, limit: int | None) -> tuple[ImageSet,
     Args:
         path: An .npy file with one array, or an .npz file with `images`, or with `x_train` and, if there are any, `x_test`,
             `y_train` and `y_test`.
-        channels: 1 or 3; None: those of the arrays.
+        channels: 1 or 3; None: those of the training images. The test images are given as many.
         limit: Use only so many of the training images, from the first on.
 
     Returns:
@@ -34,7 +34,8 @@ def read(path: Path, channels: int | None, limit: int | None) -> tuple[ImageSet,
     name = "images" if "images" in arrays else "x_train"
     if name not in arrays:
         raise DataError(f"{path}: expected {_LAYOUT}; found {', '.join(arrays) or 'nothing'}.")
-    return from_arrays(arrays, name, str(path), channels, limit), _test_part(arrays, str(path), channels), sha256
+    train = from_arrays(arrays, name, str(path), channels, limit)
+    return train, _test_part(arrays, str(path), train.channels), sha256
 
 
 def from_arrays(arrays: dict[str, Pixels], name: str, where: str, channels: int | None, limit: int | None) -> ImageSet:
@@ -50,7 +51,7 @@ def from_arrays(arrays: dict[str, Pixels], name: str, where: str, channels: int 
     return ImageSet(images[:limit], None, None if labels is None else labels.ravel()[:limit])
 
 
-def _test_part(arrays: dict[str, Pixels], where: str, channels: int | None) -> ImageSet | None:
+def _test_part(arrays: dict[str, Pixels], where: str, channels: int) -> ImageSet | None:
     return from_arrays(arrays, "x_test", where, channels, None) if "x_test" in arrays else None
 
 
@@ -71,6 +72,11 @@ def read_arrays(path: Path) -> dict[str, Pixels]:
 
 
 def _checked(images: Pixels, name: str, channels: int | None) -> Pixels:
+    if images.ndim == 3 and images.shape[2] in (3, 4):
+        raise DataError(
+            f"{name}: expected the shape (N, H, W) or (N, H, W, C) with C 1 or 3; received {images.shape}, which looks like "
+            "one colour picture. Save pictures as (N, H, W, 3), one as (1, H, W, 3); gray images so narrow as (N, H, W, 1)."
+        )
     shaped = images[..., np.newaxis] if images.ndim == 3 else images
     if shaped.ndim != 4 or shaped.shape[3] not in (1, 3) or shaped.size == 0:
         raise DataError(f"{name}: expected the shape (N, H, W) or (N, H, W, C) with C 1 or 3; received {images.shape}.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import keras
@@ -63,7 +65,11 @@ class AveragingMuon(Averaging, ConvolutionMuon):
     """Muon with averaged weights."""
 
 
-OPTIMIZERS = {"muon": AveragingMuon, "adam": AveragingAdam}
+OPTIMIZERS: Mapping[str, Any] = {
+    "muon": AveragingMuon,
+    "muon-plain": partial(AveragingMuon, plain=True),
+    "adam": AveragingAdam,
+}
 """By the names that settings use."""
 
 

@@ -73,14 +73,17 @@ def plan_batches(
         steps_per_epoch: None: one pass if the pieces are whole images, 500 batches if they are crops.
         seed: Decides orders and places.
         augment: Whether the pieces are turned and mirrored. None: if they are crops.
-        steps: Of the whole run: without `steps_per_epoch` they make equal epochs, as near to the usual length as can be.
+        steps: Of the whole run: they make equal epochs, of at most `steps_per_epoch` if given, else of about
+            the usual length.
     """
     whole = images.sizes == {patch}
     size = min(batch_size or DEFAULT_BATCH, len(images)) if whole else batch_size or DEFAULT_BATCH_OF_CROPS
     usual = max(1, len(images) // size) if whole else DEFAULT_STEPS
-    if steps_per_epoch is None:
-        steps_per_epoch = usual if steps is None else math.ceil(steps / max(1, round(steps / usual)))
-    return BatchPlan(images, patch, size, steps_per_epoch, seed, not whole if augment is None else augment)
+    length = steps_per_epoch or usual
+    if steps is not None:
+        epochs = max(1, round(steps / usual)) if steps_per_epoch is None else math.ceil(steps / steps_per_epoch)
+        length = math.ceil(steps / epochs)
+    return BatchPlan(images, patch, size, length, seed, not whole if augment is None else augment)
 
 
 DEFAULT_BATCH = 64

@@ -51,8 +51,9 @@ class Judge(keras.callbacks.Callback):  # type: ignore[misc]
         self.refresh()
         found = self.evaluator.evaluate(self.noisy, self.clean, batch_size=self.batch_size, verbose=0, return_dict=True)
         logs.update({f"val_{name}": value for name, value in found.items()})
-        if not (math.isfinite(logs["loss"]) and math.isfinite(logs["val_loss"])):
-            raise TrainError(f"the loss became {logs['loss']} in epoch {epoch + 1}. Use a lower learning rate (--lr).")
+        for name, words in (("loss", "loss"), ("val_loss", "loss of the validation images")):
+            if not math.isfinite(logs[name]):
+                raise TrainError(f"the {words} became {logs[name]} in epoch {epoch + 1}. Use a lower learning rate (--lr).")
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]

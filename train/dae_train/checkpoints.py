@@ -11,6 +11,7 @@ from dae_runtime.atomic import atomic_path
 
 from . import averaging  # noqa: F401  # makes its optimizers known to Keras, which reads them from files
 from .errors import RunError
+from .trained_model import UNREADABLE
 
 
 def save_model(model: keras.Model, path: Path) -> None:
@@ -27,6 +28,18 @@ def save_with_optimizer(model: keras.Model, optimizer: Any, path: Path) -> None:
     carrier = keras.Model(model.inputs, model.outputs, name=model.name)
     carrier.compile(optimizer=optimizer)
     save_model(carrier, path)
+
+
+def load_model(path: Path) -> keras.Model:
+    """Return a model of a run, not compiled.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    try:
+        return keras.models.load_model(path, compile=False)
+    except UNREADABLE as error:
+        raise RunError(f"{path} cannot be loaded ({error}). Restore it, or start the run again with --overwrite.") from error
 
 
 def load_last(path: Path, denoiser: keras.Model, optimizer: Any) -> int:
@@ -50,6 +63,6 @@ def load_last(path: Path, denoiser: keras.Model, optimizer: Any) -> int:
             optimizer.build(denoiser.trainable_variables)
         for variable, saved in zip(optimizer.variables, loaded.optimizer.variables, strict=True):
             variable.assign(saved)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise RunError(f"{path} cannot be continued from ({error}). Start the run again with --overwrite.") from error
     return int(optimizer.iterations.numpy() if hasattr(optimizer.iterations, "numpy") else optimizer.iterations)

@@ -49,7 +49,9 @@ KERAS_BACKEND chooses the framework: tensorflow (default) or jax.
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("data", required=False)
 @click.option("-o", "--output", metavar="RUN", help="Run directory to write.  [default: runs/DATA-PRESET]")
-@click.option("--config", metavar="FILE.toml", help="Settings to start from; other flags override them.")
+@click.option(
+    "--config", metavar="FILE.toml", help="Settings to start from; other flags override them, --preset the whole network."
+)
 @click.option(
     "--target", metavar="DIR", help="Clean images; DATA is then the folder of noisy ones with the same relative paths."
 )
@@ -74,7 +76,9 @@ KERAS_BACKEND chooses the framework: tensorflow (default) or jax.
 @click.option("--loss", help=f"{', '.join(LOSSES)}.  [default: {_DEFAULT.loss}]")
 @click.option("--epochs", type=int, help=f"[default: {_DEFAULT.epochs}]")
 @click.option("--steps", type=int, help="Weight updates of the whole run, instead of --epochs.")
-@click.option("--steps-per-epoch", type=int, help="Batches in an epoch.  [default: one pass; 500 where crops are drawn]")
+@click.option(
+    "--steps-per-epoch", type=int, help="Batches in an epoch; with --steps at most.  [default: one pass; 500 of crops]"
+)
 @click.option("--batch-size", type=int, help="[default: 64 whole images, 16 crops]")
 @click.option("--optimizer", help=f"{', '.join(LEARNING_RATES)}.  [default: {_DEFAULT.optimizer}]")
 @click.option("--lr", type=float, help=f"Highest learning rate.  [default: {_RATES}; a quarter of it with --init]")
@@ -121,10 +125,15 @@ def command(output: str | None, config: str | None, device: str, resume: bool, o
         run, settings = _resumed(output, config, overwrite, given) if resume else _new(output, config, given)
     except (ConfigError, DataError) as error:
         raise click.UsageError(str(error)) from error
+    before = None if resume else _described_ns(run)
     try:
-        _train(run, settings, device, resume, overwrite, given["epochs"])
+        if resume:
+            outcome = _continue(run, device, given["epochs"])
+        else:
+            outcome = _train(run, settings, device, overwrite, command_line(settings, given, config))
     except KeyboardInterrupt:
-        return _interrupted(run)
+        return _interrupted(run, before)
+    _report(outcome)
     return 0
 
 
@@ -155,16 +164,20 @@ def _resumed(output: str | None, config: str | None, overwrite: bool, given: dic
     return run, settings
 
 
-def _train(run: RunDirectory, settings: RunConfig, device: str, resume: bool, overwrite: bool, epochs: int | None) -> None:
+def _train(run: RunDirectory, settings: RunConfig, device: str, overwrite: bool, line: str) -> Any:
     from . import fit
 
-    verbose = 1 if sys.stdout.isatty() else 2
-    if resume:
-        outcome = fit.resume(run.root, epochs=epochs, device=device, verbose=verbose)
-    else:
-        line = command_line(settings)
-        outcome = fit.train(settings, run.root, device=device, overwrite=overwrite, verbose=verbose, command=line)
-    _report(outcome)
+    return fit.train(settings, run.root, device=device, overwrite=overwrite, verbose=_verbosity(), command=line)
+
+
+def _continue(run: RunDirectory, device: str, epochs: int | None) -> Any:
+    from . import fit
+
+    return fit.resume(run.root, epochs=epochs, device=device, verbose=_verbosity())
+
+
+def _verbosity() -> int:
+    return 1 if sys.stdout.isatty() else 2
 
 
 def _report(outcome: Any) -> None:
@@ -189,9 +202,18 @@ def _judged(row: dict[str, float]) -> str:
     return f"loss {row['val_loss']:.6f} at hidden pixels, their noise included"
 
 
-def _interrupted(run: RunDirectory) -> int:
-    if run.description.is_file():
-        click.echo(f"interrupted; continue with: dae-train --resume -o {shlex.quote(str(run.root))}", err=True)
-    else:
+def _described_ns(run: RunDirectory) -> int | None:
+    """Return when the run in a directory was described, None if there is none: a new run has a description of its own."""
+    return run.description.stat().st_mtime_ns if run.description.is_file() else None
+
+
+def _interrupted(run: RunDirectory, before: int | None) -> int:
+    """Say how to go on; `before` is what `_described_ns` returned at the start, None for a run that was to be continued."""
+    now, name = _described_ns(run), shlex.quote(str(run.root))
+    if now is None:
         click.echo("interrupted before anything was written", err=True)
+    elif now == before:
+        click.echo(f"interrupted before anything was written; the run in {name} is untouched", err=True)
+    else:
+        click.echo(f"interrupted; continue with: dae-train --resume -o {name}", err=True)
     return EXIT_INTERRUPTED

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from .errors import ConfigError, check_setting
 from .network_settings import PRESETS, Architecture, preset_settings
 from .noise_spec import NO_NOISE, parse_fit, parse_noise
+from .residual_settings import ResidualSettings
 from .trained_model import channels_of, model_table
 from .training_settings import NOISE2NOISE, NOISE2VOID, TrainingSettings
 
@@ -108,6 +109,11 @@ class RunConfig:
             raise ConfigError(f"the images of {self.data.source} are clean: to try {kind} out on them, give a noise.")
         if kind == "clean" and not paired and self.noise.none:
             raise ConfigError(f"noise {NO_NOISE!r} leaves nothing to remove. Give a noise, or clean images with --target.")
+        if self.training.loss == "bce" and isinstance(self.model, ResidualSettings) and not self.model.sigmoid:
+            raise ConfigError(
+                f"the loss bce needs an output between 0 and 1, and that of {self.model.preset} is a sum: where it leaves "
+                "that range nothing is learned. Use --preset digits or v2, model.sigmoid = true in a file, or another --loss."
+            )
 
     @property
     def noise_spec(self) -> str:
@@ -140,7 +146,7 @@ def from_mapping(document: Mapping[str, Any], where: str = "the configuration") 
     if unknown := sorted(set(tables) - set(known)):
         raise ConfigError(f"{where}: unknown tables {', '.join(unknown)}. Known are: {', '.join(known)}.")
     training = _build(TrainingSettings, tables, "training", where)
-    model = dict(_table(tables.get("model", {}), "model", where))
+    model = dict(check_table(tables.get("model", {}), "model", where))
     if "preset" not in model and training.init is not None:
         model = model_table(training.init) | {"channels": channels_of(training.init, "--init")} | model
     data = _build(DataSettings, tables, "data", where)
@@ -196,10 +202,15 @@ def to_toml(config: RunConfig, records: Mapping[str, Any] | None = None) -> str:
 
 
 def _build(kind: type[Settings], tables: Mapping[str, Any], name: str, where: str) -> Settings:
-    return kind(**_checked(kind, _table(tables.get(name, {}), name, where), name, where))
+    return kind(**_checked(kind, check_table(tables.get(name, {}), name, where), name, where))
 
 
-def _table(value: object, name: str, where: str) -> Mapping[str, Any]:
+def check_table(value: object, name: str, where: str) -> Mapping[str, Any]:
+    """Return a table of a document as it is.
+
+    Raises:
+        ConfigError: It is something else.
+    """
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: [{name}] must be a table, not {value!r}.")
     return value

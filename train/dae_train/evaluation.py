@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from dae_runtime.metrics import mean_square_error, psnr_db
 
@@ -54,16 +55,24 @@ def denoise(denoiser: keras.Model, noisy: FloatArray, alignment_px: int) -> Floa
     return _in_batches(lambda part: denoiser.predict_on_batch(part[0]), fitting)[:, :height, :width]
 
 
-def calibration_samples(noisy: FloatArray, clean: FloatArray) -> dict[str, FloatArray]:
-    """Choose samples for INT8 from validation pairs: `noisy` and `clean`, and other ones `test_noisy` and `test_clean`.
+def calibration_samples(noisy: FloatArray, clean: FloatArray, images: npt.NDArray[np.int64]) -> dict[str, FloatArray]:
+    """Choose samples for INT8 from validation pairs: `noisy` and `clean`, and `test_noisy` and `test_clean` of other images.
 
-    Where there are too few pairs for both, two thirds calibrate and the rest tests; a single pair serves for both.
+    Where there are too few pairs for both, two thirds calibrate and the rest tests. Pieces of a single image serve for both,
+    and so does a single pair.
+
+    Args:
+        noisy: (N, H, W, C).
+        clean: Of the same shape.
+        images: (N,) which image each pair is a piece of; the last third are of others than the rest, if there are several.
     """
     area = noisy.shape[1] * noisy.shape[2]
     wanted = min(256, max(8, CALIBRATION_PX // area))
     wanted_test = min(256, max(8, TEST_PX // area))
     first = min(wanted, max(1, len(noisy) * 2 // 3))
-    test = slice(first, first + wanted_test) if len(noisy) > first else slice(0, 1)
+    rest = np.arange(min(first, len(noisy) - 1), len(noisy))
+    others = rest[~np.isin(images[rest], images[:first])]
+    test = (others if len(others) else rest)[:wanted_test]
     return {"noisy": noisy[:first], "clean": clean[:first], "test_noisy": noisy[test], "test_clean": clean[test]}
 
 

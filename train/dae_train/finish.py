@@ -12,11 +12,12 @@ from dae_runtime.atomic import atomic_path, write_atomic
 from dae_runtime.run_directory import RunDirectory
 
 from . import plots
+from .checkpoints import load_model
 from .evaluation import calibration_samples, denoise, figures
 from .history import Row, best_epoch
 from .image_set import FloatArray, to_unit
 from .noise import draw_noisy
-from .preparation import TEST_SEED
+from .preparation import TEST_SEED, VALIDATION_SEED
 from .session import Session
 from .training_settings import NOISE2VOID
 
@@ -30,19 +31,25 @@ _FIGURES = {"val_psnr": "psnr_db", "val_est_psnr": "estimated_psnr_db", "val_ssi
 
 def write_calibration(run: RunDirectory, session: Session) -> None:
     """Write the samples that INT8 needs."""
-    samples = calibration_samples(session.validation_noisy, session.prepared.validation_clean)
-    if not session.prepared.config.has_clean:
+    config, pieces = session.prepared.config, session.prepared.calibration
+    noisy = draw_noisy(pieces.input, config.noise_spec, config.noise.clip, VALIDATION_SEED)
+    samples = calibration_samples(np.asarray(noisy), pieces.clean, pieces.images)
+    if not config.has_clean:
         samples = {name: images for name, images in samples.items() if not name.endswith("clean")}
     with atomic_path(run.calibration) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **samples)
 
 
 def write_results(run: RunDirectory, session: Session, rows: list[Row]) -> dict[str, Any] | None:
-    """Judge the best model on the test images, write figures and pictures, and return the figures on the test images."""
+    """Judge the best model on the test images, write figures and pictures, and return the figures on the test images.
+
+    Raises:
+        RunError: The best model is missing or damaged.
+    """
     import tomli_w
 
     prepared = session.prepared
-    best = keras.models.load_model(run.best_model, compile=False)
+    best = load_model(run.best_model)
     row = best_epoch(rows)
     result: dict[str, Any] = {
         "epochs": len(rows),
@@ -76,7 +83,7 @@ def _draw(
 ) -> None:
     prepared = session.prepared
     alignment_px = prepared.config.model.alignment_px
-    noisy, clean = pair or (session.validation_noisy, prepared.validation_clean)
+    noisy, clean = pair or (session.validation_noisy, prepared.validation.clean)
     labels = prepared.validation_labels if pair is None or prepared.test is None else prepared.test.labels
     plots.draw_curves(run.curves, rows)
     rows_of_samples = {"noisy": noisy[:SAMPLES], "denoised": denoise(best, noisy[:SAMPLES], alignment_px)}

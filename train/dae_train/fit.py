@@ -17,7 +17,9 @@ from .config import RunConfig
 from .errors import ConfigError, RunError
 from .history import Row, best_epoch, out_of_patience, read_history, write_history
 from .preparation import Prepared, prepare
-from .run_files import check_output, claim, read_config, remove_unfinished, write_description
+from .run_files import check_output, claim, read_config, remove_unfinished, rewrite_description, write_description
+from .trained_model import find_init
+from .training_settings import CONSTANT
 
 if TYPE_CHECKING:
     from .session import Session
@@ -50,7 +52,7 @@ def train(
         config: What to do.
         output: Folder to write; must not exist or be empty.
         device: `auto`, `cpu` or `gpu`; see `device.start`.
-        overwrite: Whether a run that is there may be deleted.
+        overwrite: Whether a run that is there may be deleted, unless the new one needs its network.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
         command: What to write into `run.toml` as the command that repeats the run.
 
@@ -60,6 +62,7 @@ def train(
         KeyboardInterrupt: The user stopped it; `resume` continues.
     """
     check_output(output, overwrite)  # before the slow parts; nothing is deleted until all of them have succeeded
+    _check_kept(config, output)
     prepared = prepare(config)
     described = devices.start(device, config.training.seed, config.training.deterministic)
     current = _open(prepared, RunDirectory(output), described, fresh=True)
@@ -73,7 +76,8 @@ def resume(output: Path, *, epochs: int | None = None, device: str = "auto", ver
 
     Args:
         output: Its run directory.
-        epochs: Another number of epochs than the run was started with; only with the `constant` schedule.
+        epochs: Another number of epochs than the run was started with, at least as many as are done; only with the `constant`
+            schedule. It becomes part of the run's description.
         device: `auto`, `cpu` or `gpu`; see `device.start`.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
 
@@ -83,25 +87,44 @@ def resume(output: Path, *, epochs: int | None = None, device: str = "auto", ver
         KeyboardInterrupt: The user stopped it; `resume` continues.
     """
     run = RunDirectory(output)
-    config = _with_epochs(read_config(run), epochs)
-    remove_unfinished(run)
+    recorded = read_config(run)
     fresh = not run.last_model.exists()
+    if not fresh and not run.best_model.is_file():
+        raise RunError(f"{run.best_model}, the best model so far, is gone. Restore it, or start again with --overwrite.")
+    config = _with_epochs(recorded, epochs, 0 if fresh else len(read_history(run.history)))
+    remove_unfinished(run)
     prepared = prepare(config, fresh)
     described = devices.start(device, config.training.seed, config.training.deterministic)
-    return _train(_open(prepared, run, described, fresh), verbose)
+    current = _open(prepared, run, described, fresh)
+    if config.training.epochs != recorded.training.epochs:
+        rewrite_description(run, prepared.config)
+    return _train(current, verbose)
 
 
-def _with_epochs(config: RunConfig, epochs: int | None) -> RunConfig:
-    training = config.training
+def _check_kept(config: RunConfig, output: Path) -> None:
+    """Check that a trained network that a run needs is not in the folder that the run will replace."""
+    for flag, name in (("--init", config.training.init), ("--teacher", config.training.teacher)):
+        if name is not None and find_init(name).resolve().is_relative_to(output.resolve()):
+            raise ConfigError(f"{flag} {name} lies in {output}, which the new run would replace. Choose another --output.")
+
+
+def _with_epochs(config: RunConfig, epochs: int | None, done: int) -> RunConfig:
+    """Return the settings of a run to continue; what its steps came to was recorded as epochs."""
+    training = dataclasses.replace(config.training, steps=None)
     if epochs in (None, training.epochs):
-        return config
-    if training.schedule != "constant":
+        return dataclasses.replace(config, training=training)
+    if training.schedule != CONSTANT:
         raise ConfigError(
             f"--epochs {epochs}: the {training.schedule} schedule of this run ends after {training.epochs} epochs, and with "
             "another number it would have gone another way from the start. Start a new run, or use --schedule constant."
         )
     assert epochs is not None
-    return dataclasses.replace(config, training=dataclasses.replace(training, epochs=epochs, steps=None))
+    if epochs < done:
+        raise ConfigError(
+            f"--epochs {epochs}: the run has done {done} epochs already, and none of them can be taken back. "
+            f"Give {done} or more, or start a new run."
+        )
+    return dataclasses.replace(config, training=dataclasses.replace(training, epochs=epochs))
 
 
 def _open(prepared: Prepared, run: RunDirectory, described: str, fresh: bool) -> Session:

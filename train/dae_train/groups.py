@@ -50,7 +50,8 @@ def group_numbers(path: Path, names: Sequence[str], all_there: bool) -> npt.NDAr
     Raises:
         DataError: As `read_groups`, or the file names images that are not there, or one image by two names.
     """
-    numbers = {name: number for number, group in enumerate(read_groups(path)) for name in group}
+    groups = read_groups(path)
+    numbers = {name: number for number, group in enumerate(groups) for name in group}
     stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
     unknown = sorted(set(numbers) - set(names) - set(stems))
     if unknown and all_there:
@@ -59,7 +60,7 @@ def group_numbers(path: Path, names: Sequence[str], all_there: bool) -> npt.NDAr
     for index, (name, stem) in enumerate(zip(names, stems, strict=True)):
         if name != stem and name in numbers and stem in numbers:
             raise DataError(f"{path} names {name} with and without its suffix. Remove one of them.")
-        found.append(numbers.get(name, numbers.get(stem, len(numbers) + index)))
+        found.append(numbers.get(name, numbers.get(stem, len(groups) + index)))
     return np.array(found, np.int64)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .config import DEFAULT_PRESETS, GENERAL_PRESET, RECORDS, RunConfig, from_mapping, read_toml, to_mapping
+from .config import DEFAULT_PRESETS, GENERAL_PRESET, RECORDS, RunConfig, check_table, from_mapping, read_toml, to_mapping
 from .errors import ConfigError
+from .sources import SYNTHETIC
+from .training_settings import CONSTANT, LEARNING_RATES, TrainingSettings, default_rate
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,15 @@ FLAGS: Mapping[str, Flag] = {
 }
 """Flags by their parameter names."""
 
-_DIGESTS = {
-    **dict.fromkeys(("source", "target", "limit", "validation_groups"), "sha256"),
-    "init": "init_sha256",
-    "teacher": "teacher_sha256",
-}  # settings that decide which files are meant, and the setting with the digest of those
+_IMAGES = {"data", "target", "limit", "val_groups"}  # flags that decide which images are meant
+_SYNTHETIC_IMAGES = {"seed", "channels", "patch_size"}  # and those that do for images made out of nothing
 
 
 def merge(config_file: str | None, given: Mapping[str, Any]) -> RunConfig:
     """Return the configuration of a file, or the defaults, changed by the flags that were given.
+
+    Another preset than that of the file is taken as it is: of the file's network only the number of channels is kept. What
+    the file holds as a consequence of a setting that is changed, such as the digest of other images, is dropped.
 
     Args:
         config_file: TOML file or None.
@@ -82,17 +84,39 @@ def merge(config_file: str | None, given: Mapping[str, Any]) -> RunConfig:
     """
     where = config_file or "the command line"
     document = {} if config_file is None else {k: v for k, v in read_toml(config_file).items() if k not in RECORDS}
-    for name, value in _given(given).items():
-        flag = FLAGS[name]
-        table = document.setdefault(flag.table, {})
-        if flag.key in _DIGESTS and table.get(flag.key) != value:
-            table.pop(_DIGESTS[flag.key], None)
-        table[flag.key] = value
-    if given.get("epochs") is not None:
-        if given.get("steps") is not None:
-            raise ConfigError("--epochs and --steps both say how long to train. Give one of them.")
-        document["training"].pop("steps", None)
+    for table, content in document.items():
+        check_table(content, table, where)
+    given = _given(given)
+    if "epochs" in given and "steps" in given:
+        raise ConfigError("--epochs and --steps both say how long to train. Give one of them.")
+    _drop_outdated(document, given)
+    for name, value in given.items():
+        document.setdefault(FLAGS[name].table, {})[FLAGS[name].key] = value
     return from_mapping(document, where)
+
+
+def _drop_outdated(document: Mapping[str, dict[str, Any]], given: Mapping[str, Any]) -> None:
+    """Remove from the tables of a file what does not hold any more with the flags that are given."""
+    model, data, training = (document.get(table, {}) for table in ("model", "data", "training"))
+    said = {name: document.get(FLAGS[name].table, {}).get(FLAGS[name].key) for name in given}
+    changed = {name for name, value in given.items() if said[name] != value}
+    synthetic = given.get("data", data.get("source", SYNTHETIC)) == SYNTHETIC
+    if changed & _IMAGES or (synthetic and changed & _SYNTHETIC_IMAGES):
+        data.pop("sha256", None)
+    for name in changed & {"init", "teacher"}:
+        training.pop(f"{name}_sha256", None)
+    preset = model.get("preset", DEFAULT_PRESETS.get(str(data.get("source")), GENERAL_PRESET))
+    if given.get("preset", preset) != preset:
+        for key in set(model) - {"channels"}:
+            del model[key]
+    optimizer = str(training.get("optimizer", TrainingSettings.optimizer))
+    usual = default_rate(optimizer, training.get("init")) if optimizer in LEARNING_RATES else None
+    if changed & {"optimizer", "init"} and training.get("learning_rate") == usual:
+        training.pop("learning_rate", None)
+    if given.get("schedule") == CONSTANT:
+        training.pop("warmup_steps", None)
+    if "epochs" in given:
+        training.pop("steps", None)
 
 
 def check_same(config: RunConfig, given: Mapping[str, Any]) -> None:
@@ -113,22 +137,61 @@ def check_same(config: RunConfig, given: Mapping[str, Any]) -> None:
         )
 
 
-def command_line(config: RunConfig) -> str:
-    """Return the `dae-train` command that does the same, as far as flags can say it.
+def command_line(config: RunConfig, given: Mapping[str, Any], config_file: str | None = None) -> str:
+    """Return a `dae-train` command that repeats a run.
 
-    Settings of a network that have no flag are not in it; `dae-train --config RUN/run.toml` repeats those too.
+    Where flags can say every setting, they do. Where they cannot, because a file describes a network that no preset is, the
+    command is the one that was given: that file and its flags.
+
+    Args:
+        config: What `merge` made of the other two.
+        given: Values by the names of `FLAGS`; those that are None were not given.
+        config_file: TOML file or None.
     """
+    differing = _differing(config)
+    if _repeats(differing, config):
+        return shlex.join(["dae-train", config.data.source, *_words(differing)])
+    file = [] if config_file is None else ["--config", config_file]
+    return shlex.join(["dae-train", config.data.source, *file, *_words(_given(given))])
+
+
+def _differing(config: RunConfig) -> dict[str, Any]:
+    """Return the settings that have flags and are not the defaults, by the names of the flags."""
     defaults, wanted = _defaults(config), to_mapping(config)
-    words = ["dae-train", config.data.source]
-    for flag in FLAGS.values():
-        value = wanted[flag.table].get(flag.key)
-        if not flag.name or value is None or value == defaults[flag.table].get(flag.key):
+    found = {name: wanted[flag.table].get(flag.key) for name, flag in FLAGS.items()}
+    if config.training.steps is not None:
+        del found["epochs"]
+    return {
+        name: value
+        for name, value in found.items()
+        if name == "data" or (value is not None and value != defaults[FLAGS[name].table].get(FLAGS[name].key))
+    }
+
+
+def _repeats(given: Mapping[str, Any], config: RunConfig) -> bool:
+    """Return whether flags alone make a configuration."""
+    try:
+        return _bare(merge(None, given)) == _bare(config)
+    except ConfigError:  # without the rest of the network they are impossible
+        return False
+
+
+def _bare(config: RunConfig) -> RunConfig:
+    """Return a configuration without digests, which check and decide nothing, and without epochs that steps decide."""
+    training = replace(config.training, init_sha256=None, teacher_sha256=None)
+    if training.steps is not None:
+        training = replace(training, epochs=TrainingSettings.epochs)
+    return replace(config, data=replace(config.data, sha256=None), training=training)
+
+
+def _words(given: Mapping[str, Any]) -> list[str]:
+    words = []
+    for name, flag in FLAGS.items():
+        if name not in given or not flag.name:
             continue
-        if flag.negative:
-            words.append(flag.name if value else flag.negative)
-        else:
-            words += [flag.name, f"{value:g}" if isinstance(value, float) else str(value)]
-    return shlex.join(words)
+        value = given[name]
+        words += [flag.name if value else flag.negative] if flag.negative else [flag.name, str(value)]
+    return words
 
 
 def default_output(config: RunConfig) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .batches import BatchPlan, plan_batches
 from .config import RunConfig
@@ -30,6 +31,18 @@ VALIDATION_SEED, TEST_SEED = 1_000_003, 1_000_033
 
 
 @dataclass(frozen=True)
+class Pieces:
+    """Validation images, or crops of them."""
+
+    input: FloatArray
+    """(N, H, W, C) in [0, 1], before noise is drawn."""
+    clean: FloatArray
+    """Of the same shape."""
+    images: npt.NDArray[np.int64]
+    """(N,) which image each is of."""
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A run ready to be trained."""
 
@@ -37,10 +50,12 @@ class Prepared:
     """With every setting filled in that depended on the data."""
     patch: Size
     plan: BatchPlan
-    validation_input: FloatArray
-    """(N, H, W, C) in [0, 1], before noise is drawn."""
-    validation_clean: FloatArray
+    validation: Pieces
+    """What judges each epoch."""
     validation_labels: FloatArray | None
+    """(N,) classes of those, if the data have them."""
+    calibration: Pieces
+    """What INT8 is calibrated with, the first two thirds, and judged by: of other images, unless there is only one."""
     test: ImageSet | None
     mean: float
     """Mean value of the clean training images, in [0, 1]."""
@@ -79,9 +94,14 @@ def prepare(config: RunConfig, fresh: bool = True) -> Prepared:
     for name, flag in ((training.init if fresh else None, "--init"), (training.teacher, "--teacher")):
         if name is not None:
             check_channels(name, train.channels, flag)
-    inputs, clean, labels = _validation(padded(dataset.validation, patch)[0], patch)
+    if plan.batch_size < (training.batch_size or 0):
+        _LOG.warning("batches of %d, not of %d: there are no more images to train on", plan.batch_size, training.batch_size)
+    judging = padded(dataset.validation, patch)[0]
+    validation = _pieces(judging, patch, _spread(len(judging), _count(judging, patch)))
+    labels = None if judging.labels is None else judging.labels[validation.images]
     filled = _filled(config, train.channels, patch, train.sizes == {patch}, plan, dataset.sha256)
-    return Prepared(filled, patch, plan, inputs, clean, labels, dataset.test, _mean(train), record)
+    calibration = _pieces(judging, patch, _parted(len(judging), _count(judging, patch)))
+    return Prepared(filled, patch, plan, validation, labels, calibration, dataset.test, _mean(train), record)
 
 
 def _with_noise(config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
@@ -130,11 +150,26 @@ def _with_lengths(training: TrainingSettings, plan: BatchPlan) -> TrainingSettin
     )
 
 
-def _validation(images: ImageSet, patch: Size) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-    count = len(images) if images.sizes == {patch} else max(VALIDATION_CROPS, len(images))
-    indices = np.resize(np.arange(len(images)), count)
-    inputs, clean = draw_patches(images, indices.tolist(), patch, np.random.default_rng(VALIDATION_SEED))
-    return inputs, clean, None if images.labels is None else images.labels[indices]
+def _count(images: ImageSet, patch: Size) -> int:
+    """Return how many pieces judge: all images if they are whole."""
+    return len(images) if images.sizes == {patch} else max(VALIDATION_CROPS, len(images))
+
+
+def _pieces(images: ImageSet, patch: Size, indices: npt.NDArray[np.int64]) -> Pieces:
+    return Pieces(*draw_patches(images, indices.tolist(), patch, np.random.default_rng(VALIDATION_SEED)), indices)
+
+
+def _spread(images: int, count: int) -> npt.NDArray[np.int64]:
+    """Return the images of pieces, (count,): all of them in turn."""
+    return np.resize(np.arange(images), count)
+
+
+def _parted(images: int, count: int) -> npt.NDArray[np.int64]:
+    """Return the images of pieces, (count,): the first two thirds are of two thirds of the images, the rest of others."""
+    if images < 2:
+        return _spread(images, count)
+    part, pieces = images * 2 // 3, count * 2 // 3
+    return np.concatenate([_spread(part, pieces), part + _spread(images - part, count - pieces)])
 
 
 def _mean(images: ImageSet) -> float:

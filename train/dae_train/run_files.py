@@ -12,7 +12,7 @@ from typing import Any
 from dae_runtime.atomic import TEMPORARY_PREFIX, write_atomic
 from dae_runtime.run_directory import RunDirectory, read_description
 
-from .config import RunConfig, from_mapping, to_toml
+from .config import RECORDS, RunConfig, from_mapping, to_toml
 from .errors import RunError
 
 PACKAGES = ("dae-toolkit", "keras", "tensorflow", "jax", "jaxlib", "numpy", "matplotlib", "pyvips")
@@ -86,6 +86,12 @@ def write_description(run: RunDirectory, config: RunConfig, command: str, record
         record: Further facts about the run, for people.
     """
     records = {"command": command, "versions": _versions(), "record": dict(record)}
+    write_atomic(run.description, to_toml(config, records).encode())
+
+
+def rewrite_description(run: RunDirectory, config: RunConfig) -> None:
+    """Write other settings into the `run.toml` that is there; its records stay."""
+    records = {name: value for name, value in read_description(run).items() if name in RECORDS}
     write_atomic(run.description, to_toml(config, records).encode())
 
 

@@ -79,7 +79,7 @@ class Session:
         )
 
     def _judge(self) -> Judge:
-        judged = judging(self.prepared.config, self.validation_noisy, self.prepared.validation_clean)
+        judged = judging(self.prepared.config, self.validation_noisy, self.prepared.validation.clean)
         evaluator = keras.Model(self.judged.inputs, self.judged.outputs)
         evaluator.compile(loss=judged.loss, metrics=judged.metrics)
         size = max(1, _VALIDATION_BATCH_PX // (judged.noisy.shape[1] * judged.noisy.shape[2]))
@@ -139,7 +139,7 @@ def open_session(prepared: Prepared, run: RunDirectory, fresh: bool) -> Session:
     optimizer = _optimizer(config.training, plan.steps_per_epoch, dtype)
     optimizer.build(denoiser.trainable_variables)
     trainer.compile(optimizer, auto_scale_loss=False)
-    noisy = draw_noisy(prepared.validation_input, spec, clip, VALIDATION_SEED)
+    noisy = draw_noisy(prepared.validation.input, spec, clip, VALIDATION_SEED)
     return Session(prepared, run, denoiser, judged, saved, trainer, feed, np.asarray(noisy))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,18 @@ from .errors import ConfigError
 
 BUNDLED = Path(__file__).with_name("models")
 """Folder of the networks that come with the package."""
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What Keras and its parts raise when a `.keras` file is damaged."""
 
 
 def find_init(name: str) -> Path:
@@ -51,7 +64,7 @@ def model_table(name: str) -> dict[str, Any]:
     """
     path = find_init(name)
     run = RunDirectory(path.parent)
-    if path in (run.best_model, run.last_model) and run.description.is_file():
+    if _is_described(path):
         try:
             table = dict(read_description(run)["model"])
         except (DaeError, KeyError, TypeError, ValueError) as error:
@@ -114,8 +127,8 @@ def load(name: str, flag: str) -> Any:
     path = find_init(name)
     try:
         return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{flag} {name}: {path} cannot be loaded ({error}).") from error
+    except UNREADABLE as error:
+        raise ConfigError(f"{flag} {name}: {path} cannot be loaded ({error}). Restore the file, or give another.") from error
 
 
 def start_from(name: str, network: Any) -> None:
@@ -133,10 +146,24 @@ def start_from(name: str, network: Any) -> None:
     if received != expected:
         raise ConfigError(
             f"--init {name}: that network ({trained.name}) has other weights than one of the preset {network.name}: "
-            f"{_difference(received, expected)}. Leave --preset and other changes of the network out, or give those of the "
-            "file."
+            f"{_difference(received, expected)}. {_remedy(find_init(name), trained.name == network.name)}"
         )
     network.set_weights(trained.get_weights())
+
+
+def _remedy(path: Path, same_preset: bool) -> str:
+    if same_preset and not _is_described(path):
+        return (
+            "A file that is not in its run directory, beside run.toml, says its preset only, and this network was changed "
+            "from it: give the run directory, or the settings of its network with --config."
+        )
+    return "Leave --preset and other changes of the network out, or give those of the file."
+
+
+def _is_described(path: Path) -> bool:
+    """Return whether a `.keras` file is one of those of the run directory that it is in."""
+    run = RunDirectory(path.parent)
+    return path in (run.best_model, run.last_model) and run.description.is_file()
 
 
 def _shapes(model: Any) -> list[tuple[int, ...]]:
@@ -155,7 +182,7 @@ def _description(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))["config"]
         return {"name": str(config["name"]), "layers": list(config["layers"])}
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{path} is no .keras file of a functional network ({error!r}).") from error
 
 

@@ -12,12 +12,15 @@ _, NOISE2NOISE, NOISE2VOID = SUPERVISIONS
 UNBIASED_LOSSES = ("mse", "l1")
 """Losses whose minimum does not depend on whether the target is noisy: for noise with mean 0, and with median 0."""
 SCHEDULES = ("cosine", "constant")
+_, CONSTANT = SCHEDULES
 PRECISIONS = ("fp32", "amp")
 
-LEARNING_RATES = {"muon": 3e-3, "adam": 2e-3}
+LEARNING_RATES = {"muon": 3e-3, "muon-plain": 3e-3, "adam": 2e-3}
 """Default rates of the optimizers."""
 FINE_TUNING = 0.25
 """Share of the default rate that starts from the weights of a trained network, which a high rate would only throw away."""
+TEACHER_WEIGHT = 0.5
+"""Default share of the loss that a teacher has."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +36,22 @@ class TrainingSettings:
     epochs: int = 10
     """How often the network is judged and saved; how much it is trained is this times `steps_per_epoch`."""
     steps: int | None = None
-    """Weight updates of the whole run, in the place of `epochs`: whole epochs of about the usual length that come to at
-    least so many."""
+    """Weight updates of the whole run, in the place of `epochs`: equal epochs of about the usual length, or of at most
+    `steps_per_epoch`. Where they do not divide evenly there are a few more, fewer than there are epochs."""
     steps_per_epoch: int | None = None
-    """Batches in an epoch. None: one pass over whole images, 500 where crops are drawn."""
+    """Batches in an epoch, with `steps` at most so many. None: one pass over whole images, 500 where crops are drawn."""
     batch_size: int | None = None
     """None: 64 whole images, 16 crops."""
     optimizer: str = "muon"
-    """`muon` or `adam`; see `muon`."""
+    """`muon`, `muon-plain` (faster for short runs and small networks, but long ones make ReLU units of U-shapes die), or
+    `adam`; see `muon`."""
     learning_rate: float | None = None
     """The highest rate of the `cosine` schedule, the rate of the `constant` one. None: 3e-3 (muon) or 2e-3 (adam), a quarter
     of it with `init`."""
     schedule: str = "cosine"
     """`cosine`: linear warm-up, then down to 1 % along a half cosine. `constant`: the same rate throughout."""
     warmup_steps: int | None = None
-    """Of the `cosine` schedule. None: 200, or a tenth of all steps where that is less."""
+    """Of the `cosine` schedule only. None: 200, or a tenth of all steps where that is less."""
     seed: int = 0
     deterministic: bool = False
     """Choose slower kernels that give the same weights every time on the same machine."""
@@ -67,7 +71,7 @@ class TrainingSettings:
     """Learn from this network too; see `trained_model.find_init`."""
     teacher_sha256: str | None = None
     """Digest of its file; if given, another file is refused."""
-    teacher_weight: float = 0.5
+    teacher_weight: float = TEACHER_WEIGHT
     """With `teacher`: w in (1 - w) * loss(output, clean) + w * loss(output, what the teacher makes of the noisy image)."""
     qat: bool = False
     """Train with weights and activations rounded as the INT8 export rounds them; see `fake_quantization`."""
@@ -85,6 +89,10 @@ class TrainingSettings:
         check_setting(self.rate > 0, "training.learning_rate", "above 0", self.learning_rate)
         check_setting(0 <= self.ema < 1, "training.ema", "at least 0 and below 1", self.ema)
         check_setting(0 <= self.teacher_weight <= 1, "training.teacher_weight", "from 0 to 1", self.teacher_weight)
+        untaught = self.teacher is None and self.teacher_weight != TEACHER_WEIGHT
+        check_setting(not untaught, "training.teacher_weight", "left out without a teacher", self.teacher_weight)
+        warm = self.schedule == CONSTANT and bool(self.warmup_steps)
+        check_setting(not warm, "training.warmup_steps", f"left out with the {CONSTANT} schedule", self.warmup_steps)
         check_setting(not self.qat or self.precision == "fp32", "training.precision", "'fp32' with qat", self.precision)
         check_setting(0 <= self.seed < 2**31, "training.seed", "from 0 up to 2147483647", self.seed)
         for name in ("epochs", "steps", "steps_per_epoch", "batch_size", "patience", "warmup_steps"):
@@ -96,7 +104,17 @@ class TrainingSettings:
         """The learning rate in force, the default filled in."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return LEARNING_RATES[self.optimizer] * (1 if self.init is None else FINE_TUNING)
+        return default_rate(self.optimizer, self.init)
+
+
+def default_rate(optimizer: str, init: str | None) -> float:
+    """Return the learning rate of a run that sets none.
+
+    Args:
+        optimizer: A key of `LEARNING_RATES`.
+        init: What the run starts from; None: random weights.
+    """
+    return LEARNING_RATES[optimizer] * (1 if init is None else FINE_TUNING)
 
 
 def one_of(names: tuple[str, ...]) -> str:
