@@ -155,7 +155,14 @@ def test_every_flag_reaches_a_setting() -> None:
             noise=NoiseSettings("gaussian:1"),
             data=DataSettings("x", "y", 4, 3, 0.1, "g", "0", False),
             training=TrainingSettings(
-                steps=1, steps_per_epoch=1, batch_size=1, warmup_steps=1, learning_rate=1, init="a", teacher="b"
+                steps=1,
+                steps_per_epoch=1,
+                batch_size=1,
+                warmup_steps=1,
+                learning_rate=1,
+                init="a",
+                teacher="b",
+                optimizer="adam",
             ),
         )
     )

@@ -72,6 +72,26 @@ def test_run_is_repeated_with_another_seed(tmp_path: Path) -> None:
     assert other.data.sha256 != first.data.sha256
 
 
+@pytest.mark.parametrize(
+    ("preset", "optimizer"),
+    [("v1", "muon-plain"), ("v2", "muon-plain"), ("edge-s", "muon-plain"), ("edge-m", "muon"), ("digits", "muon")],
+)
+def test_default_optimizer_follows_the_network(tmp_path: Path, preset: str, optimizer: str) -> None:
+    data = {"source": "synthetic", "limit": 4}
+    assert merge(None, {"preset": preset}).optimizer == optimizer
+    assert merge(None, {"preset": preset, "optimizer": "adam"}).optimizer == "adam"
+    filled = write_run(tmp_path, data=data, training={"optimizer": "muon-plain"})  # as a run of edge-s leaves it
+    assert merge(filled, {"preset": preset}).optimizer == optimizer
+    chosen = write_run(tmp_path, data=data, training={"optimizer": "adam"})
+    assert merge(chosen, {"preset": preset}).optimizer == "adam"
+
+
+def test_a_run_describes_the_optimizer_that_it_used() -> None:
+    config = merge(None, {"limit": 4, "steps": 1, "preset": "edge-m"})
+    assert prepare(config).config.training.optimizer == "muon"
+    assert "--optimizer" not in command_line(config, {"limit": 4, "steps": 1, "preset": "edge-m"})
+
+
 def test_default_rate_follows_optimizer_and_start(tmp_path: Path) -> None:
     base = write_run(tmp_path)
     assert merge(base, {"optimizer": "adam"}).training.rate == LEARNING_RATES["adam"]

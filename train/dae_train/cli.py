@@ -80,7 +80,7 @@ KERAS_BACKEND chooses the framework: tensorflow (default) or jax.
     "--steps-per-epoch", type=int, help="Batches in an epoch; with --steps at most.  [default: one pass; 500 of crops]"
 )
 @click.option("--batch-size", type=int, help="[default: 64 whole images, 16 crops]")
-@click.option("--optimizer", help=f"{', '.join(LEARNING_RATES)}.  [default: {_DEFAULT.optimizer}]")
+@click.option("--optimizer", help=f"{', '.join(LEARNING_RATES)}.  [default: muon for U-shapes, else muon-plain]")
 @click.option("--lr", type=float, help=f"Highest learning rate.  [default: {_RATES}; a quarter of it with --init]")
 @click.option("--schedule", help=f"{', '.join(SCHEDULES)}.  [default: {_DEFAULT.schedule}]")
 @click.option("--warmup-steps", type=int, help="[default: 200, at most a tenth of all]")

@@ -20,7 +20,7 @@ from .network_settings import PRESETS, Architecture, preset_settings
 from .noise_spec import NO_NOISE, parse_fit, parse_noise
 from .residual_settings import ResidualSettings
 from .trained_model import channels_of, model_table
-from .training_settings import NOISE2NOISE, NOISE2VOID, TrainingSettings
+from .training_settings import MUON, NOISE2NOISE, NOISE2VOID, PLAIN_MUON, TrainingSettings
 
 RECORDS = ("command", "versions", "record", "card")
 """Entries of run.toml that say what happened, and of a recipe that go into the model's card: no settings."""
@@ -124,10 +124,20 @@ class RunConfig:
         return NO_NOISE if noisy_already else DEFAULT_NOISE.get(self.data.source, GENERAL_NOISE)
 
     @property
+    def optimizer(self) -> str:
+        """The optimizer in force, the default filled in."""
+        return self.training.optimizer or default_optimizer(self.model)
+
+    @property
     def has_clean(self) -> bool:
         """Whether the target images are clean, so that the network can be judged by them."""
         kind = self.training.supervision
         return kind == "clean" or (kind == NOISE2VOID and self.noise_spec != NO_NOISE)
+
+
+def default_optimizer(model: Architecture) -> str:
+    """Return the optimizer of a run that sets none: the lower levels of U-shapes lose their units with plain Muon."""
+    return MUON if isinstance(model, ResidualSettings) and len(model.filters) > 1 else PLAIN_MUON
 
 
 def from_mapping(document: Mapping[str, Any], where: str = "the configuration") -> RunConfig:

@@ -9,8 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .config import DEFAULT_PRESETS, GENERAL_PRESET, RECORDS, RunConfig, check_table, from_mapping, read_toml, to_mapping
+from .config import (
+    DEFAULT_PRESETS,
+    GENERAL_PRESET,
+    RECORDS,
+    RunConfig,
+    check_table,
+    default_optimizer,
+    from_mapping,
+    read_toml,
+    to_mapping,
+)
 from .errors import ConfigError
+from .network_settings import PRESETS
 from .sources import SYNTHETIC
 from .training_settings import CONSTANT, LEARNING_RATES, TrainingSettings, default_rate
 
@@ -109,8 +120,10 @@ def _drop_outdated(document: Mapping[str, dict[str, Any]], given: Mapping[str, A
     if given.get("preset", preset) != preset:
         for key in set(model) - {"channels"}:
             del model[key]
-    optimizer = str(training.get("optimizer", TrainingSettings.optimizer))
-    usual = default_rate(optimizer, training.get("init")) if optimizer in LEARNING_RATES else None
+        if preset in PRESETS and training.get("optimizer") == default_optimizer(PRESETS[preset]):
+            del training["optimizer"]
+    optimizer = training.get("optimizer")
+    usual = default_rate(optimizer, training.get("init")) if optimizer is None or optimizer in LEARNING_RATES else None
     if changed & {"optimizer", "init"} and training.get("learning_rate") == usual:
         training.pop("learning_rate", None)
     if given.get("schedule") == CONSTANT:

@@ -135,7 +135,7 @@ def _filled(config: RunConfig, channels: int, patch: Size, whole: bool, plan: Ba
             sha256=sha256,
             augment=plan.augment,
         ),
-        training=_with_lengths(config.training, plan),
+        training=_with_lengths(dataclasses.replace(config.training, optimizer=config.optimizer), plan),
     )
 
 

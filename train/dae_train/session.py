@@ -136,7 +136,7 @@ def open_session(prepared: Prepared, run: RunDirectory, fresh: bool) -> Session:
     meter = Meter(plan.batch_size, _MEASURE_EVERY if on_gpu() else 1)
     noise = NoiseLayer(layer_spec, clip, config.training.seed)
     trainer = build_trainer(denoiser, feed, noise, config.training, meter)
-    optimizer = _optimizer(config.training, plan.steps_per_epoch, dtype)
+    optimizer = _optimizer(config, plan.steps_per_epoch, dtype)
     optimizer.build(denoiser.trainable_variables)
     trainer.compile(optimizer, auto_scale_loss=False)
     noisy = draw_noisy(prepared.validation.input, spec, clip, VALIDATION_SEED)
@@ -164,9 +164,9 @@ def _with_noise(plan: BatchPlan, spec: str, clip: bool) -> BatchPlan:
     return dataclasses.replace(plan, images=ImageSet(images.clean, noisy))
 
 
-def _optimizer(training: TrainingSettings, steps_per_epoch: int, dtype: str) -> Any:
-    rate = learning_rate(training, steps_per_epoch)
-    optimizer: Any = OPTIMIZERS[training.optimizer](rate, training.ema)
+def _optimizer(config: RunConfig, steps_per_epoch: int, dtype: str) -> Any:
+    rate = learning_rate(config.training, steps_per_epoch)
+    optimizer: Any = OPTIMIZERS[config.optimizer](rate, config.training.ema)
     if dtype == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # float16 gradients underflow without it
     return optimizer

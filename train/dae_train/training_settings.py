@@ -15,7 +15,8 @@ SCHEDULES = ("cosine", "constant")
 _, CONSTANT = SCHEDULES
 PRECISIONS = ("fp32", "amp")
 
-LEARNING_RATES = {"muon": 3e-3, "muon-plain": 3e-3, "adam": 2e-3}
+MUON, PLAIN_MUON = "muon", "muon-plain"
+LEARNING_RATES = {MUON: 3e-3, PLAIN_MUON: 3e-3, "adam": 2e-3}
 """Default rates of the optimizers."""
 FINE_TUNING = 0.25
 """Share of the default rate that starts from the weights of a trained network, which a high rate would only throw away."""
@@ -42,9 +43,9 @@ class TrainingSettings:
     """Batches in an epoch, with `steps` at most so many. None: one pass over whole images, 500 where crops are drawn."""
     batch_size: int | None = None
     """None: 64 whole images, 16 crops."""
-    optimizer: str = "muon"
-    """`muon`, `muon-plain` (faster for short runs and small networks, but long ones make ReLU units of U-shapes die), or
-    `adam`; see `muon`."""
+    optimizer: str | None = None
+    """`muon`, `muon-plain` (faster, but in long runs lower levels of U-shapes lose their units) or `adam`; see `muon`. None:
+    by the network, see `RunConfig.optimizer`."""
     learning_rate: float | None = None
     """The highest rate of the `cosine` schedule, the rate of the `constant` one. None: 3e-3 (muon) or 2e-3 (adam), a quarter
     of it with `init`."""
@@ -85,7 +86,8 @@ class TrainingSettings:
         check_setting(not blind or self.teacher is None, "training.teacher", f"left out with {NOISE2VOID}", self.teacher)
         check_setting(self.schedule in SCHEDULES, "training.schedule", one_of(SCHEDULES), self.schedule)
         check_setting(self.precision in PRECISIONS, "training.precision", one_of(PRECISIONS), self.precision)
-        check_setting(self.optimizer in LEARNING_RATES, "training.optimizer", one_of(tuple(LEARNING_RATES)), self.optimizer)
+        known = self.optimizer is None or self.optimizer in LEARNING_RATES
+        check_setting(known, "training.optimizer", one_of(tuple(LEARNING_RATES)), self.optimizer)
         check_setting(self.rate > 0, "training.learning_rate", "above 0", self.learning_rate)
         check_setting(0 <= self.ema < 1, "training.ema", "at least 0 and below 1", self.ema)
         check_setting(0 <= self.teacher_weight <= 1, "training.teacher_weight", "from 0 to 1", self.teacher_weight)
@@ -107,14 +109,14 @@ class TrainingSettings:
         return default_rate(self.optimizer, self.init)
 
 
-def default_rate(optimizer: str, init: str | None) -> float:
+def default_rate(optimizer: str | None, init: str | None) -> float:
     """Return the learning rate of a run that sets none.
 
     Args:
-        optimizer: A key of `LEARNING_RATES`.
+        optimizer: A key of `LEARNING_RATES`; None: a kind of Muon.
         init: What the run starts from; None: random weights.
     """
-    return LEARNING_RATES[optimizer] * (1 if init is None else FINE_TUNING)
+    return LEARNING_RATES[optimizer or MUON] * (1 if init is None else FINE_TUNING)
 
 
 def one_of(names: tuple[str, ...]) -> str:
