@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import hashlib
 import os
 import re
 import tomllib
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dae_runtime.manifest import file_sha256
 from dae_runtime.run_directory import RunDirectory, read_description
 
 from .errors import CardError
@@ -150,7 +150,7 @@ def _before(training: Mapping[str, Any]) -> Training | None:
     if init is None or not RunDirectory(Path(init)).result.is_file():
         return None
     model = RunDirectory(Path(init)).best_model
-    found = hashlib.sha256(model.read_bytes()).hexdigest()
+    found = file_sha256(model)
     if expected not in (None, found):
         raise CardError(
             f"{model} is not the network that this training began with: expected SHA-256 {expected}, received {found}. "

@@ -148,3 +148,18 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
 def dae_run(run_python: Callable[..., Any]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `dae-run` in a fresh process."""
     return lambda *arguments, **options: run_python("-m", "dae_runtime", *arguments, **options)
+
+
+@pytest.fixture(scope="session")
+def turns():
+    """What makes an image (H, W, C) upright, by its orientation from 1 to 8."""
+    return {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda a: np.rot90(a),
+    }

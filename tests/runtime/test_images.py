@@ -84,17 +84,7 @@ def test_the_content_decides_not_the_suffix(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["png", "jpeg", "tiff"])
-def test_the_orientation_is_applied_once(tmp_path, orientation, kind):
-    upright = {
-        1: lambda a: a,
-        2: lambda a: a[:, ::-1],
-        3: lambda a: a[::-1, ::-1],
-        4: lambda a: a[::-1],
-        5: lambda a: a.transpose(1, 0, 2),
-        6: lambda a: np.rot90(a, -1),
-        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
-        8: lambda a: np.rot90(a),
-    }[orientation]
+def test_the_orientation_is_applied_once(tmp_path, orientation, kind, turns):
     stored = np.zeros((16, 24, 3), np.uint8)
     stored[:8, :8] = 250
     image = vips_image(stored)
@@ -102,7 +92,7 @@ def test_the_orientation_is_applied_once(tmp_path, orientation, kind):
     path = tmp_path / "a.img"
     path.write_bytes(getattr(image, f"{kind}save_buffer")())
     read = read_image(path)
-    assert np.abs(read.pixels.astype(int) - upright(stored)).max() <= 8
+    assert np.abs(read.pixels.astype(int) - turns[orientation](stored)).max() <= 8
     for suffix in (".png", ".jpg", ".tif", ".webp"):
         write_image(tmp_path / f"b{suffix}", read)
         again = read_image(tmp_path / f"b{suffix}").pixels

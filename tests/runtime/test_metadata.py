@@ -11,18 +11,6 @@ from dae_runtime.codec import decode, encode
 from dae_runtime.errors import ImageError
 from dae_runtime.images import read_image, write_image
 
-TURNS = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.transpose(1, 0, 2),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda a: np.rot90(a),
-}
-"""What makes an image upright, by its orientation."""
-
 
 def random_pixels(shape, dtype=np.uint8):
     return np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
@@ -53,12 +41,12 @@ def tiff_of_pages(pages, orientations):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_page_of_a_tiff_is_turned(tmp_path, orientation):
+def test_every_page_of_a_tiff_is_turned(tmp_path, orientation, turns):
     pages = random_pixels((3, 6, 9, 3))
     (tmp_path / "a.tif").write_bytes(tiff_of_pages(pages, [orientation] * 3))
     image = read_image(tmp_path / "a.tif")
     assert image.pages == 3
-    upright = np.stack([TURNS[orientation](page) for page in pages])
+    upright = np.stack([turns[orientation](page) for page in pages])
     np.testing.assert_array_equal(image.page_pixels, upright)
     write_image(tmp_path / "b.tif", image)
     again = read_image(tmp_path / "b.tif")

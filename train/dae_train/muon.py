@@ -41,9 +41,11 @@ class ConvolutionMuon(keras.optimizers.Muon):  # type: ignore[misc]
         return len(variable.shape) != 4 or min(variable.shape[-2:]) < 2
 
     def _muon_update_step(self, gradient: Any, variable: Any, lr: Any, m: Any) -> None:
-        longest = _length(m)
-        share = ops.where(longest > 0, ops.minimum(longest / (_length(gradient) + _TINY), 1), 1)
-        super()._muon_update_step(gradient if self.plain else gradient * share, variable, lr, m)
+        if not self.plain:
+            longest = _length(m)
+            share = ops.where(longest > 0, ops.minimum(longest / (_length(gradient) + _TINY), 1), 1)
+            gradient = gradient * share
+        super()._muon_update_step(gradient, variable, lr, m)
 
     def _adamw_update_step(self, gradient: Any, variable: Any, learning_rate: Any, m: Any, v: Any) -> None:
         if len(variable.shape) == 1:
