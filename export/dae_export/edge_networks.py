@@ -25,7 +25,7 @@ class EdgePreset:
 EDGE_PRESETS = {
     "edge-s": EdgePreset((32,), (2,), (), 3),
     "edge-m": EdgePreset((32, 64), (2, 3), (2,)),
-    "edge-l": EdgePreset((64, 128), (2, 2), (2,)),
+    "edge-l": EdgePreset((64, 96), (2, 3), (2,)),
 }
 
 

@@ -106,7 +106,7 @@ PRESETS: Mapping[str, Architecture] = {
     ),
     "edge-s": ResidualSettings("edge-s", (32,), (2,), (), block_layers=3),
     "edge-m": ResidualSettings("edge-m", (32, 64), (2, 3), (2,)),
-    "edge-l": ResidualSettings("edge-l", (64, 128), (2, 2), (2,)),
+    "edge-l": ResidualSettings("edge-l", (64, 96), (2, 3), (2,)),
     "document": ResidualSettings("document", (32, 64, 96), (1, 1, 2), (1, 1)),
     "digits": ResidualSettings("digits", (64, 128), (1, 3), (1,), sigmoid=True),
 }

@@ -16,6 +16,7 @@ from dae_runtime.errors import DaeError
 from dae_runtime.run_directory import RunDirectory, read_description
 
 from .errors import ConfigError
+from .widening import can_widen, widen
 
 BUNDLED = Path(__file__).with_name("models")
 """Folder of the networks that come with the package."""
@@ -132,7 +133,7 @@ def load(name: str, flag: str) -> Any:
 
 
 def start_from(name: str, network: Any) -> None:
-    """Put the weights of a trained network into another one of the same structure.
+    """Put the weights of a trained network into another one of the same structure, or a wider one (see `widening`).
 
     Args:
         name: As `find_init` takes it.
@@ -143,12 +144,15 @@ def start_from(name: str, network: Any) -> None:
     """
     trained = load(name, "--init")
     received, expected = _shapes(trained), _shapes(network)
-    if received != expected:
+    if received == expected:
+        network.set_weights(trained.get_weights())
+    elif can_widen(trained, network):
+        widen(trained, network)
+    else:
         raise ConfigError(
             f"--init {name}: that network ({trained.name}) has other weights than one of the preset {network.name}: "
             f"{_difference(received, expected)}. {_remedy(find_init(name), trained.name == network.name)}"
         )
-    network.set_weights(trained.get_weights())
 
 
 def _remedy(path: Path, same_preset: bool) -> str:

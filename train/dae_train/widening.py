@@ -1,0 +1,83 @@
+"""Trained networks carried over into wider ones: more channels, the same output to begin with.
+
+Source: Chen, Goodfellow, Shlens: Net2Net: accelerating learning via knowledge transfer. ICLR 2016. There new units are copies
+of old ones; here they keep the random weights of a fresh network, and what is old does not listen to them yet: its weights
+from them start at zero. So no two units start alike, and no noise is needed to tell them apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def can_widen(trained: Any, network: Any) -> bool:
+    """Return whether `widen` can carry one network over into another: the same layers, none narrower, for the same images.
+
+    Layers must be convolutions (plain or transposed, without groups) and what works on each channel apart; so no dense layer,
+    no normalization.
+
+    Args:
+        trained: A `keras.Model`.
+        network: The wider `keras.Model`.
+    """
+    import keras
+
+    apart = (keras.layers.InputLayer, keras.layers.Add, keras.layers.Activation)
+    names = [[layer.name for layer in model.layers] for model in (trained, network)]
+    return (
+        trained.input_shape == network.input_shape
+        and names[0] == names[1]
+        and all(
+            type(old) is type(new) and (isinstance(old, apart) or (_is_convolution(old) and _fits(old, new)))
+            for old, new in zip(trained.layers, network.layers, strict=True)
+        )
+    )
+
+
+def widen(trained: Any, network: Any) -> None:
+    """Put a trained network into a wider one, whose output is the same to begin with.
+
+    Args:
+        trained: A `keras.Model`.
+        network: A `keras.Model` with fresh weights, for which `can_widen` is true; changed in place.
+    """
+    for old, new in zip(trained.layers, network.layers, strict=True):
+        if old.get_weights():
+            new.set_weights(_widened(old, new))
+
+
+def _widened(old: Any, new: Any) -> list[npt.NDArray[np.float32]]:
+    kernel, bias = (np.array(weight) for weight in new.get_weights())
+    old_kernel, old_bias = old.get_weights()
+    inputs, outputs = _axes(old)
+    keep = [slice(None)] * kernel.ndim
+    keep[outputs] = slice(old_kernel.shape[outputs])
+    kernel[tuple(keep)] = 0
+    keep[inputs] = slice(old_kernel.shape[inputs])
+    kernel[tuple(keep)] = old_kernel
+    bias[: len(old_bias)] = old_bias
+    return [kernel, bias]
+
+
+def _axes(layer: Any) -> tuple[int, int]:
+    """Return the axes of a kernel for the channels it reads and for those it makes."""
+    import keras
+
+    return (3, 2) if isinstance(layer, keras.layers.Conv2DTranspose) else (2, 3)
+
+
+def _is_convolution(layer: Any) -> bool:
+    import keras
+
+    plain = isinstance(layer, (keras.layers.Conv2D, keras.layers.Conv2DTranspose))
+    return plain and layer.use_bias and getattr(layer, "groups", 1) == 1
+
+
+def _fits(old: Any, new: Any) -> bool:
+    """Return whether two convolutions differ in nothing but the number of channels, of which the new one has no fewer."""
+    alike = ("kernel_size", "strides", "padding", "dilation_rate")
+    wider = all(small <= large for small, large in zip(old.kernel.shape, new.kernel.shape, strict=True))
+    return wider and old.activation == new.activation and all(getattr(old, name) == getattr(new, name) for name in alike)
