@@ -139,7 +139,7 @@ def denoise_file_bytes(
 
     Raises:
         ImageError: The data is no such file, or cannot be written as `kind`.
-        InputError: The denoiser cannot take the image.
+        InputError: The denoiser cannot take the image, or it does not fit into memory.
     """
     try:
         decoded = decode(data, max_pixels)
@@ -150,6 +150,8 @@ def denoise_file_bytes(
         content = encode(image.pixels, kind or image.kind, image.metadata, pages=image.pages)
     except ImageError as error:
         raise ImageError(f"{name}: {error}.") from error
+    except MemoryError as error:
+        raise InputError(f"{name} does not fit into memory. Free some, or give it as smaller images.") from error
     if image.pixels.dtype == np.uint16 and (kind or image.kind) in KINDS_OF_8_BITS:
         logger.warning(
             "%s: 16 bits written with 8, all that JPEG, WebP and BMP hold. Write PNG or TIFF to keep every bit", name

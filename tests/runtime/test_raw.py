@@ -66,6 +66,15 @@ def test_strength_of_frames(blur: Denoiser):
     assert target.getvalue() == frames.tobytes()
 
 
+def test_an_image_that_does_not_fit_into_memory(blur: Denoiser, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(blur, "denoise", full)
+    with pytest.raises(InputError, match=r"^the image does not fit into memory\. Free some"):
+        denoise_file_bytes(blur, encode(np.zeros((9, 7), np.uint8), "png"))
+
+
 @pytest.mark.parametrize("where", ["source", "denoiser"])
 def test_frames_that_do_not_fit_into_memory(blur: Denoiser, monkeypatch, where):
     class Full(io.BytesIO):

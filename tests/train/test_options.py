@@ -10,7 +10,7 @@ import pytest
 from dae_train import cli, preset_settings
 from dae_train.config import RunConfig, from_mapping, to_toml
 from dae_train.errors import ConfigError
-from dae_train.options import FLAGS, command_line, merge
+from dae_train.options import FLAGS, command_line, merge, with_epochs
 from dae_train.preparation import prepare
 from dae_train.training_settings import FINE_TUNING, LEARNING_RATES
 
@@ -141,6 +141,11 @@ def test_command_names_the_file_that_says_what_flags_cannot(tmp_path: Path) -> N
     assert repeated(line) == merge(base, given)
     free = write_run(tmp_path / "free", model={"preset": "v1", "z_dim": 8, "image_px": 32})
     assert repeated(command_line(merge(free, {}), {}, free)) == merge(free, {})
+
+
+@pytest.mark.parametrize("words", ["'a b' --epochs 2 --lr 0.1", "'a b' --steps 300 --lr 0.1", "'a b' --lr 0.1"])
+def test_command_with_another_number_of_epochs(words: str) -> None:
+    assert with_epochs(f"dae-train {words}", 7) == "dae-train 'a b' --lr 0.1 --epochs 7"
 
 
 def test_command_keeps_all_digits() -> None:

@@ -56,6 +56,7 @@ def test_another_number_of_epochs_is_recorded(run: RunDirectory) -> None:
     after = read_description(run)
     assert after["training"].pop("epochs") == 3
     assert before["training"].pop("epochs") == 2
+    assert (before.pop("command"), after.pop("command")) == ("dae-train words", "dae-train words --epochs 3")
     assert after == before
     assert resume(run.root).epochs == 3  # no flag is needed any more
 

@@ -168,6 +168,16 @@ def command_line(config: RunConfig, given: Mapping[str, Any], config_file: str |
     return shlex.join(["dae-train", config.data.source, *file, *_words(_given(given))])
 
 
+def with_epochs(line: str, epochs: int) -> str:
+    """Return a `dae-train` command with another number of epochs, in place of those or the steps that it says."""
+    words = shlex.split(line)
+    for flag in (FLAGS["epochs"].name, FLAGS["steps"].name):
+        if flag in words:
+            place = words.index(flag)
+            del words[place : place + 2]
+    return shlex.join([*words, FLAGS["epochs"].name, str(epochs)])
+
+
 def _differing(config: RunConfig) -> dict[str, Any]:
     """Return the settings that have flags and are not the defaults, by the names of the flags."""
     defaults, wanted = _defaults(config), to_mapping(config)

@@ -14,6 +14,7 @@ from dae_runtime.run_directory import RunDirectory, read_description
 
 from .config import RECORDS, RunConfig, from_mapping, to_toml
 from .errors import RunError
+from .options import with_epochs
 
 PACKAGES = ("dae-toolkit", "keras", "tensorflow", "jax", "jaxlib", "numpy", "matplotlib", "pyvips")
 
@@ -90,8 +91,10 @@ def write_description(run: RunDirectory, config: RunConfig, command: str, record
 
 
 def rewrite_description(run: RunDirectory, config: RunConfig) -> None:
-    """Write other settings into the `run.toml` that is there; its records stay."""
+    """Write settings with another number of epochs into the `run.toml` that is there; its other records stay."""
     records = {name: value for name, value in read_description(run).items() if name in RECORDS}
+    if records.get("command"):
+        records["command"] = with_epochs(records["command"], config.training.epochs)
     write_atomic(run.description, to_toml(config, records).encode())
 
 
