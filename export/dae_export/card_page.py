@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dae_runtime.contract import Contract
+from dae_runtime.models import bundled_models
 from dae_runtime.processor import cpu_features, cpu_name
 
 from .card_run import CardText, Training
@@ -211,6 +212,8 @@ def _stages(training: Training) -> list[Training]:
 
 
 def _stage(training: Training) -> Iterator[str]:
+    if training.start in bundled_models():
+        yield f"- Began with the network of `{training.start}`: [its training]({training.start}.md#training)."
     yield (
         f"- Budget: {training.steps:,} steps of {training.batch_size} images or crops in {training.epochs} epochs, "
         f"{_duration(training.seconds)} on {training.device}."

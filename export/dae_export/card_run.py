@@ -89,6 +89,8 @@ class Training:
     """Figures of the Keras model on the test images of the data, if they have any."""
     before: Training | None
     """The finished run that it started from, if that is at hand."""
+    start: str | None
+    """Name or path of the network that it started from; None: random weights."""
 
 
 def read_card_text(recipe: Path) -> CardText:
@@ -140,6 +142,7 @@ def read_training(folder: Path) -> Training:
             clip=description["noise"]["clip"],
             test=result.get("test"),
             before=_before(description["training"]),
+            start=description["training"].get("init"),
         )
     except (OSError, tomllib.TOMLDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise CardError(f"{folder} is damaged: {type(error).__name__}: {error}. Train again, or restore its files.") from error

@@ -304,6 +304,17 @@ def test_a_start_that_was_trained_anew_is_refused(make_run, tmp_path):
         read_training(run)
 
 
+def test_a_card_names_the_bundled_model_that_the_training_began_with(request_for, tmp_path):
+    for start, told in (("gray", True), ("elsewhere/first.keras", False)):
+        request = request_for("digits")
+        description = request.run / "run.toml"
+        text = description.read_text("utf-8")
+        description.write_text(text.replace("[training]", f'[training]\ninit = "{start}"'), "utf-8")
+        write_card(request, tmp_path / "toy.md")
+        line = f"- Began with the network of `{start}`: [its training]({start}.md#training)."
+        assert (line in (tmp_path / "toy.md").read_text("utf-8").splitlines()) == told
+
+
 def test_the_late_gain():
     rows = [{"step": 10.0 * n, "val_psnr": float(n)} for n in range(1, 31)]
     late = late_gain(rows)

@@ -106,7 +106,7 @@ def test_networks_with_normalization_or_groups_or_dense_layers_are_told_apart() 
     assert can_widen(grouped(4, 1), grouped(8, 1))
 
 
-def test_a_run_starts_from_a_narrower_network(digits_file: Path, tmp_path: Path) -> None:
+def test_a_run_starts_from_a_narrower_network(digits_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def config(filters: tuple[int, ...], **training: Any) -> RunConfig:
         model = preset_settings("edge-m", filters=filters, encoder_blocks=(1, 1), decoder_blocks=(0,), channels=1)
         quick = TrainingSettings(**{"batch_size": 16, "epochs": 1, "steps_per_epoch": 40, **training})
@@ -114,7 +114,9 @@ def test_a_run_starts_from_a_narrower_network(digits_file: Path, tmp_path: Path)
 
     first = train(config((8, 8)), tmp_path / "first").run
     still = {"init": str(first.root), "learning_rate": 1e-9, "steps_per_epoch": 1}
-    second = train(config((16, 16), **still), tmp_path / "second").run
+    with caplog.at_level("INFO"):
+        second = train(config((16, 16), **still), tmp_path / "second").run
+    assert f"{first.root} goes on in a wider network, edge-m" in caplog.messages
     results = [read_history(run.history)[-1]["val_loss"] for run in (first, second)]
     assert results[1] == pytest.approx(results[0], rel=1e-3)
 

@@ -66,7 +66,8 @@ KERAS_BACKEND chooses the framework: tensorflow (default) or jax.
 @click.option(
     "--init",
     metavar="NAME|PATH",
-    help="Start from the weights of a bundled network, a .keras file or a run; it also decides the default of --preset.",
+    help="Start from the weights of a bundled network, a .keras file or a run; it also decides the default of --preset. A "
+    "wider network of the same layers takes them over and makes the same images at first (--init gray --preset edge-l).",
 )
 @click.option(
     "--supervision",

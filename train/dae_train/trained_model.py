@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,6 +18,8 @@ from dae_runtime.run_directory import RunDirectory, read_description
 
 from .errors import ConfigError
 from .widening import can_widen, widen
+
+_LOG = logging.getLogger("dae_train")
 
 BUNDLED = Path(__file__).with_name("models")
 """Folder of the networks that come with the package."""
@@ -147,6 +150,7 @@ def start_from(name: str, network: Any) -> None:
     if received == expected:
         network.set_weights(trained.get_weights())
     elif can_widen(trained, network):
+        _LOG.info("%s goes on in a wider network, %s", name, network.name)
         widen(trained, network)
     else:
         raise ConfigError(
