@@ -47,7 +47,7 @@ bench: $(VENV)/.installed-dev
 
 # A bundled model from data to file and card. Each step is left out where its output is there and newer than its input, and a
 # training that was cut off goes on; delete RUN to train anew. For pairs: DATA=noisy TARGET=clean TEST=noisy REFERENCE=clean.
-# TRAIN and EXPORT hold further flags of those two commands, DEVICE that of the training.
+# TRAIN and EXPORT hold further flags of those two commands, DEVICE that of the training, STEPS how long its first part is.
 RUN ?= runs/$(NAME)
 MODEL ?= runtime/dae_runtime/models/$(NAME).onnx
 CARD ?= docs/models/$(NAME).md
@@ -59,7 +59,7 @@ model: $(VENV)/.installed-dev
 
 $(RUN)/result.toml:
 	if [ -f $(RUN)/run.toml ]; then $(BIN)/dae-train --resume -o $(RUN) $(if $(DEVICE),--device $(DEVICE)); \
-	else $(BIN)/dae-train $(DATA) --config $(RECIPE) $(if $(TARGET),--target $(TARGET)) $(if $(DEVICE),--device $(DEVICE)) $(TRAIN) -o $(RUN); fi
+	else $(BIN)/dae-train $(DATA) --config $(RECIPE) $(if $(TARGET),--target $(TARGET)) $(if $(DEVICE),--device $(DEVICE)) $(if $(STEPS),--steps $(STEPS)) $(TRAIN) -o $(RUN); fi
 
 # Where the recipe has a second part, the network is trained on with weights and activations rounded as in INT8.
 SECOND := $(wildcard $(RECIPE:.toml=-int8.toml))

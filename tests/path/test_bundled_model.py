@@ -117,6 +117,15 @@ def test_a_second_part_of_the_recipe_comes_between_training_and_export(make, tmp
     ]
 
 
+def test_a_longer_training_is_longer_in_its_first_part(make, tmp_path):
+    (tmp_path / "recipe-int8.toml").touch()
+    said, _ = make("NAME=toy", "DATA=photos", "TEST=set12", "DEVICE=gpu", "STEPS=300000")
+    assert [" ".join(call.split()) for call in said[:2]] == [
+        "dae-train photos --config recipe.toml --device gpu --steps 300000 -o run",
+        "dae-train photos --config recipe-int8.toml --init run --device gpu -o run-int8",
+    ]
+
+
 def test_without_data_it_says_what_is_missing(make):
     said, finished = make("NAME=toy")
     assert (said, finished.returncode) == ([], 2)
