@@ -151,7 +151,7 @@ def _quality_lines(result: ExportResult) -> Iterator[str]:
 
 def _load_tensorflow(verbose: bool) -> None:
     """Import TensorFlow, on the CPU alone; keep back what its C++ side prints past Python, unless the import fails."""
-    from .keras_file import import_keras
+    from .source import import_keras
 
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

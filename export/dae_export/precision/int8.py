@@ -1,0 +1,165 @@
+"""Static INT8 quantization: the only module that imports `onnxruntime.quantization`.
+
+Activations are unsigned 8-bit with a zero point, weights signed 8-bit with one scale per output channel, written as pairs of
+QuantizeLinear and DequantizeLinear (QDQ). The ranges of the activations come from running the float32 model on samples.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
+
+from ..canonical import give_exact_image, residual_sum
+from ..errors import CalibrationError
+from ..graph.model import Graph
+from .shared_scales import tied_tensors
+
+FloatArray = npt.NDArray[np.float32]
+
+QUANTIZED_KINDS = (
+    *("Conv", "ConvTranspose", "Gemm", "LeakyRelu", "Relu", "Clip", "Sigmoid", "Add", "Mul", "Concat"),
+    *("Transpose", "Reshape", "Slice", "DepthToSpace", "SpaceToDepth", "Resize"),
+    *("MaxPool", "AveragePool", "GlobalAveragePool"),
+)
+"""Node kinds that get integer inputs and outputs; the others stay in float."""
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "minmax": {},
+    "entropy": {"num_bins": 1024},  # with onnxruntime's default of 128 the whole range is the only candidate
+    "percentile": {"symmetric": False, "percentile": 99.99},
+}
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The range of every activation of one model."""
+
+    values: Any
+    """onnxruntime's TensorsData."""
+    method: str
+
+
+def calibrate(model: onnx.ModelProto, batches: Iterable[FloatArray], method: str = "minmax") -> Ranges:
+    """Find the ranges of a model's activations.
+
+    The memory needed is that of the activations of one batch, however many batches there are.
+
+    Args:
+        model: The float32 model.
+        batches: Noisy images (N, H, W, C), float32, as the model takes them.
+        method: One of `dae_runtime.contract.CALIBRATION_METHODS`.
+
+    Raises:
+        CalibrationError: There is no batch.
+    """
+    from onnxruntime.quantization import CalibrationMethod, create_calibrator
+
+    kind = {
+        "minmax": CalibrationMethod.MinMax,
+        "entropy": CalibrationMethod.Entropy,
+        "percentile": CalibrationMethod.Percentile,
+    }[method]
+    # The calibrator leaves files beside the model and prints its progress: give it a folder of its own, and no terminal.
+    with tempfile.TemporaryDirectory(prefix="dae-export-") as folder, contextlib.redirect_stdout(io.StringIO()):
+        path = Path(folder) / "model.onnx"
+        onnx.save(Graph(model).to_model(), path)  # a tensor without a shape would not be observed
+        augmented = str(Path(folder) / "augmented.onnx")
+        calibrator = create_calibrator(path, QUANTIZED_KINDS, augmented, kind, extra_options=_OPTIONS[method])
+        empty = True
+        for batch in batches:
+            calibrator.collect_data(_reader(batch))
+            empty = False
+        if empty:
+            raise CalibrationError("there are no samples to calibrate with. Give noisy images with --calibration-data.")
+        values = calibrator.compute_data()
+    _tie(model, values)
+    return Ranges(values, method)
+
+
+def quantize(
+    model: onnx.ModelProto, ranges: Ranges, keep_float: Collection[str] = (), reduce_range: bool = False
+) -> onnx.ModelProto:
+    """Return an INT8 version of a model; `model` is not changed.
+
+    Args:
+        model: The float32 model.
+        ranges: From `calibrate` with the same model.
+        keep_float: Names of nodes that stay in float.
+        reduce_range: Use 7 bits of the weights. Processors without VNNI add two products in 16 bits, which 8-bit weights
+            overflow: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+    """
+    from onnxruntime.quantization import QDQQuantizer, QuantType
+
+    plain = Graph(model)
+    total = residual_sum(plain)
+    source = plain.to_model()  # a tensor without a shape would stop the quantizer
+    source.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")  # says that the shapes are inferred already
+    # Without this option the Transpose at the input would move floats.
+    options = {"ForceQuantizeNoInputCheck": True}
+    quantizer = QDQQuantizer(
+        source,
+        per_channel=True,
+        reduce_range=reduce_range,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=ranges.values,
+        nodes_to_quantize=[],
+        nodes_to_exclude=[*keep_float, *([total.name] if total else [])],
+        op_types_to_quantize=QUANTIZED_KINDS,
+        extra_options=options,
+    )
+    quantizer.quantize_model()
+    graph = Graph(quantizer.model.model)  # drops what the quantizer adds to the file and nothing needs
+    graph.name = model.graph.name
+    if total:
+        give_exact_image(graph)
+    return graph.to_model()
+
+
+def _reader(batch: FloatArray) -> Any:
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class OneBatch(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.batches = iter([{INPUT_NAME: batch}])
+
+        def get_next(self) -> dict[str, FloatArray] | None:
+            return next(self.batches, None)
+
+    return OneBatch()
+
+
+def _tie(model: onnx.ModelProto, values: Any) -> None:
+    """Give tensors that must share their parameters the union of their ranges, and the images at both edges [0, 1].
+
+    At a scale of 1/255 8-bit pixels are exact, and nothing is clipped. Only a residual network that was trained on noise
+    beyond [0, 1] gets its input's own range: it does not round the image, see `residual`.
+    """
+    from onnxruntime.quantization import TensorData
+
+    edges = {INPUT_NAME, OUTPUT_NAME}
+    beyond = residual_sum(Graph(model)) is not None and _leaves_unit(values[INPUT_NAME].range_value)
+    for group in [*tied_tensors(model), edges]:
+        ranges = [values[name].range_value for name in group if name in values]
+        if group & edges and not beyond:
+            low, high = np.float32(0), np.float32(1)
+        else:
+            low = np.float32(min((np.min(r[0]) for r in ranges), default=0))
+            high = np.float32(max((np.max(r[1]) for r in ranges), default=0))
+        for name in group:
+            if name in values:
+                values[name] = TensorData(lowest=np.array(low), highest=np.array(high))
+
+
+def _leaves_unit(ends: Any) -> bool:
+    return bool(np.min(ends[0]) < 0 or np.max(ends[1]) > 1)
