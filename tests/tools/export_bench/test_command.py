@@ -11,8 +11,9 @@ import pytest
 from dae_export.errors import ParityError
 from dae_export.source import KerasModel, convert_plainly, read_network
 from dae_tools.export_bench import contenders
-from dae_tools.export_bench.command import run_bench, seed_network
+from dae_tools.export_bench.command import SEED_PRESET, run_bench
 from dae_tools.export_bench.contenders import OPENVINO, OURS, OURS_INT8, PLAIN, PLAIN_INT8, TENSORFLOW, Contenders
+from dae_tools.export_bench.networks import random_network
 from dae_tools.export_bench.page import page
 from dae_tools.export_bench.profile import by_kind, profile
 
@@ -56,11 +57,11 @@ def test_the_plain_graph_is_that_of_tf2onnx(small):
     assert any(node.op_type == "Shape" for node in plain.graph.node)
 
 
-def test_without_a_model_it_is_the_seed_network(keras):
-    model = seed_network(keras)
+def test_without_a_model_it_is_the_network_of_the_tutorial(keras):
+    model = random_network(SEED_PRESET)
     assert model.model.count_params() == 185_217
     assert (model.channels, model.fixed_size) == (1, None)
-    again = seed_network(keras)
+    again = random_network(SEED_PRESET)
     assert all(np.array_equal(a, b) for a, b in zip(model.model.get_weights(), again.model.get_weights(), strict=True))
 
 

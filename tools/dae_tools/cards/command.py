@@ -6,7 +6,6 @@ Everything in a card comes from the recipe, the run directory and the model file
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,13 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from dae_export.errors import CardError
+import dae_train
 from dae_runtime.command import require
 from dae_runtime.images import Image, write_image
 from dae_runtime.inference import Denoiser
 from dae_runtime.system.atomic import write_atomic
 
+from .errors import CardError
 from .run import DIGITS, GAUSSIAN, PAIRS, CardText, Training, read_card_text, read_training
 
 if TYPE_CHECKING:
@@ -205,12 +205,5 @@ def command(
 
 
 def default_recipe(name: str) -> Path:
-    """Return where the recipe of a bundled model is: in the training package, which is not imported.
-
-    Raises:
-        CardError: The training package is not installed.
-    """
-    found = importlib.util.find_spec("dae_train")
-    if found is None or not found.submodule_search_locations:
-        raise CardError("the package dae_train, which holds the recipes, is not installed. Give a recipe with --recipe.")
-    return Path(found.submodule_search_locations[0]) / "recipes" / f"{name}.toml"
+    """Return where the recipe of a bundled model is: in the training package."""
+    return Path(dae_train.__file__).parent / "recipes" / f"{name}.toml"

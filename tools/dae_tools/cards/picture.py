@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dae_export.errors import CardError
 from dae_runtime.images import find_images, read_image
 from dae_runtime.inference import Denoiser
 from dae_runtime.pixels.arrays import convert
 
 from ..gaussian import add_gaussian
 from . import drawings
+from .errors import CardError
 
 Pixels = npt.NDArray[np.uint8]
 

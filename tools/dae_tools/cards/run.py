@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import os
 import re
@@ -12,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dae_export.errors import CardError
 from dae_runtime.contract import RunDirectory, read_description
 from dae_runtime.jobs.manifest import file_sha256
+from dae_train.judging.history import read_history
+
+from .errors import CardError
 
 GAUSSIAN, PAIRS, DIGITS = "gaussian", "pairs", "digits"
 PROTOCOLS = (GAUSSIAN, PAIRS, DIGITS)
@@ -117,16 +118,15 @@ def read_training(folder: Path) -> Training:
 
     Raises:
         CardError: The run is not finished, or its files are damaged.
-        DaeError: The folder is no run directory.
+        DaeError: The folder is no run directory, or its history is damaged.
     """
     run = RunDirectory(folder)
     description = read_description(run)
     if not run.result.is_file():
         raise CardError(f"{folder} is not finished: it has no {run.result.name}. Continue it: dae-train --resume -o {folder}")
+    rows = read_history(run.history)
     try:
         result = tomllib.loads(run.result.read_text("utf-8"))
-        with run.history.open(newline="", encoding="utf-8") as file:
-            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
         return Training(
             command=shortened(description["command"]),
             settings=shortened(run.description.read_text("utf-8")).strip(),

@@ -13,13 +13,13 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
-from dae_export.errors import CardError
 from dae_runtime.images import find_images, read_image
 from dae_runtime.inference import Denoiser
 from dae_runtime.pixels.arrays import color_channels, convert
 from dae_runtime.pixels.metrics import mean_square_error, psnr_db
 
 from ..gaussian import SIGMAS, SigmaScore, add_gaussian, read_clean, score_gaussian
+from .errors import CardError
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .contenders import Contenders
 
 
+SEED_PRESET = "v2"
 THREADS = 2
 ROUNDS = 10
 LARGE_ROUNDS = 3
@@ -72,25 +73,6 @@ def run_bench(keras: KerasModel, name: str, threads: int, rounds: int | None, si
         macs={name: profiled[0] * sum(count_macs(model, *profiled[1:3]).values()) for name, model in ours.items()},
         profiled=profiled,
     )
-
-
-def seed_network(keras: Any, seed: int = 0) -> KerasModel:
-    """Return the network v2, gray, with random weights."""
-    from dae_export.source import KerasModel
-
-    keras.utils.set_random_seed(seed)
-    layers = keras.layers
-
-    def leaky(layer: Any, x: Any) -> Any:
-        return layers.LeakyReLU(negative_slope=0.3)(layer(x))
-
-    image = x = keras.Input((None, None, 1))
-    for filters, strides in ((32, 1), (64, 2), (128, 2)):
-        x = leaky(layers.Conv2D(filters, 3, strides=strides, padding="same"), x)
-    for filters in (64, 32):
-        x = leaky(layers.Conv2DTranspose(filters, 3, strides=2, padding="same"), x)
-    x = layers.Conv2DTranspose(1, 3, padding="same", activation="sigmoid")(x)
-    return KerasModel(keras.Model(image, x, name="v2"), "the network v2 with random weights")
 
 
 def run_comparison(threads: int, rounds: int | None, sizes: Sequence[tuple[int, int, int]]) -> Comparison:
@@ -151,35 +133,34 @@ def command(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from .page import comparison_page, page
 
-    keras = _import_frameworks(threads)
+    _import_frameworks(threads)
     if edge_only:
         text = comparison_page(run_comparison(threads, rounds, sizes))
     else:
-        text = page(_whole_bench(keras, model, threads, rounds, sizes), model)
+        text = page(_whole_bench(model, threads, rounds, sizes), model)
     if output is None:
         click.echo(text)
     else:
         write_atomic(output, text.encode(), overwrite=True)
 
 
-def _import_frameworks(threads: int) -> Any:
+def _import_frameworks(threads: int) -> None:
     from dae_export.source import import_keras
 
     from .contenders import limit_tensorflow
 
     with stderr_kept_back():
-        keras = import_keras()
+        import_keras()
         limit_tensorflow(threads)
-    return keras
 
 
-def _whole_bench(
-    keras: Any, model: Path | None, threads: int, rounds: int | None, sizes: Sequence[tuple[int, int, int]]
-) -> Bench:
+def _whole_bench(model: Path | None, threads: int, rounds: int | None, sizes: Sequence[tuple[int, int, int]]) -> Bench:
     from dae_export.source import find_source, load
+
+    from .networks import random_network
 
     if model is not None:
         return run_bench(load(find_source(model)), model.name, threads, rounds, sizes)
-    seed = seed_network(keras)
+    seed = random_network(SEED_PRESET)
     bench = run_bench(seed, seed.where, threads, rounds, sizes)
     return replace(bench, comparison=run_comparison(threads, rounds, sizes))

@@ -85,7 +85,7 @@ def compare(
 
 def edge_models(tolerance: float = 1e-4) -> dict[str, bytes]:
     """Return INT8 files of all residual presets, by name, gray: those that come with the package, else of random weights."""
-    from .edge_networks import EDGE_PRESETS
+    from .networks import EDGE_PRESETS
 
     bundled = _bundled_edge()
     found = {}
@@ -125,9 +125,9 @@ def _random_edge(preset: str, tolerance: float) -> bytes:
     from dae_export.product import choose_integer
     from dae_export.source import read_network
 
-    from .edge_networks import edge_network
+    from .networks import random_network
 
-    network = read_network(edge_network(preset), 18)
+    network = read_network(random_network(preset), 18)
     noisy = noisy_images((4, *network.size_near(_CALIBRATED_PX), 1))
     form = choose_integer(network, noisy, tolerance)
     content: bytes = quantize(form.model, calibrate(form.model, [noisy])).SerializeToString()
