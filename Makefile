@@ -11,7 +11,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 help:
 	@echo "make demo   train, export and run a denoiser on examples/ (about 4 minutes)"
 	@echo "make test   run the test suite"
-	@echo "make nightly  what takes long or needs more: thousands of damaged files, browsers, other engines (docs/fuzzing.md)"
+	@echo "make nightly  what takes long or needs more: damaged files, emulated processors, browsers, other engines (docs/fuzzing.md)"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  time the exported graphs and write docs/benchmarks.md"
 	@echo "make model NAME=gray DATA=photos/ TEST=set12/   train, export and describe a bundled model (docs/models)"
@@ -35,6 +35,7 @@ test: $(VENV)/.installed-dev
 
 nightly: $(VENV)/.installed-dev
 	DAE_FUZZ_IMAGES=20000 DAE_FUZZ_MODELS=6000 DAE_FUZZ_KILLS=50 $(BIN)/python -m pytest -s tests/fuzz
+	$(BIN)/python -m pytest -s tests/processors/check_*.py
 	$(BIN)/python -m pytest tests/examples/nightly/check_*.py
 
 lint: $(VENV)/.installed-dev
@@ -80,4 +81,4 @@ $(CARD): $(MODEL) $(RECIPE)
 	$(BIN)/python -m dae_export.card --run $(LAST) --model $(MODEL) --recipe $(RECIPE) --test $(TEST) $(if $(REFERENCE),--reference $(REFERENCE)) -o $@
 
 clean:
-	rm -rf $(VENV) demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .emulation demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
