@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ENGINE := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test nightly lint bench model clean
+.PHONY: help demo emulators test nightly lint bench model clean
 
 help:
 	@echo "make demo   train, export and run a denoiser on examples/ (about 4 minutes)"
@@ -30,10 +30,16 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@BIN=$(BIN) examples/demo.sh
 
-test: $(VENV)/.installed-dev
+# qemu's user mode, for tests/processors: brought where apt can do so without a question. Without it a few tests are skipped.
+INSTALL_QEMU := DEBIAN_FRONTEND=noninteractive timeout 120 apt-get install -qq -y --no-install-recommends qemu-user-static
+emulators:
+	@if ! command -v qemu-x86_64-static && ! command -v qemu-x86_64 && command -v apt-get && [ "$$(id -u)" = 0 ]; then \
+	  $(INSTALL_QEMU) || { timeout 120 apt-get update -qq && $(INSTALL_QEMU); }; fi >/dev/null 2>&1 || true
+
+test: $(VENV)/.installed-dev emulators
 	$(BIN)/python -m pytest
 
-nightly: $(VENV)/.installed-dev
+nightly: $(VENV)/.installed-dev emulators
 	DAE_FUZZ_IMAGES=20000 DAE_FUZZ_MODELS=6000 DAE_FUZZ_KILLS=50 $(BIN)/python -m pytest -s tests/fuzz
 	$(BIN)/python -m pytest -s tests/processors/check_*.py
 	$(BIN)/python -m pytest tests/examples/nightly/check_*.py
