@@ -8,12 +8,14 @@ from typing import Any
 import onnx
 
 import dae_runtime
-from dae_runtime.contract import Calibration, Contract
+from dae_runtime.contract import EXACT_PAIR_LIMIT, Calibration, Contract
 from dae_runtime.processor import available_cpus, cpu_features, cpu_name
 
+from .exactness import is_exact
+from .golden_image import GOLDEN_SIDE_PX
 from .keras_file import Source
 from .macs import count_macs, integer_nodes, macs_per_pixel, share
-from .model_file import GOLDEN_SIDE_PX, first_image, golden_sample
+from .model_file import first_image, golden_sample
 from .network import Network
 from .options import ExportOptions
 from .parity import noisy_images
@@ -48,6 +50,8 @@ def describe(source: Source, network: Network, product: Product, samples: Sample
         ),
         calibration=calibration,
         quality=product.quality,
+        pair_limit=EXACT_PAIR_LIMIT if options.quantize and is_exact(product.model) else None,
+        any_size=fit.fixed_size is None and (options.pad or network.geometry.alignment_px == 1),
         tools=tool_versions(),
         report=figures(network, product, options),
     )
@@ -77,7 +81,6 @@ def figures(network: Network, product: Product, options: ExportOptions) -> dict[
             "integer_share": round(share(macs, integer_nodes(product.model)), 4),
             "layers_in_float": list(product.float_layers),
             "float_share": round(product.float_share, 4),
-            "reduce_range": options.reduce_range,
         }
     if product.speedup is not None:
         found["speedup"] = round(product.speedup, 2)

@@ -20,7 +20,9 @@ from .errors import ModelError
 
 METADATA_KEY = "dae"
 FORMAT_NAME = "dae-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+"""Version 1 lacks the fields `pair_limit`, `any_size` and `golden.mean_abs_error`."""
 INPUT_NAME = "noisy"
 OUTPUT_NAME = "denoised"
 
@@ -30,6 +32,8 @@ PRECISIONS = ("fp32", "fp16", "int8")
 LARGEST_ALIGNMENT_PX = 4096
 LARGEST_SIDE_PX = 65_536
 """Beyond these a file is damaged, and a reader that believed it would fill its memory with padding."""
+EXACT_PAIR_LIMIT = 128
+"""255 * 128 fits into signed 16 bits, which is where x86 without VNNI adds two neighboring products."""
 CALIBRATION_METHODS = ("minmax", "entropy", "percentile")
 
 
@@ -100,6 +104,8 @@ class Golden:
     """Expected output, likewise."""
     max_abs_error: float
     """Largest absolute difference that a sound device may show, in units of the value range of `io_dtype`."""
+    mean_abs_error: float | None = None
+    """Likewise the largest mean absolute difference; None in files of before it was judged."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
@@ -112,6 +118,9 @@ class Golden:
         _check(len(self.noisy) == len(self.denoised), "golden", "arrays of one size", len(self.denoised))
         sound = _is_number(self.max_abs_error) and self.max_abs_error >= 0
         _check(sound, "golden.max_abs_error", "a finite number, at least 0", self.max_abs_error)
+        mean = self.mean_abs_error
+        sound = mean is None or (_is_number(mean) and mean >= 0)
+        _check(sound, "golden.mean_abs_error", "null or a finite number, at least 0", mean)
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,11 @@ class Contract:
     """Only of INT8 models."""
     quality: Quality | None = None
     """None when the exporter had no clean references."""
+    pair_limit: int | None = None
+    """Largest |w1| + |w2| of two neighboring 8-bit weights of one sign. Up to `EXACT_PAIR_LIMIT` no sum of integers depends on
+    the processor; None: not known."""
+    any_size: bool = False
+    """Whether the graph pads and crops by itself, so that height and width may be any from 1 up in any program."""
     tools: Mapping[str, str] = field(default_factory=dict)
     """Versions of what made the file, by package name."""
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -154,6 +168,9 @@ class Contract:
             _check(isinstance(getattr(self, text), str), text, "text", getattr(self, text))
         for count in ("channels", "alignment_px", "halo_px", "height_px", "width_px"):
             _check(type(getattr(self, count)) in (int, type(None)), count, "a whole number", getattr(self, count))
+        sound = self.pair_limit is None or _is_count(self.pair_limit)
+        _check(sound, "pair_limit", "null or a positive whole number", self.pair_limit)
+        _check(type(self.any_size) is bool, "any_size", "true or false", self.any_size)
         _check(self.channels in (1, 3), "channels", "1 or 3", self.channels)
         _check(self.io_dtype in IO_DTYPES, "io_dtype", " or ".join(IO_DTYPES), self.io_dtype)
         _check(self.precision in PRECISIONS, "precision", " or ".join(PRECISIONS), self.precision)
@@ -193,6 +210,11 @@ class Contract:
         _check(len(self.golden.noisy) == size, "golden.noisy", f"{size} bytes", len(self.golden.noisy))
 
     @property
+    def is_exact(self) -> bool:
+        """Whether no integer sum depends on the processor, by what the file says; a file of floats need not say so."""
+        return self.precision != "int8" or (self.pair_limit is not None and self.pair_limit <= EXACT_PAIR_LIMIT)
+
+    @property
     def fixed_size(self) -> tuple[int, int] | None:
         """The (height, width) in pixels that the model demands, or None when both are free."""
         if self.height_px is None or self.width_px is None:
@@ -222,9 +244,9 @@ def from_json(text: str, where: str = "the model file") -> Contract:
         raise ModelError(f"{where}: the contract is not valid JSON ({error}). Export the model again.") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT_NAME:
         raise ModelError(f"{where}: expected a contract of format {FORMAT_NAME!r}. Export the model with dae-export.")
-    if type(document.get("version")) is not int or document["version"] != FORMAT_VERSION:
+    if type(document.get("version")) is not int or document["version"] not in READABLE_VERSIONS:
         raise ModelError(
-            f"{where}: the contract has version {document.get('version')!r}, this release reads version {FORMAT_VERSION}. "
+            f"{where}: the contract has version {document.get('version')!r}, this release reads up to {FORMAT_VERSION}. "
             "Export the model again, or install the release that wrote it."
         )
     fields = {key: value for key, value in document.items() if key not in ("format", "version")}

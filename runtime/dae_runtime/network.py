@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,10 +61,9 @@ class Network:
         share: float = ENGINE_SHARE,
     ) -> None:
         self._source, self._threads = source, threads
-        self._session: Any = engine.open_session(source, device, threads)
-        self.model: Contract = engine.read_contract(
-            self._session, "the model" if isinstance(source, bytes) else os.fspath(source)
-        )
+        self._session: Any
+        self.model: Contract
+        self._session, self.model = engine.open_model(source, device, threads)
         self.device = engine.session_device(self._session)
         self.limits = default_limits(self.model, RUN_PIXELS.get(self.device.partition(":")[0], RUN_PIXELS["cpu"]))
         self._coarse_untold = [True] if self.model.io_dtype == "uint8" else []
@@ -182,5 +180,5 @@ class Network:
                     f"a Denoiser on {self.device} does not survive fork. Start processes with the method spawn, or make the "
                     "Denoiser in the child."
                 )
-            session = self._session = engine.open_session(self._source, "cpu", self._threads)
+            session = self._session = engine.open_model(self._source, "cpu", self._threads)[0]
         return session
