@@ -6,12 +6,12 @@ BIN := $(VENV)/bin
 ENGINE := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test nightly lint bench model clean
+.PHONY: help demo emulators test nightly lint bench model clean
 
 help:
 	@echo "make demo   train, export and run a denoiser on examples/ (about 4 minutes)"
 	@echo "make test   run the test suite"
-	@echo "make nightly  what takes long or needs more: thousands of damaged files, browsers, other engines (docs/fuzzing.md)"
+	@echo "make nightly  what takes long or needs more: damaged files, emulated processors, browsers, other engines (docs/fuzzing.md)"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  time the exported graphs and write docs/benchmarks.md"
 	@echo "make model NAME=gray DATA=photos/ TEST=set12/   train, export and describe a bundled model (docs/models)"
@@ -30,11 +30,18 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@BIN=$(BIN) examples/demo.sh
 
-test: $(VENV)/.installed-dev
+# qemu's user mode, for tests/processors: brought where apt can do so without a question. Without it a few tests are skipped.
+INSTALL_QEMU := DEBIAN_FRONTEND=noninteractive timeout 120 apt-get install -qq -y --no-install-recommends qemu-user-static
+emulators:
+	@if ! command -v qemu-x86_64-static && ! command -v qemu-x86_64 && command -v apt-get && [ "$$(id -u)" = 0 ]; then \
+	  $(INSTALL_QEMU) || { timeout 120 apt-get update -qq && $(INSTALL_QEMU); }; fi >/dev/null 2>&1 || true
+
+test: $(VENV)/.installed-dev emulators
 	$(BIN)/python -m pytest
 
-nightly: $(VENV)/.installed-dev
+nightly: $(VENV)/.installed-dev emulators
 	DAE_FUZZ_IMAGES=20000 DAE_FUZZ_MODELS=6000 DAE_FUZZ_KILLS=50 $(BIN)/python -m pytest -s tests/fuzz
+	$(BIN)/python -m pytest -s tests/processors/check_*.py
 	$(BIN)/python -m pytest tests/examples/nightly/check_*.py
 
 lint: $(VENV)/.installed-dev
@@ -80,4 +87,4 @@ $(CARD): $(MODEL) $(RECIPE)
 	$(BIN)/python -m dae_tools.cards --run $(LAST) --model $(MODEL) --recipe $(RECIPE) --test $(TEST) $(if $(REFERENCE),--reference $(REFERENCE)) -o $@
 
 clean:
-	rm -rf $(VENV) demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .emulation demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ Importing this package loads neither TensorFlow nor onnx; they are loaded when `
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
@@ -24,20 +25,31 @@ from .errors import (
 from .options import ExportOptions
 
 if TYPE_CHECKING:
+    from .conversion import Converted, convert_file
     from .pipeline import ExportResult, export
+    from .precision import LayerSums, check_sums, is_exact
 
 __all__ = [
     "CalibrationError",
     "ConversionError",
+    "Converted",
     "DestinationError",
     "ExportError",
     "ExportOptions",
     "ExportResult",
     "GateError",
     "KerasFileError",
+    "LayerSums",
     "ParityError",
+    "check_sums",
+    "convert_file",
     "export",
+    "is_exact",
 ]
+_ONNX_ONLY = {
+    **dict.fromkeys(("check_sums", "is_exact", "LayerSums"), "precision"),
+    **dict.fromkeys(("convert_file", "Converted"), "conversion"),
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -48,4 +60,9 @@ def __getattr__(name: str) -> Any:
         from . import pipeline
 
         return getattr(pipeline, name)
+    if name in _ONNX_ONLY:
+        from dae_runtime.command import require
+
+        require("dae_export", "export", "onnx")
+        return getattr(importlib.import_module(f".{_ONNX_ONLY[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

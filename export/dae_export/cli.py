@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import dae_runtime
-from dae_runtime.command import require, run_command, stderr_kept_back
+from dae_runtime.command import EXIT_FAILED, require, run_command, stderr_kept_back
 from dae_runtime.contract import CALIBRATION_METHODS, IO_DTYPES
 from dae_runtime.errors import InputError
 
@@ -26,12 +26,13 @@ _DEFAULT = ExportOptions()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.argument("source", metavar="RUN_OR_KERAS", type=click.Path(exists=True, path_type=Path))
+@click.argument("source", metavar="SOURCE", type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write [default: RUN/PRESET[-int8].onnx].")
 @click.option("--name", help="What the file calls itself [default: the name of the run].")
 @click.option("--quantize", is_flag=True, help="Write an INT8 model.")
 @click.option("--dtype", type=click.Choice(DTYPES), default=_DEFAULT.dtype, help="Write a float model of this type.")
 @click.option("--io", type=click.Choice(list(IO_DTYPES)), default=_DEFAULT.io, help="Type of the pixels, in and out.")
+@click.option("--no-pad", is_flag=True, help="Take only multiples of the alignment, do not pad inside the graph.")
 @click.option("--no-rewrite", is_flag=True, help="Write the graph as it is, not the form that is the fastest here.")
 @click.option(
     "--opset", type=click.IntRange(OPSETS[0], OPSETS[-1]), default=_DEFAULT.opset, help="Version of the ONNX operators."
@@ -47,7 +48,6 @@ _DEFAULT = ExportOptions()
     default=_DEFAULT.calibration_method,
     help="How the ranges of the activations are chosen.",
 )
-@click.option("--reduce-range", is_flag=True, help="7-bit weights for INT8, for x86 processors without VNNI.")
 @click.option(
     "--max-psnr-drop",
     type=click.FloatRange(min=0),
@@ -75,20 +75,33 @@ _DEFAULT = ExportOptions()
     help="Refuse a graph that differs more from the Keras model.",
 )
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML page with figures and pictures, too.")
+@click.option("--check", is_flag=True, help="Say whether the .onnx file SOURCE is exact on every processor; exit 1 if not.")
 @click.option("--overwrite", is_flag=True, help="Replace output files that exist.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what happens, and let TensorFlow talk.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.version_option(dae_runtime.__version__, prog_name="dae-export")
-def command(source: Path, output: Path | None, no_rewrite: bool, verbose: bool, quiet: bool, **options: Any) -> None:
+def command(
+    source: Path, output: Path | None, no_rewrite: bool, no_pad: bool, check: bool, verbose: bool, quiet: bool, **options: Any
+) -> None:
     """Convert a trained model to one ONNX file.
 
-    RUN_OR_KERAS is a run directory of dae-train, or a .keras file. The file is written only if it computes what the Keras
+    SOURCE is a run directory of dae-train, or a .keras file. The file is written only if it computes what the Keras
     model computes, and with --quantize or --dtype fp16 only if that costs no more than the --max options say.
+
+    SOURCE may also be an INT8 .onnx file of before: with --calibration-data it is made exact on every processor.
     """
     try:
-        chosen = ExportOptions(rewrite=not no_rewrite, **options)
+        chosen = ExportOptions(rewrite=not no_rewrite, pad=not no_pad, **options)
     except InputError as error:
         raise click.UsageError(str(error)) from error
+    if check or source.suffix == ".onnx":
+        require("dae-export", "export", "onnx")
+        require("dae-export", "cpu", "onnxruntime")
+        if check:
+            _check(source)
+        else:
+            _convert(source, output, chosen, quiet)
+        return
     require("dae-export", "export", "tensorflow", "tf2onnx", "onnx")
     require("dae-export", "cpu", "onnxruntime")
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -99,6 +112,31 @@ def command(source: Path, output: Path | None, no_rewrite: bool, verbose: bool, 
     result = export(source, output, chosen)
     if not quiet:
         click.echo(summary(result))
+
+
+def _check(source: Path) -> None:
+    from .precision import check_sums, describe_sums, near_halves
+
+    layers = check_sums(source)
+    click.echo("\n".join(describe_sums(layers)))
+    if sums := near_halves(source):
+        click.echo(f"{len(sums)} sums of two tensors may round by one step of 255 differently: {', '.join(sums)}")
+    if not all(layer.exact for layer in layers):
+        sys.exit(EXIT_FAILED)
+
+
+def _convert(source: Path, output: Path | None, options: ExportOptions, quiet: bool) -> None:
+    from .conversion import convert_file
+
+    converted = convert_file(source, output, options)
+    if not quiet:
+        judgment = converted.judgment
+        click.echo(f"wrote    {converted.path} ({converted.size_bytes / 1024:.0f} KiB, int8, exact on every processor)")
+        click.echo(
+            f"PSNR     {judgment.drop_db:.3f} dB lost against the old file on exact kernels, over {judgment.samples} images; "
+            f"{judgment.agreement_db:.2f} dB between the two"
+        )
+        click.echo(f"next     dae-run -m {converted.path} IN OUT")
 
 
 def summary(result: ExportResult) -> str:
@@ -141,7 +179,8 @@ def _quality_lines(result: ExportResult) -> Iterator[str]:
             f"images the loss is estimated at {judgment.drop_db:.3f} dB"
         )
     if "integer_share" in report:
-        yield f"INT8     {report['integer_share']:.1%} of the arithmetic is in integers"
+        exact = ", exact on every processor" if result.contract.is_exact else ""
+        yield f"INT8     {report['integer_share']:.1%} of the arithmetic is in integers{exact}"
     if result.float_layers:
         yield (
             f"float    {', '.join(result.float_layers)} ({report['float_share']:.1%} of the network) stayed in float to keep "

@@ -33,13 +33,13 @@ class ExportOptions:
     """Version of the ONNX operators, one of `OPSETS`."""
     rewrite: bool = True
     """Write the form of the graph that is the fastest here; False for the canonical graph."""
+    pad: bool = True
+    """Pad and crop inside the graph, so that any program may give any height and width; False: multiples of the alignment."""
     calibration_data: Path | None = None
     """Noisy images for INT8, an .npz or .npy file or a folder; None for the samples that the training run left."""
     calibration_method: str = AUTO
     """How the ranges of the activations are chosen: one of `dae_runtime.contract.CALIBRATION_METHODS`, or `auto` for
     whichever of minmax and percentile agrees better with float32 on the calibration samples."""
-    reduce_range: bool = False
-    """Use 7 bits of the INT8 weights: for x86 processors without VNNI, which lose precision with 8."""
     max_psnr_drop: float = 0.1
     """Largest PSNR in dB that INT8 or FP16 may cost."""
     max_color_shift: float = 0.5
@@ -66,7 +66,6 @@ class ExportOptions:
             _check(
                 self.calibration_method == AUTO, "calibration_method", "left out without --quantize", self.calibration_method
             )
-            _check(not self.reduce_range, "reduce_range", "left out without --quantize", self.reduce_range)
         drop, shift, speedup = self.max_psnr_drop, self.max_color_shift, self.min_speedup
         _check(math.isfinite(drop) and drop >= 0, "max_psnr_drop", "a number of dB, at least 0", drop)
         _check(math.isfinite(shift) and shift >= 0, "max_color_shift", "a number of 8-bit steps, at least 0", shift)

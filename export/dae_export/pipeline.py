@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dae_runtime.contract import Contract
-from dae_runtime.system.atomic import write_atomic
 
+from .destination import check_destination, write_model
 from .errors import CalibrationError, DestinationError
 from .measure.quality import Judgment
 from .measure.samples import Samples, check_samples_path, load_samples
@@ -114,13 +114,7 @@ def default_destination(source: Source, precision: str) -> Path:
 
 def _check_destination(source: Source, destination: str | os.PathLike[str] | None, options: ExportOptions) -> Path:
     target = Path(destination) if destination is not None else default_destination(source, options.precision)
-    if target.is_dir() or not target.parent.is_dir():
-        problem = "is a folder" if target.is_dir() else f"cannot be written: there is no folder {target.parent}"
-        raise DestinationError(f"{target} {problem}. Give the path of a file with --output.")
-    if target.suffix != ".onnx":
-        raise DestinationError(f"{target}: expected a name that ends in .onnx, received {target.name!r}.")
-    if target.exists() and not options.overwrite:
-        raise DestinationError(f"{target} exists already. Replace it with --overwrite, or give another --output.")
+    check_destination(target, options)
     return target
 
 
@@ -188,9 +182,4 @@ def _write(target: Path, content: bytes, report: ExportReport | None, options: E
         except OSError as error:
             reason = error.strerror or error
             raise DestinationError(f"{options.report} cannot be written: {reason}. Give another --report.") from error
-    try:
-        write_atomic(target, content, overwrite=options.overwrite)
-    except FileExistsError as error:
-        raise DestinationError(f"{target} appeared during the export. Replace it with --overwrite.") from error
-    except OSError as error:
-        raise DestinationError(f"{target} cannot be written: {error.strerror or error}. Give another --output.") from error
+    write_model(target, content, options.overwrite)

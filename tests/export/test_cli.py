@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dae_export.cli
@@ -20,13 +22,14 @@ def test_the_whole_command(run, dae_export, tmp_path):
     finished = dae_export(run, "--quantize", "--max-psnr-drop", 1, "-o", "small.onnx", cwd=tmp_path)
     assert finished.stderr == ""
     assert finished.returncode == 0
-    wrote, parity, form, psnr, integer, *rest = finished.stdout.splitlines()
+    wrote, parity, form, speed, psnr, integer, *rest = finished.stdout.splitlines()
+    assert re.fullmatch(r"speed    \d+\.\d\d times that of the float32 file", speed)
     assert "small.onnx" in wrote
     assert "int8" in wrote
     assert "1e-05 allowed" in parity
     assert form.startswith("form     ")
     assert " ms for 512 x 512 here (" in form
-    assert re.fullmatch(r"INT8     \d+\.\d% of the arithmetic is in integers", integer)
+    assert re.fullmatch(r"INT8     \d+\.\d% of the arithmetic is in integers, exact on every processor", integer)
     assert "fp32" in psnr
     assert "INT8" in psnr
     assert rest[-1] == "next     dae-run -m small.onnx IN OUT"
@@ -77,3 +80,25 @@ def test_a_wrong_combination_is_a_usage_error_that_names_the_flags(dae_export, t
 
 def dae_export_options() -> list[str]:
     return [name for parameter in dae_export.cli.command.params for name in parameter.opts if name.startswith("--")]
+
+
+def test_a_file_of_before_is_checked_and_converted(dae_export, tmp_path, pictures):
+    old = Path(__file__).parents[1] / "data/color-version-1.onnx"
+    found = dae_export(old, "--check")
+    assert found.returncode == 1
+    assert "19 of 19 integer layers" in found.stdout
+    assert "conv_12 (Conv): neighbors sum to 249" in found.stdout.splitlines()[1]
+    refused = dae_export(old, "-o", tmp_path / "new.onnx")
+    assert refused.returncode == 1
+    assert "--calibration-data" in refused.stderr
+    noisy, clean = pictures(8, 64, 3)
+    np.savez(tmp_path / "samples.npz", noisy=noisy, clean=clean)
+    done = dae_export(old, "--calibration-data", tmp_path / "samples.npz", "--max-psnr-drop", 1, "-o", tmp_path / "new.onnx")
+    assert done.returncode == 0, done.stderr
+    assert "exact on every processor" in done.stdout
+    assert dae_export(tmp_path / "new.onnx", "--check").returncode == 0
+    contract = read_contract(open_session(tmp_path / "new.onnx"), "new")
+    assert (contract.name, contract.pair_limit, contract.any_size) == ("color", 128, True)
+    again = dae_export(old, "--calibration-data", tmp_path / "samples.npz", "-o", tmp_path / "new.onnx")
+    assert again.returncode == 1
+    assert "exists already" in again.stderr

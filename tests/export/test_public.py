@@ -11,14 +11,19 @@ from dae_runtime.errors import DaeError
 NAMES = [
     "CalibrationError",
     "ConversionError",
+    "Converted",
     "DestinationError",
     "ExportError",
     "ExportOptions",
     "ExportResult",
     "GateError",
     "KerasFileError",
+    "LayerSums",
     "ParityError",
+    "check_sums",
+    "convert_file",
     "export",
+    "is_exact",
 ]
 HEAVY = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")
 

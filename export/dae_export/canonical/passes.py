@@ -13,10 +13,10 @@ import onnx
 from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
 
 from ..graph.model import Graph, attributes, make_node, set_attributes
+from ..graph.residual import add_at_the_edge
 from .affine import fold_affine
 from .dense import absorb_layouts, matmul_to_gemm
 from .layout_chains import simplify_movements
-from .residual import add_at_the_edge
 
 BATCH_DIM, HEIGHT_DIM, WIDTH_DIM = "batch", "height", "width"
 WINDOWED = ("Conv", "MaxPool", "AveragePool", "ConvTranspose")

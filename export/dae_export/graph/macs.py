@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import onnx
 
+from .any_size import work_on_aligned
 from .model import Graph, attributes
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -59,6 +60,7 @@ def share(macs: Mapping[str, int], names: set[str]) -> float:
 
 def _sized(model: onnx.ModelProto, height_px: int, width_px: int) -> Graph:
     graph = Graph(model)
+    work_on_aligned(graph)
     channels = graph.shapes[graph.input.name][3] or 1
     dims = (1, height_px, width_px, channels)
     graph.set_dimensions(dims, dims)

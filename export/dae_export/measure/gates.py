@@ -36,6 +36,14 @@ def complaint(judgment: Judgment, limits: Limits) -> str | None:
     return " and ".join(found) or None
 
 
+def slower_than_float(speedup: float) -> str:
+    """Say that an INT8 file takes longer than the float32 file of the same network, and what to do."""
+    return (
+        f"this INT8 file is SLOWER than float32 on this processor: {speedup:.2f} times as fast. Its layers may have no fast "
+        "integer kernel (docs/processors.md). For this processor export without --quantize; --min-speedup 1 makes it an error"
+    )
+
+
 def check_speedup(speedup: float, least: float) -> None:
     """Check that INT8 is as much faster as was asked for.
 

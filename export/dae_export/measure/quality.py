@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +59,18 @@ def judge(fp32: bytes, candidate: bytes, samples: Samples) -> Judgment:
         candidate: Content of the file to judge, of either kind of edge.
         samples: Noisy images and, if there are, their clean references.
     """
-    sessions = [open_session(content, "cpu") for content in (fp32, candidate)]
+    return judge_sessions(open_session(fp32, "cpu"), open_session(candidate, "cpu"), samples)
+
+
+def judge_sessions(reference: Any, candidate: Any, samples: Samples) -> Judgment:
+    """Compare two opened models as `judge` does; the first stands for the float32 model.
+
+    Args:
+        reference: From `dae_runtime.engine.open_session` or `open_model`.
+        candidate: Likewise.
+        samples: Noisy images and, if there are, their clean references.
+    """
+    sessions = [reference, candidate]
     errors = _Errors()
     for noisy, clean in _pairs(samples):
         outputs = [np.clip(run_on_floats(session, noisy), 0, 1).astype(np.float32) for session in sessions]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,13 @@ import onnx
 
 from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
 
-from ..canonical import give_exact_image, residual_sum
 from ..errors import CalibrationError
-from ..graph.model import Graph
+from ..graph.macs import INTEGER
+from ..graph.model import Array, Graph, attributes, set_attributes
+from ..graph.residual import give_exact_image, residual_sum
+from .add_scales import round_sums_alike
+from .exactness import is_exact
+from .integer_weights import IntegerWeights, round_weights
 from .shared_scales import tied_tensors
 
 FloatArray = npt.NDArray[np.float32]
@@ -87,16 +91,18 @@ def calibrate(model: onnx.ModelProto, batches: Iterable[FloatArray], method: str
 
 
 def quantize(
-    model: onnx.ModelProto, ranges: Ranges, keep_float: Collection[str] = (), reduce_range: bool = False
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    keep_float: Collection[str] = (),
+    weights: Mapping[str, IntegerWeights] | None = None,
 ) -> onnx.ModelProto:
-    """Return an INT8 version of a model; `model` is not changed.
+    """Return an INT8 version of a model that gives the same integers on every processor; `model` is not changed.
 
     Args:
         model: The float32 model.
         ranges: From `calibrate` with the same model.
         keep_float: Names of nodes that stay in float.
-        reduce_range: Use 7 bits of the weights. Processors without VNNI add two products in 16 bits, which 8-bit weights
-            overflow: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+        weights: From `round_weights` with the same model; None to round them by themselves alone, which costs some PSNR.
     """
     from onnxruntime.quantization import QDQQuantizer, QuantType
 
@@ -109,7 +115,7 @@ def quantize(
     quantizer = QDQQuantizer(
         source,
         per_channel=True,
-        reduce_range=reduce_range,
+        reduce_range=False,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QUInt8,
         tensors_range=ranges.values,
@@ -121,9 +127,51 @@ def quantize(
     quantizer.quantize_model()
     graph = Graph(quantizer.model.model)  # drops what the quantizer adds to the file and nothing needs
     graph.name = model.graph.name
+    round_sums_alike(graph)
+    put_weights(graph, round_weights(model) if weights is None else weights)
     if total:
         give_exact_image(graph)
-    return graph.to_model()
+    exact = graph.to_model()
+    assert is_exact(exact), "an integer layer was left out"
+    return exact
+
+
+def put_weights(graph: Graph, weights: Mapping[str, IntegerWeights]) -> None:
+    """Give the integer layers of a QDQ graph other weights, and biases on the scale that goes with them.
+
+    Args:
+        graph: Changed in place.
+        weights: By the name that the weights have behind DequantizeLinear, or had in float.
+    """
+    for node in graph.nodes:
+        unpack = graph.producer(node.input[1]) if node.op_type in INTEGER else None
+        if unpack is None or unpack.op_type != "DequantizeLinear":
+            continue
+        names = (node.input[1], node.input[1].removesuffix("_DequantizeLinear_Output"))
+        rounded = weights[next(name for name in names if name in weights)]
+        _fill(graph, unpack, rounded.values, rounded.scales, _channel_axis(node, rounded.values.ndim))
+        offset = graph.producer(node.input[2]) if len(node.input) > 2 else None
+        data = graph.producer(node.input[0])
+        if offset is not None and offset.op_type == "DequantizeLinear" and data is not None:
+            step = (graph.constants[data.input[1]].astype(np.float64) * rounded.scales).astype(np.float32)
+            bias = graph.constants[offset.input[0]].astype(np.float64) * graph.constants[offset.input[1]]
+            whole = np.clip(np.rint(bias / np.where(step == 0, 1, step)), -(2**31), 2**31 - 1).astype(np.int32)
+            _fill(graph, offset, whole, step, 0)
+
+
+def _fill(graph: Graph, unpack: onnx.NodeProto, values: Array, scales: Array, axis: int) -> None:
+    """Let a DequantizeLinear unpack other constants, with a scale for each index along an axis."""
+    scales = np.ascontiguousarray(scales.reshape(-1))
+    for name, value in zip(unpack.input, (values, scales, np.zeros(scales.shape, values.dtype)), strict=False):
+        graph.constants[name] = value
+    set_attributes(unpack, {"axis": axis})
+
+
+def _channel_axis(node: onnx.NodeProto, dimensions: int) -> int:
+    """Return the axis of the weights that tells output channels apart."""
+    if node.op_type == "Conv" or attributes(node).get("transB", 0):
+        return 0
+    return dimensions - 1
 
 
 def _reader(batch: FloatArray) -> Any:

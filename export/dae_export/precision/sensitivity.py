@@ -19,6 +19,7 @@ from ..measure.gates import Limits, complaint
 from ..measure.quality import Judgment, judge
 from ..measure.samples import Samples
 from .int8 import Ranges, quantize
+from .integer_weights import IntegerWeights
 from .shared_scales import layer_of
 
 MOST_IN_FLOAT = 0.5
@@ -42,25 +43,25 @@ class Quantized:
 def quantize_within(
     model: onnx.ModelProto,
     ranges: Ranges,
+    weights: Mapping[str, IntegerWeights],
     samples: Samples,
     limits: Limits,
     macs: Mapping[str, int],
-    reduce_range: bool = False,
 ) -> Quantized:
     """Quantize a model, leaving as many layers in float as the limits take.
 
     Args:
         model: The float32 model, canonical or rewritten.
         ranges: From `calibrate` with the same model.
+        weights: From `round_weights` with the same model.
         samples: Their test part judges the result.
         limits: What INT8 may cost.
         macs: MACs of each layer of the canonical model, first to last.
-        reduce_range: As in `quantize`.
 
     Raises:
         GateError: Every version is outside the limits; the text says of the best one by how much.
     """
-    bench = _Bench(model, ranges, samples, macs, reduce_range)
+    bench = _Bench(model, ranges, weights, samples, macs)
     whole = bench.attempt(())
     problem = complaint(whole.judgment, limits)
     if problem is None:
@@ -89,12 +90,12 @@ class _Bench:
 
     model: onnx.ModelProto
     ranges: Ranges
+    weights: Mapping[str, IntegerWeights]
     samples: Samples
     macs: Mapping[str, int]
-    reduce_range: bool
 
     def attempt(self, layers: tuple[str, ...]) -> Quantized:
-        candidate = quantize(self.model, self.ranges, nodes_of(self.model, layers), self.reduce_range)
+        candidate = quantize(self.model, self.ranges, nodes_of(self.model, layers), self.weights)
         judgment = judge(self.model.SerializeToString(), candidate.SerializeToString(), self.samples)
         logger.info("INT8 with %s in float: %.3f dB lost", ", ".join(layers) or "no layer", judgment.drop_db)
         return Quantized(candidate, judgment, layers, share(self.macs, set(layers)))

@@ -7,7 +7,7 @@ from dae_runtime.system.lazy import lazy_face
 if TYPE_CHECKING:
     from .build import Product, make_product
     from .contract_writer import describe, node_counts, tool_versions
-    from .model_file import with_contract
+    from .model_file import first_image, golden_sample, with_contract
     from .variants import choose_float, choose_integer
 
 __all__ = [
@@ -15,6 +15,8 @@ __all__ = [
     "choose_float",
     "choose_integer",
     "describe",
+    "first_image",
+    "golden_sample",
     "make_product",
     "node_counts",
     "tool_versions",
@@ -33,7 +35,11 @@ __getattr__ = lazy_face(
             "node_counts",
             "tool_versions",
         ),
-        "model_file": ("with_contract",),
+        "model_file": (
+            "first_image",
+            "golden_sample",
+            "with_contract",
+        ),
         "variants": (
             "choose_float",
             "choose_integer",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import onnx
@@ -9,19 +11,32 @@ import onnx
 from dae_runtime.contract import Quality
 
 from ..errors import CalibrationError, GateError
+from ..graph.any_size import take_any_size
 from ..graph.macs import count_macs
-from ..measure.gates import Limits, check_speedup, complaint
+from ..measure.gates import Limits, check_speedup, complaint, slower_than_float
 from ..measure.quality import Judgment, judge, measure_quality
 from ..measure.samples import Samples
 from ..measure.tune import speedup, tuning_shape
 from ..options import AUTO, ExportOptions
-from ..precision import Quantized, Ranges, calibrate, quantize, quantize_within, to_float16, to_uint8
+from ..precision import (
+    IntegerWeights,
+    Quantized,
+    Ranges,
+    calibrate,
+    quantize,
+    quantize_within,
+    round_weights,
+    to_float16,
+    to_uint8,
+)
 from ..source import Network
 from .model_file import first_image
 from .variants import Form, choose_float, choose_integer
 
 COUNTING_SIDE_PX = 64
 """About the side of the image whose MACs are counted: the count per pixel is the same for any."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,7 @@ class Product:
     calibration_method: str | None = None
     """How the ranges of an INT8 model were found; None for others."""
     speedup: float | None = None
-    """Of INT8 against the float32 model that would have been written; None if it was not asked for."""
+    """Of INT8 against the float32 model that would have been written; None for others."""
     float32: onnx.ModelProto | None = None
     """That float32 model; None if it was not needed."""
 
@@ -70,6 +85,8 @@ def make_product(network: Network, samples: Samples | None, options: ExportOptio
         product = Product(form.model, form, float32=form.model)
     if options.io == "uint8":
         product = replace(product, model=to_uint8(product.model, options.precision))
+    if options.pad and network.fit.fixed_size is None:
+        product = replace(product, model=take_any_size(product.model, network.geometry.alignment_px))
     return replace(product, quality=_quality(product, samples, options))
 
 
@@ -82,11 +99,12 @@ def _integer(network: Network, samples: Samples | None, options: ExportOptions) 
     if samples is None:
         raise CalibrationError("INT8 needs noisy images to calibrate with. Give them with --calibration-data.")
     few = first_image(samples.calibration)
-    form = choose_integer(network, few, options.atol, options.rewrite, options.reduce_range)
-    ranges = _ranges(form.model, samples, options)
+    form = choose_integer(network, few, options.atol, options.rewrite)
+    weights = round_weights(form.model, samples.calibration, network.fit.alignment_px)
+    ranges = _ranges(form.model, samples, weights, options)
     macs = count_macs(network.model, *counted_size(network))
     limits = Limits(options.max_psnr_drop, options.max_color_shift)
-    quantized = quantize_within(form.model, ranges, samples, limits, macs, options.reduce_range)
+    quantized = quantize_within(form.model, ranges, weights, samples, limits, macs)
     product = Product(
         model=quantized.model,
         form=form,
@@ -95,16 +113,16 @@ def _integer(network: Network, samples: Samples | None, options: ExportOptions) 
         float_share=quantized.float_share,
         calibration_method=ranges.method,
     )
-    if options.min_speedup is None and options.report is None:
-        return product
     float32 = choose_float(network, options.atol, options.rewrite).model
     gained = _speedup(network, float32, quantized)
     if options.min_speedup is not None:
         check_speedup(gained, options.min_speedup)
+    elif gained < 1:
+        logger.warning("%s", slower_than_float(gained))
     return replace(product, float32=float32, speedup=gained)
 
 
-def _ranges(model: onnx.ModelProto, samples: Samples, options: ExportOptions) -> Ranges:
+def _ranges(model: onnx.ModelProto, samples: Samples, weights: Mapping[str, IntegerWeights], options: ExportOptions) -> Ranges:
     """Find the ranges of the activations; where the method is open, the calibration samples decide, not those that judge."""
     if options.calibration_method != AUTO:
         return calibrate(model, samples.calibration, options.calibration_method)
@@ -112,7 +130,7 @@ def _ranges(model: onnx.ModelProto, samples: Samples, options: ExportOptions) ->
     found = [calibrate(model, samples.calibration, method) for method in ("minmax", "percentile")]
 
     def agreement_db(ranges: Ranges) -> float:
-        candidate = quantize(model, ranges, (), options.reduce_range)
+        candidate = quantize(model, ranges, (), weights)
         return judge(model.SerializeToString(), candidate.SerializeToString(), seen).agreement_db
 
     return max(found, key=agreement_db)

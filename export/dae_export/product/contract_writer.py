@@ -8,16 +8,18 @@ from typing import Any
 import onnx
 
 import dae_runtime
-from dae_runtime.contract import Calibration, Contract
+from dae_runtime.contract import EXACT_PAIR_LIMIT, Calibration, Contract
 from dae_runtime.system.processor import available_cpus, cpu_features, cpu_name
 
 from ..graph.macs import count_macs, integer_nodes, macs_per_pixel, share
 from ..measure.parity import noisy_images
 from ..measure.samples import Samples
 from ..options import ExportOptions
+from ..precision import is_exact
 from ..source import Network, Source
 from .build import Product, counted_size
-from .model_file import GOLDEN_SIDE_PX, first_image, golden_sample
+from .golden_image import GOLDEN_SIDE_PX
+from .model_file import first_image, golden_sample
 
 TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
 """Packages whose versions the contract records."""
@@ -47,6 +49,8 @@ def describe(source: Source, network: Network, product: Product, samples: Sample
         ),
         calibration=calibration,
         quality=product.quality,
+        pair_limit=EXACT_PAIR_LIMIT if options.quantize and is_exact(product.model) else None,
+        any_size=fit.fixed_size is None and (options.pad or network.geometry.alignment_px == 1),
         tools=tool_versions(),
         report=figures(network, product, options),
     )
@@ -76,7 +80,6 @@ def figures(network: Network, product: Product, options: ExportOptions) -> dict[
             "integer_share": round(share(macs, integer_nodes(product.model)), 4),
             "layers_in_float": list(product.float_layers),
             "float_share": round(product.float_share, 4),
-            "reduce_range": options.reduce_range,
         }
     if product.speedup is not None:
         found["speedup"] = round(product.speedup, 2)

@@ -56,9 +56,7 @@ def choose_float(network: Network, tolerance: float, rewrite: bool = True) -> Fo
     return _proved(network, models, _fastest(network, models), tolerance)
 
 
-def choose_integer(
-    network: Network, samples: FloatArray, tolerance: float, rewrite: bool = True, reduce_range: bool = False
-) -> Form:
+def choose_integer(network: Network, samples: FloatArray, tolerance: float, rewrite: bool = True) -> Form:
     """Return the form whose INT8 version is the fastest.
 
     Args:
@@ -66,13 +64,12 @@ def choose_integer(
         samples: (N, H, W, C) float32, a few noisy images: times hardly depend on the calibration.
         tolerance: As in `Network.parity`.
         rewrite: False for the canonical form.
-        reduce_range: As in `quantize`.
 
     Raises:
         ParityError: Even the canonical graph differs from the Keras model.
     """
     models = rewritten(network.model, INTEGER_CANDIDATES if rewrite else (CANONICAL,), network.geometry.alignment_px)
-    integer = {name: quantize(model, calibrate(model, [samples]), (), reduce_range) for name, model in models.items()}
+    integer = {name: quantize(model, calibrate(model, [samples])) for name, model in models.items()}
     choice = _fastest(network, integer, {FLOAT_REFERENCE: network.model})
     return _proved(network, models, choice, tolerance)
 

@@ -16,7 +16,7 @@ import click
 from .._version import __version__
 from ..command import EXIT_FAILED, run_command
 from ..errors import InputError
-from ..models import describe_models
+from ..models import bundled_models, describe_models
 from .files import denoise_files, watch_folder
 from .options import model_paths, open_denoiser
 from .streams import STANDARD, denoise_frames, denoise_image
@@ -93,7 +93,11 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
 @click.option("--watch", is_flag=True, help="Go on denoising what appears in the folder IN, until interrupted.")
 @click.option("--raw", metavar="WxHxC", help="Raw 8-bit frames from IN to OUT, both standard streams unless given.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails.")
-@click.option("--self-test", is_flag=True, help="Check that this device computes what the model's exporter computed.")
+@click.option(
+    "--self-test",
+    is_flag=True,
+    help="Check that this device computes what the exporter computed: MODEL, or all bundled models.",
+)
 @click.option("--list-models", is_flag=True, help="Print the bundled models.")
 @click.option("--doctor", is_flag=True, help="Print what is installed here, what the machine can do, and what is wrong.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
@@ -141,16 +145,18 @@ def main() -> None:
 
 
 def _self_test(model: str | None, options: dict[str, Any]) -> int:
-    from ..diagnosis.self_test import self_test
+    from ..diagnosis.self_test import failure_cause, self_test
 
+    paths = list(bundled_models().values()) if model is None else model_paths(model)
+    if not paths:
+        raise InputError("this installation holds no bundled models. Name a file with --model.")
     failed = False
-    for path in model_paths(model):
+    for path in paths:
         with open_denoiser(os.fspath(path), options) as denoiser:
             outcome = self_test(denoiser)
-            click.echo(
-                f"{denoiser.model.name} on {denoiser.device}: largest error {outcome.max_abs_error:.3g}, "
-                f"allowed {outcome.allowed:.3g}: {'passed' if outcome.passed else 'FAILED'}"
-            )
+            click.echo(f"{denoiser.model.name} on {denoiser.device}: {outcome}: {'passed' if outcome.passed else 'FAILED'}")
+            if not outcome.passed:
+                click.echo(f"  {failure_cause(denoiser)}", err=True)
         failed |= not outcome.passed
     return EXIT_FAILED if failed else 0
 

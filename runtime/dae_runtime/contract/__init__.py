@@ -1,7 +1,7 @@
 """What two programs agree on: the contract of a model file, and the files of a training run. Standard library only."""
 
 from .document import (
-    CALIBRATION_METHODS,
+    EXACT_PAIR_LIMIT,
     FORMAT_NAME,
     FORMAT_VERSION,
     INPUT_NAME,
@@ -9,18 +9,17 @@ from .document import (
     METADATA_KEY,
     OUTPUT_NAME,
     PRECISIONS,
-    Calibration,
+    READABLE_VERSIONS,
     Contract,
-    Golden,
-    Parity,
-    Quality,
     from_json,
     to_json,
 )
+from .parts import CALIBRATION_METHODS, Calibration, Golden, Parity, Quality
 from .run_directory import RunDirectory, read_description
 
 __all__ = [
     "CALIBRATION_METHODS",
+    "EXACT_PAIR_LIMIT",
     "FORMAT_NAME",
     "FORMAT_VERSION",
     "INPUT_NAME",
@@ -28,6 +27,7 @@ __all__ = [
     "METADATA_KEY",
     "OUTPUT_NAME",
     "PRECISIONS",
+    "READABLE_VERSIONS",
     "Calibration",
     "Contract",
     "Golden",

@@ -24,11 +24,14 @@ from ..engine.devices import (
     preload_cuda,
 )
 from ..engine.packages import engine_clash, installed_engines, version_mismatch
+from ..engine.saturation import saturates
 from ..engine.session import TELEMETRY_SWITCH, load_engine
-from ..errors import MissingDependencyError
+from ..errors import DaeError, MissingDependencyError
 from ..images import codec_versions
+from ..inference import Denoiser
 from ..models import bundled_models
 from ..system.processor import available_cpus, cpu_features, cpu_name, int8_advice
+from .self_test import failure_cause, self_test
 
 _CUDA_PACKAGES = re.compile(r"nvidia-(cuda-runtime|cudnn|cublas|cufft)(-cu\d+)?")
 _LIBRARIES = ("libcudart.so.13", "libcudart.so.12", "libcudnn.so.9", "libnvinfer.so.10")
@@ -64,7 +67,11 @@ def examine(root: Path = Path("/")) -> Diagnosis:
     except MissingDependencyError as error:
         problems.append(str(error))
     else:
+        facts.append(("int8 sums", _sums(engine)))
         facts += _engine_facts(engine)
+        outcomes, failures = _self_tests()
+        facts.append(("self-test", outcomes))
+        problems += failures
         problems += _engine_problems(engine)
         advice += _engine_advice(engine)
     if clash := engine_clash():
@@ -80,6 +87,30 @@ def _basic_facts(root: Path) -> Iterator[tuple[str, str]]:
     yield "int8", int8_advice(root)[1]
     yield "threads", f"{available_cpus(root)} of {os.cpu_count()} CPUs may be used (affinity and control groups counted)"
     yield "models", ", ".join(bundled_models()) or "none bundled"
+
+
+def _sums(engine: Any) -> str:
+    if not saturates(engine):
+        return "exact: this engine adds the products of INT8 models without loss on this processor"
+    return (
+        "cuts off sums: files of this version keep within 16 bits and are exact; older INT8 files run on exact kernels, "
+        "about half as fast"
+    )
+
+
+def _self_tests() -> tuple[str, list[str]]:
+    """Replay the golden samples of all bundled models on the CPU; returns a summary, and a problem for each that fails."""
+    failures = []
+    models = bundled_models()
+    for name, path in models.items():
+        try:
+            with Denoiser(path, "cpu") as denoiser:
+                outcome = self_test(denoiser)
+                if not outcome.passed:
+                    failures.append(f"the bundled model {name} fails its self-test: {outcome}; {failure_cause(denoiser)}")
+        except DaeError as error:
+            failures.append(f"the bundled model {name} cannot be run: {error}")
+    return f"{len(models) - len(failures)} of {len(models)} bundled models passed", failures
 
 
 def _engine_facts(engine: Any) -> Iterator[tuple[str, str]]:

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
-
-from ..contract import Golden
+from ..engine.golden import Replay, compare, golden_arrays
+from ..engine.saturation import saturates
+from ..engine.session import load_engine
 from ..inference import Denoiser
 
 
-@dataclass(frozen=True)
-class SelfTest:
-    """The outcome of replaying a model's golden sample."""
-
-    max_abs_error: float
-    """Largest absolute difference from the expected output, in units of the model's value range."""
-    allowed: float
-    """The largest that a sound device may show."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the device may be trusted with this model."""
-        return self.max_abs_error <= self.allowed  # false for NaN
-
-
-def self_test(denoiser: Denoiser) -> SelfTest:
+def self_test(denoiser: Denoiser) -> Replay:
     """Replay the model's golden sample on the denoiser's device.
 
     Raises:
         DaeError: The model cannot be run.
     """
-    golden = denoiser.model.golden
-    noisy, expected = (_array(data, golden, denoiser.model.io_dtype) for data in (golden.noisy, golden.denoised))
-    if expected.dtype == np.float32:  # the writer clips nothing, the reader does
-        expected = np.clip(expected, 0, 1)
-    received = denoiser.denoise(noisy)
-    difference = np.abs(received.astype(np.float64) - expected.astype(np.float64))
-    return SelfTest(float(difference.max()), golden.max_abs_error)
+    noisy, expected = golden_arrays(denoiser.model)
+    return compare(denoiser.denoise(noisy), expected, denoiser.model)
 
 
-def _array(data: bytes, golden: Golden, io_dtype: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    return np.frombuffer(data, np.dtype(io_dtype).newbyteorder("<")).reshape(golden.shape)
+def failure_cause(denoiser: Denoiser) -> str:
+    """Return why a self-test failed, as far as that is known, and what to do."""
+    if denoiser.device == "cpu" and denoiser.model.precision == "int8" and saturates(load_engine()):
+        return (
+            "this processor cuts off sums of 16 bits, and the file says that it keeps within them: it is damaged, or not of "
+            "dae-export. Export the model again; dae-export --check FILE tells which layer is at fault"
+        )
+    return "onnxruntime, a driver or the file differs from what made it: export the model again, or use device cpu"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..contract import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, Contract, from_json
 from ..errors import DeviceError, InputError, MissingDependencyError, ModelError
 from ..system.processor import available_cpus
+from .binding import run_bound
 from .devices import (
     AUTO,
     CPU_PROVIDER,
@@ -30,6 +31,7 @@ from .devices import (
 )
 from .fork import remember
 from .packages import engine_clash
+from .saturation import EXACT_KERNELS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +71,7 @@ def open_session(
 
     Args:
         model: Path of an ONNX file, or its content.
-        device: `cpu`, `cuda`, `cuda:N`, another name in `engine_devices.PROVIDERS`, or `auto`: CUDA if it works, else the
+        device: `cpu`, `cuda`, `cuda:N`, another name in `devices.PROVIDERS`, or `auto`: CUDA if it works, else the
             CPU, with one log line that says which.
         threads: CPU threads; None for as many as this process may use.
 
@@ -102,6 +104,11 @@ def open_session(
     session = _open(engine, content, [CPU_PROVIDER], threads)
     logger.info("running on the CPU: %s", obstacle)
     return session
+
+
+def open_exactly(model: bytes | str | os.PathLike[str], threads: int | None = None) -> Any:
+    """Open a model on the CPU with kernels that cut off no sums, half as fast; arguments and errors as `open_session`."""
+    return _open(load_engine(), _model_source(model), [CPU_PROVIDER], threads, exact_kernels=True)
 
 
 def session_device(session: Any) -> str:
@@ -170,23 +177,6 @@ def run_session(session: Any, batch: npt.NDArray[np.generic]) -> npt.NDArray[np.
     return result
 
 
-def run_bound(session: Any, batch: npt.NDArray[np.generic], memory: str, number: int) -> npt.NDArray[np.generic]:
-    """Run a model whose output stays in the device's memory until it is copied, once, into the array that is returned.
-
-    Args:
-        session: From `open_session`.
-        batch: As `run_session` takes it.
-        memory: Whose memory, as onnxruntime names it: `cuda` or `cpu`.
-        number: Which device of that kind.
-    """
-    binding = session.io_binding()  # one for each call: threads may share the session
-    binding.bind_cpu_input(INPUT_NAME, batch)
-    binding.bind_output(OUTPUT_NAME, memory, number)
-    session.run_with_iobinding(binding)
-    result: npt.NDArray[np.generic] = binding.copy_outputs_to_cpu()[0]
-    return result
-
-
 def _open_on(engine: Any, content: bytes | str, device: Device, threads: int | None) -> Any:
     if device.kind == "cpu":
         return _open(engine, content, [CPU_PROVIDER], threads)
@@ -226,11 +216,13 @@ def _check_share(session: Any, device: Device) -> None:
         logger.info("%d of %d operations run on the CPU, the others on %s", elsewhere, total, device)
 
 
-def _open(engine: Any, content: bytes | str, providers: list[Any], threads: int | None) -> Any:
+def _open(engine: Any, content: bytes | str, providers: list[Any], threads: int | None, exact_kernels: bool = False) -> Any:
     options = engine.SessionOptions()
     options.intra_op_num_threads = threads or available_cpus()
     options.inter_op_num_threads = 1
     options.log_severity_level = _SILENT
+    if exact_kernels:
+        options.add_session_config_entry(EXACT_KERNELS, "1")
     if providers != [CPU_PROVIDER]:
         options.add_session_config_entry(_RECORD_ASSIGNMENT, "1")
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from ..contract import Contract
 from ..engine import session as engine
 from ..engine.fork import opened_here
+from ..engine.opening import open_model
 from ..errors import CancelledError, DaeError, DeviceError
 from ..pixels.arrays import Array, blend, convert, from_model_channels, limit_to_range, pad_to_multiple, to_model_channels
 from .cutting import Cutter
@@ -62,10 +62,9 @@ class Network:
         share: float = ENGINE_SHARE,
     ) -> None:
         self._source, self._threads = source, threads
-        self._session: Any = engine.open_session(source, device, threads)
-        self.model: Contract = engine.read_contract(
-            self._session, "the model" if isinstance(source, bytes) else os.fspath(source)
-        )
+        self._session: Any
+        self.model: Contract
+        self._session, self.model = open_model(source, device, threads)
         self.device = engine.session_device(self._session)
         self.limits = default_limits(self.model, RUN_PIXELS.get(self.device.partition(":")[0], RUN_PIXELS["cpu"]))
         self._coarse_untold = [True] if self.model.io_dtype == "uint8" else []
@@ -182,5 +181,5 @@ class Network:
                     f"a Denoiser on {self.device} does not survive fork. Start processes with the method spawn, or make the "
                     "Denoiser in the child."
                 )
-            session = self._session = engine.open_session(self._source, "cpu", self._threads)
+            session = self._session = open_model(self._source, "cpu", self._threads)[0]
         return session

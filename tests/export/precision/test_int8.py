@@ -150,14 +150,3 @@ def test_a_shift_is_the_mean_difference_of_each_channel_in_steps(
 
     judgment = judge(model((0, 0, 0)), model((1 / 255, 0, -2 / 255)), judging)
     assert judgment.color_shift == pytest.approx((1, 0, -2), abs=1e-3)
-
-
-def test_a_reduced_range_uses_seven_bits_of_the_weights(blur_denoiser, ranges):
-    full, reduced = (quantize(blur_denoiser, ranges, reduce_range=r) for r in (False, True))
-
-    def largest(model: onnx.ModelProto) -> int:
-        arrays = [numpy_helper.to_array(t) for t in model.graph.initializer if t.name.startswith("w")]
-        return max(int(np.abs(a.astype(int)).max()) for a in arrays if a.dtype == np.int8)
-
-    assert largest(full) == 127
-    assert largest(reduced) <= 64

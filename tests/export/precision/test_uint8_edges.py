@@ -220,7 +220,7 @@ def test_the_golden_sample_is_in_pixels_and_the_self_test_passes(blur_denoiser, 
     model = {"fp32": blur_denoiser, "fp16": to_float16(blur_denoiser), "int8": int8}[precision]
     with Denoiser(file_of(to_uint8(model, precision), precision, pictures(1, 64)[0]), "cpu", 1) as denoiser:
         golden = denoiser.model.golden
-        assert (len(golden.noisy), golden.shape) == (32 * 32, (1, 32, 32, 1))
+        assert (len(golden.noisy), golden.shape) == (48 * 48, (1, 48, 48, 1))
         assert golden.max_abs_error == np.ceil(255 * GOLDEN_TOLERANCE[precision]) >= 1
         outcome = self_test(denoiser)
         assert outcome.passed
@@ -229,7 +229,7 @@ def test_the_golden_sample_is_in_pixels_and_the_self_test_passes(blur_denoiser, 
 
 def test_the_golden_sample_of_float_edges_stays_in_floats(blur_denoiser, pictures):
     golden = golden_sample(blur_denoiser.SerializeToString(), pictures(1, 64)[0], "fp32", 1, False)
-    assert len(golden.noisy) == 32 * 32 * 4
+    assert len(golden.noisy) == 48 * 48 * 4
     assert golden.max_abs_error == GOLDEN_TOLERANCE["fp32"]
 
 

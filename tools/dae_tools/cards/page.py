@@ -62,6 +62,11 @@ def _head(card: Card) -> Iterator[str]:
     yield ""
 
 
+def _aligned(contract: Contract) -> str:
+    inside = "padded inside the file to" if contract.any_size else "in"
+    return f"{inside} multiples of {contract.alignment_px}"
+
+
 def _facts(card: Card) -> Iterator[str]:
     contract = card.contract
     macs = contract.report.get("macs_per_pixel", {})
@@ -70,7 +75,7 @@ def _facts(card: Card) -> Iterator[str]:
         "network": f"`{contract.preset}`, {card.training.parameters:,} parameters",
         "file": f"{card.size_bytes / 1024:.0f} KiB, {contract.precision}, pixels in and out {contract.io_dtype}",
         "arithmetic": f"{macs.get('network', 0):,.0f} MAC per pixel ({macs.get('computed', 0):,.0f} computed in this form)",
-        "images": f"{'gray' if contract.channels == 1 else 'RGB'}; size {size}, in multiples of {contract.alignment_px}",
+        "images": f"{'gray' if contract.channels == 1 else 'RGB'}; size {size}, {_aligned(contract)}",
         "halo": "every pixel" if contract.halo_px is None else f"{contract.halo_px} pixels: what one output pixel depends on",
         "noise trained on": "that of the pairs" if contract.noise == "none" else f"`{contract.noise}`",
         "licence of the weights": card.text.licence,

@@ -1,8 +1,9 @@
 """Networks that round as their INT8 export will, in float: trained like this, they learn to live with it.
 
-Rounding follows the export: kernels to signed 8 bits, symmetric, one scale per output channel; activations to unsigned 8 bits
-over the range of all but their farthest values, which here are those of the batch. Gradients pass as if nothing were rounded,
-but not where a value is cut off.
+Rounding follows the export: kernels to signed 8 bits, symmetric, one scale per output channel, which is larger where two
+neighboring weights of one sign would pass the limit that keeps sums exact on every processor (docs/processors.md);
+activations to unsigned 8 bits over the range of all but their farthest values, which here are those of the batch. Gradients
+pass as if nothing were rounded, but not where a value is cut off.
 
 Source:
     Jacob et al.: Quantization and training of neural networks for efficient integer-arithmetic-only inference. CVPR 2018.
@@ -15,6 +16,8 @@ from typing import Any
 
 import keras
 from keras import layers, ops
+
+from dae_runtime.contract import EXACT_PAIR_LIMIT
 
 _OUTPUT_AXES = {
     layers.Conv2D: (3,),
@@ -84,15 +87,30 @@ class Rounded(layers.Wrapper):  # type: ignore[misc]
 
 
 def round_kernel(kernel: Any, axes: tuple[int, ...]) -> Any:
-    """Return a kernel rounded to multiples of its largest absolute value / 127, for each output channel by itself.
+    """Return a kernel rounded for each output channel by itself.
+
+    The step is the largest absolute value / 127, or the largest sum of two neighboring input channels of one sign /
+    `EXACT_PAIR_LIMIT`, if that is more.
 
     Args:
         kernel: Any shape, float32.
         axes: Those of the output channels.
     """
     others = tuple(axis for axis in range(len(kernel.shape)) if axis not in axes)
-    scale = ops.maximum(ops.max(ops.abs(kernel), axis=others, keepdims=True) / 127, _SMALLEST)
+    scale = ops.max(ops.abs(kernel), axis=others, keepdims=True) / 127
+    if others and kernel.shape[others[-1]] > 1:
+        sums = [ops.max(_pair_sums(sign * kernel, others[-1]), axis=others, keepdims=True) for sign in (1, -1)]
+        scale = ops.maximum(scale, ops.maximum(*sums) / EXACT_PAIR_LIMIT)
+    scale = ops.maximum(scale, _SMALLEST)
     return _straight_through(kernel, ops.round(kernel / scale) * scale)
+
+
+def _pair_sums(kernel: Any, axis: int) -> Any:
+    """Return the sums of the positive parts of input channels 2 i and 2 i + 1, with half the length along `axis`."""
+    count = kernel.shape[axis] // 2 * 2
+    positive = ops.maximum(kernel, 0)
+    even, odd = (ops.take(positive, list(range(first, count, 2)), axis=axis) for first in (0, 1))
+    return even + odd
 
 
 def round_activation(values: Any) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import onnx
 
-from ..graph.model import TO_NCHW, TO_NHWC, Graph, attributes, make_node
+from .model import TO_NCHW, TO_NHWC, Graph, attributes, make_node
 
 
 def add_at_the_edge(graph: Graph) -> None:

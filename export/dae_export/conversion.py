@@ -1,0 +1,95 @@
+"""An INT8 file of before made exact on every processor, where the Keras model is not at hand."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from dae_runtime.contract import EXACT_PAIR_LIMIT, Contract
+from dae_runtime.engine.opening import open_model
+from dae_runtime.engine.session import open_session
+
+from .destination import check_destination, write_model
+from .errors import CalibrationError, ConversionError, GateError
+from .graph.any_size import take_any_size
+from .graph.model import Graph
+from .measure.gates import Limits, complaint
+from .measure.quality import Judgment, judge_sessions
+from .measure.samples import Fit, check_samples_path, load_samples
+from .options import ExportOptions
+from .precision import put_weights, round_sums_alike, round_weights
+from .product import first_image, golden_sample, tool_versions, with_contract
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A file that was written."""
+
+    path: Path
+    size_bytes: int
+    contract: Contract
+    judgment: Judgment
+    """The new file against the old one on exact kernels."""
+
+
+def convert_file(
+    source: str | os.PathLike[str], destination: str | os.PathLike[str] | None, options: ExportOptions
+) -> Converted:
+    """Round the weights of an INT8 model file anew, so that no sum depends on the processor, and let it take any size.
+
+    Args:
+        source: An INT8 file of dae-export.
+        destination: The file to write; None for `<source>-exact.onnx`.
+        options: `calibration_data` is needed; `pad`, `max_psnr_drop`, `max_color_shift`, `name` and `overwrite` are kept.
+
+    Raises:
+        ExportError: The file is not INT8, there are no samples, or it would lose more than allowed; nothing has been written.
+        ModelError: The file cannot be read.
+    """
+    source = Path(source)
+    target = Path(destination) if destination is not None else source.with_name(f"{source.stem}-exact.onnx")
+    check_destination(target, options)
+    content = source.read_bytes()
+    old, contract = open_model(content, "cpu")
+    if contract.precision != "int8":
+        raise ConversionError(
+            f"{source} is {contract.precision}; only INT8 files are converted. Export the Keras model instead."
+        )
+    if options.calibration_data is None:
+        raise CalibrationError(
+            "a conversion needs typical noisy images. Give a folder or an .npz file with --calibration-data."
+        )
+    check_samples_path(options.calibration_data)
+    samples = load_samples(options.calibration_data, Fit(contract.channels, contract.alignment_px, contract.fixed_size))
+    model = onnx.load_from_string(content)
+    graph = Graph(model)
+    round_sums_alike(graph)
+    put_weights(graph, round_weights(model, samples.calibration, contract.alignment_px))
+    exact = graph.to_model()
+    free = contract.fixed_size is None
+    if free and options.pad and not contract.any_size:
+        exact = take_any_size(exact, contract.alignment_px)
+    judgment = judge_sessions(old, open_session(exact.SerializeToString(), "cpu"), samples)
+    problem = complaint(judgment, Limits(options.max_psnr_drop, options.max_color_shift))
+    if problem is not None:
+        raise GateError(f"the converted file {problem}. Give more typical images, or export the Keras model.")
+    quality = contract.quality
+    contract = replace(
+        contract,
+        name=options.name or contract.name,
+        golden=golden_sample(
+            exact.SerializeToString(), first_image(samples.test), "int8", contract.alignment_px, fixed_size=not free
+        ),
+        quality=None if quality is None else replace(quality, psnr_db=quality.psnr_db - judgment.drop_db),
+        pair_limit=EXACT_PAIR_LIMIT,
+        any_size=free and (options.pad or contract.any_size or contract.alignment_px == 1),
+        tools={**contract.tools, **{f"conversion: {name}": version for name, version in tool_versions().items()}},
+        report={**contract.report, "converted_from_sha256": hashlib.sha256(content).hexdigest()},
+    )
+    written = with_contract(exact, contract)
+    write_model(target, written, options.overwrite)
+    return Converted(target, len(written), contract, judgment)
