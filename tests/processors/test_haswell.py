@@ -1,11 +1,13 @@
 """The product on an emulated Haswell, a processor with AVX2 and without VNNI: the same bits as here.
 
-onnxruntime's kernels for such a processor add two neighbouring products in 16 bits and cut the sum off at 32767. A model whose
+onnxruntime's kernels for such a processor add two neighboring products in 16 bits and cut the sum off at 32767. A model whose
 weights let that happen makes a worse picture there, and nothing says so. `make nightly` asks more processors:
 check_processors.py.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,3 +60,13 @@ def test_a_folder_becomes_the_same_picture(emulated_haswell, pictures, tmp_path)
     assert result.returncode == 0, result.stderr
     expected = Denoiser(device="cpu").denoise(read_image(noisy).pixels)
     np.testing.assert_array_equal(read_image(tmp_path / "out" / noisy.name).pixels, expected)
+
+
+def test_integer_layers_of_every_kind_are_exact_within_the_limit_on_neighbors(emulated_haswell):
+    """The pairs that the exporter limits are those that this engine's kernels add, for every kind of layer."""
+    script = Path(__file__).with_name("integer_layers.py")
+    limited, unlimited = (emulated_haswell.run(script, *words).stdout.splitlines() for words in ((), ("unlimited",)))
+    assert len(limited) == len(unlimited) == 11
+    assert [line for line in limited if not line.endswith("; 0")] == []
+    wrong = [line for line in unlimited if not line.endswith("; 0")]
+    assert len(wrong) == 9  # all but the depthwise ones, whose kernels have no pairs
