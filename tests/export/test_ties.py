@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from dae_export.integer_weights import round_weights
 from dae_export.keras_file import KerasModel
 from dae_export.macs import count_macs, integer_nodes
 from dae_export.network import Network, read_network
@@ -105,7 +106,8 @@ def test_int8_of_a_rewritten_graph_is_as_good_as_of_the_canonical_one(make_v2, m
     agreement = []
     for chosen in (INTEGER_CANDIDATES[0], recipe):
         form = apply(network.model, chosen, network.geometry.alignment_px)
-        integer = quantize(form, calibrate(form, samples.calibration))
+        weights = round_weights(form, samples.calibration, network.geometry.alignment_px)
+        integer = quantize(form, calibrate(form, samples.calibration), (), weights)
         judgment = judge(form.SerializeToString(), integer.SerializeToString(), samples)
         agreement.append(judgment.agreement_db)
         if chosen is recipe:
