@@ -14,8 +14,8 @@ from emulation import NATIVE, X86_MODELS, Processor
 from dae_runtime.images import read_image
 from dae_runtime.models import bundled_models
 
-MOST_STEPS, MEAN_STEPS = 2, 0.25
-"""How far an ARM core may be off, of 255; between x86 processors nothing is allowed."""
+MOST_STEPS, MEAN_STEPS = 0, 0
+"""How far a processor may be off, of 255."""
 
 
 @pytest.fixture(scope="module", params=[NATIVE, *X86_MODELS, *CORES])
@@ -65,7 +65,7 @@ def test_a_folder_becomes_the_same_pictures(processor, make_processor, denoise, 
     largest, mean = (max(measure(error) for error in errors.values()) for measure in (np.max, np.mean))
     lines = [f"  {name}: largest {error.max():.3g}, mean {error.mean():.3g} of 255" for name, error in errors.items()]
     print(f"\n{processor.name}, a folder with {model}, {seconds:.1f} s, beside native:", *lines, sep="\n")
-    allowed = (MOST_STEPS, MEAN_STEPS) if processor.name in CORES else (0, 0)
+    allowed = MOST_STEPS, MEAN_STEPS
     assert largest <= allowed[0]
     assert mean <= allowed[1]
 

@@ -44,6 +44,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+LARGEST_BIAS = 2**30
+"""In steps of its scale: half of what 32 bits hold."""
+
+
 @dataclass(frozen=True)
 class Ranges:
     """The range of every activation of one model."""
@@ -149,14 +153,30 @@ def put_weights(graph: Graph, weights: Mapping[str, IntegerWeights]) -> None:
             continue
         names = (node.input[1], node.input[1].removesuffix("_DequantizeLinear_Output"))
         rounded = weights[next(name for name in names if name in weights)]
-        _fill(graph, unpack, rounded.values, rounded.scales, _channel_axis(node, rounded.values.ndim))
+        values, scales = rounded.values, rounded.scales
+        axis = _channel_axis(node, values.ndim)
         offset = graph.producer(node.input[2]) if len(node.input) > 2 else None
         data = graph.producer(node.input[0])
         if offset is not None and offset.op_type == "DequantizeLinear" and data is not None:
-            step = (graph.constants[data.input[1]].astype(np.float64) * rounded.scales).astype(np.float32)
+            unit = graph.constants[data.input[1]].astype(np.float64)
             bias = graph.constants[offset.input[0]].astype(np.float64) * graph.constants[offset.input[1]]
-            whole = np.clip(np.rint(bias / np.where(step == 0, 1, step)), -(2**31), 2**31 - 1).astype(np.int32)
-            _fill(graph, offset, whole, step, 0)
+            values, scales = _with_room(values, scales, axis, np.abs(bias) / unit)
+            step = (unit * scales).astype(np.float32)
+            _fill(graph, offset, np.rint(bias / step).astype(np.int32), step, 0)
+        _fill(graph, unpack, values, scales, axis)
+
+
+def _with_room(values: Array, scales: Array, axis: int, bias: Array) -> tuple[Array, Array]:
+    """Let the scale of a channel grow where its bias, in units of the data's scale, would not fit into 32 bits with it.
+
+    That is so of a channel of zeros that has a bias, which a rewrite may make, and of one with hardly any weights.
+    """
+    least = np.where(bias > 0, bias / LARGEST_BIAS, 1.0)
+    tight = (scales < least) & ((bias > 0) | (scales < np.finfo(np.float32).eps))
+    wanted = np.where(tight, least, scales).astype(np.float32)
+    shape = [-1 if index == axis else 1 for index in range(values.ndim)]
+    shrunk = np.rint(values * (scales / wanted).reshape(shape)).astype(values.dtype)
+    return shrunk, wanted
 
 
 def _fill(graph: Graph, unpack: onnx.NodeProto, values: Array, scales: Array, axis: int) -> None:

@@ -11,7 +11,7 @@ from dae_export.graph.macs import count_macs, integer_nodes
 from dae_export.measure.gates import Limits, check_speedup, complaint
 from dae_export.measure.quality import Judgment, judge
 from dae_export.measure.samples import Samples
-from dae_export.precision import Ranges, quantize, quantize_within
+from dae_export.precision import Ranges, quantize, quantize_within, round_weights
 from dae_export.precision.sensitivity import nodes_of
 from dae_export.rewrites import apply
 from dae_export.rewrites.recipe import INTEGER_ROWS
@@ -31,42 +31,54 @@ def coarse(ranges: Ranges, factor: float, *tensors: str) -> Ranges:
     return Ranges(TensorsData(ranges.values.calibration_method, data), ranges.method)
 
 
-def test_a_sound_model_passes_whole(blur_denoiser, ranges, samples):
-    quantized = quantize_within(blur_denoiser, ranges, samples, LIMITS, MACS)
+@pytest.fixture(scope="module")
+def weights(blur_denoiser):
+    return round_weights(blur_denoiser)
+
+
+def test_a_sound_model_passes_whole(blur_denoiser, ranges, samples, weights):
+    quantized = quantize_within(blur_denoiser, ranges, weights, samples, LIMITS, MACS)
     assert (quantized.float_layers, quantized.float_share) == ((), 0)
     assert quantized.judgment.drop_db <= 0.1
 
 
-def test_the_layer_that_hurts_stays_in_float(blur_denoiser, ranges, samples):
+def test_the_layer_that_hurts_stays_in_float(blur_denoiser, ranges, samples, weights):
     for tensor, layer in (("c2", "conv_2"), ("c1", "conv_1")):  # what the layer writes
-        quantized = quantize_within(blur_denoiser, coarse(ranges, 30, tensor), samples, LIMITS, MACS)
+        quantized = quantize_within(blur_denoiser, coarse(ranges, 30, tensor), weights, samples, LIMITS, MACS)
         assert (quantized.float_layers, quantized.float_share) == ((layer,), 0.5)
         assert quantized.judgment.drop_db <= 0.1
         assert integer_nodes(quantized.model) == set(MACS) - {layer}
 
 
-def test_the_cheaper_layer_is_preferred_where_either_is_enough(blur_denoiser, ranges, samples):
+def test_the_cheaper_layer_is_preferred_where_either_is_enough(blur_denoiser, ranges, samples, weights):
     damaged = coarse(ranges, 4, "c2", "c1")
     whole = quantize(blur_denoiser, damaged)
     drop = judge(blur_denoiser.SerializeToString(), whole.SerializeToString(), samples).drop_db
     for macs in ({"conv_1": 10, "conv_2": 30}, {"conv_1": 30, "conv_2": 10}):
-        quantized = quantize_within(blur_denoiser, damaged, samples, Limits(drop * 0.95, 0.5), macs)
+        quantized = quantize_within(blur_denoiser, damaged, weights, samples, Limits(drop * 0.95, 0.5), macs)
         assert quantized.float_share == 0.25
 
 
 def test_no_more_than_half_of_the_arithmetic_stays_in_float(blur_denoiser, ranges, samples):
     with pytest.raises(GateError, match=r"With conv_1 in float \(49% of the arithmetic\) it still loses"):
-        quantize_within(blur_denoiser, coarse(ranges, 30, "c2"), samples, LIMITS, {"conv_1": 49, "conv_2": 51})
+        quantize_within(
+            blur_denoiser,
+            coarse(ranges, 30, "c2"),
+            round_weights(blur_denoiser),
+            samples,
+            LIMITS,
+            {"conv_1": 49, "conv_2": 51},
+        )
 
 
 @pytest.mark.parametrize("references", [True, False])
-def test_a_model_that_loses_too_much_is_refused_with_the_figure(blur_denoiser, ranges, samples, references):
+def test_a_model_that_loses_too_much_is_refused_with_the_figure(blur_denoiser, ranges, samples, references, weights):
     damaged = coarse(ranges, 100, "x", "c1", "a1", "c2")
     judging = samples if references else Samples(samples.calibration, samples.test, None, samples.source)
     lost = judge(blur_denoiser.SerializeToString(), quantize(blur_denoiser, damaged).SerializeToString(), judging).drop_db
     assert lost > 1
     with pytest.raises(GateError, match=f"{lost:.3f} dB.*--max-psnr-drop") as caught:
-        quantize_within(blur_denoiser, damaged, judging, Limits(0.0, 1e9), MACS)
+        quantize_within(blur_denoiser, damaged, weights, judging, Limits(0.0, 1e9), MACS)
     assert ("estimated" in str(caught.value)) != references
 
 
