@@ -18,6 +18,7 @@ import onnx
 
 from .exactness import load_model
 from .graph import Graph
+from .pixels import PIXEL_SCALE
 from .ties import MOVING
 
 DENOMINATOR = 1023
@@ -25,7 +26,6 @@ DENOMINATOR = 1023
 SAFE_DISTANCE = 3e-4
 """Of a sum from a half: kernels differ by less."""
 _SLACK = 1e-6
-PIXEL_SCALE = np.float32(1 / 255)
 
 
 def round_sums_alike(graph: Graph) -> None:
