@@ -50,7 +50,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m dae_export.bench --output docs/benchmarks.md
+	$(BIN)/python -m dae_tools.export_bench --output docs/benchmarks.md
 
 # A bundled model from data to file and card. Each step is left out where its output is there and newer than its input, and a
 # training that was cut off goes on; delete RUN to train anew. For pairs: DATA=noisy TARGET=clean TEST=noisy REFERENCE=clean.
@@ -84,7 +84,7 @@ $(MODEL): $(LAST)/result.toml
 
 $(CARD): $(MODEL) $(RECIPE)
 	@mkdir -p $(@D)
-	$(BIN)/python -m dae_export.card --run $(LAST) --model $(MODEL) --recipe $(RECIPE) --test $(TEST) $(if $(REFERENCE),--reference $(REFERENCE)) -o $@
+	$(BIN)/python -m dae_tools.cards --run $(LAST) --model $(MODEL) --recipe $(RECIPE) --test $(TEST) $(if $(REFERENCE),--reference $(REFERENCE)) -o $@
 
 clean:
 	rm -rf $(VENV) .emulation demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

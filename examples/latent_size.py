@@ -20,15 +20,15 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from dae_runtime.atomic import write_atomic
+from dae_runtime.contract import RunDirectory, read_description
 from dae_runtime.errors import DaeError
-from dae_runtime.processor import cpu_name
-from dae_runtime.run_directory import RunDirectory, read_description
-from dae_train import PRESETS, DataError, DataSettings, RunError, from_toml, trained_model
-from dae_train.image_set import to_unit
-from dae_train.plots import to_plane
-from dae_train.preparation import TEST_SEED, VALIDATION_SEED
-from dae_train.sources import load
+from dae_runtime.system.atomic import write_atomic
+from dae_runtime.system.processor import cpu_name
+from dae_train import PRESETS, DataError, DataSettings, RunError, from_toml, networks
+from dae_train.data import sources
+from dae_train.data.image_set import to_unit
+from dae_train.judging.seeds import TEST_SEED, VALIDATION_SEED
+from dae_train.runs.plots import to_plane
 
 NEIGHBOURS, KNOWN, _DRAWN, _BATCH = 10, 10_000, 1000, 256
 _HEAD = "z_dim | parameters | MSE | PSNR, dB | BCE | overlap | relative error | wrong / right | rank correlation"
@@ -56,7 +56,7 @@ class Study(NamedTuple):
 
 def read(settings: DataSettings, channels: int | None = None, seed: int = 0) -> tuple[Array, Array, Array, Array]:
     """Return training images (N, H, W, C), their labels, test images, and theirs; raise DataError if they are not for v1."""
-    data, side = load(settings, channels, seed), PRESETS["v1"].image_px
+    data, side = sources.load(settings, channels, seed), PRESETS["v1"].image_px
     known, test = data.train, data.test
     if test is None or test.labels is None or known.labels is None or known.sizes | test.sizes != {(side, side)}:
         raise DataError(f"{settings.source}: expected labelled training and test images of {side} x {side} pixels.")
@@ -69,7 +69,7 @@ def measure(run: RunDirectory) -> Study:
 
     config = from_toml(run.description)
     images, labels, test, truth = read(config.data, config.model.channels, config.training.seed)
-    network = trained_model.load(str(run.root), "--runs")
+    network = networks.load(str(run.root), "--runs")
     known, latents = (
         network.get_layer("encoder").predict(draw_noisy(part, config.noise_spec, config.noise.clip, seed), _BATCH, verbose=0)
         for part, seed in ((images, VALIDATION_SEED), (test, TEST_SEED))

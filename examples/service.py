@@ -19,8 +19,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from dae_runtime import DaeError, Denoiser
-from dae_runtime.codec import decode, encode
-from dae_runtime.images import Image
+from dae_runtime.images import Image, decode, encode
 
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 50_000_000

@@ -26,8 +26,8 @@ from .options import ExportOptions
 
 if TYPE_CHECKING:
     from .conversion import Converted, convert_file
-    from .exactness import LayerSums, check_sums, is_exact
     from .pipeline import ExportResult, export
+    from .precision import LayerSums, check_sums, is_exact
 
 __all__ = [
     "CalibrationError",
@@ -47,7 +47,7 @@ __all__ = [
     "is_exact",
 ]
 _ONNX_ONLY = {
-    **dict.fromkeys(("check_sums", "is_exact", "LayerSums"), "exactness"),
+    **dict.fromkeys(("check_sums", "is_exact", "LayerSums"), "precision"),
     **dict.fromkeys(("convert_file", "Converted"), "conversion"),
 }
 

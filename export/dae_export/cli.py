@@ -115,8 +115,7 @@ def command(
 
 
 def _check(source: Path) -> None:
-    from .add_scales import near_halves
-    from .exactness import check_sums, describe_sums
+    from .precision import check_sums, describe_sums, near_halves
 
     layers = check_sums(source)
     click.echo("\n".join(describe_sums(layers)))
@@ -191,7 +190,7 @@ def _quality_lines(result: ExportResult) -> Iterator[str]:
 
 def _load_tensorflow(verbose: bool) -> None:
     """Import TensorFlow, on the CPU alone; keep back what its C++ side prints past Python, unless the import fails."""
-    from .keras_file import import_keras
+    from .source import import_keras
 
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -10,21 +10,19 @@ from pathlib import Path
 import onnx
 
 from dae_runtime.contract import EXACT_PAIR_LIMIT, Contract
-from dae_runtime.engine import open_model, open_session
+from dae_runtime.engine.opening import open_model
+from dae_runtime.engine.session import open_session
 
-from .add_scales import round_sums_alike
-from .any_size import take_any_size
-from .description import tool_versions
 from .destination import check_destination, write_model
 from .errors import CalibrationError, ConversionError, GateError
-from .gates import Limits, complaint
-from .graph import Graph
-from .integer_weights import round_weights
-from .model_file import first_image, golden_sample, with_contract
+from .graph.any_size import take_any_size
+from .graph.model import Graph
+from .measure.gates import Limits, complaint
+from .measure.quality import Judgment, judge_sessions
+from .measure.samples import Fit, check_samples_path, load_samples
 from .options import ExportOptions
-from .quality import Judgment, judge_sessions
-from .quantize import put_weights
-from .samples import Fit, check_samples_path, load_samples
+from .precision import put_weights, round_sums_alike, round_weights
+from .product import first_image, golden_sample, tool_versions, with_contract
 
 
 @dataclass(frozen=True)

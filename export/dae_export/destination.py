@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dae_runtime.atomic import write_atomic
+from dae_runtime.system.atomic import write_atomic
 
 from .errors import DestinationError
 from .options import ExportOptions

@@ -10,7 +10,6 @@ has been written.
         ├── ParityError        the graph does not compute what the Keras model computes
         ├── CalibrationError   the samples for INT8 are missing or unusable
         ├── GateError          the file would be worse than what was asked for
-        ├── CardError          a model's card cannot be written
         └── DestinationError   the output file exists, or cannot be written
 """
 
@@ -41,10 +40,6 @@ class CalibrationError(ExportError):
 
 class GateError(ExportError):
     """The file would be worse than what was asked for."""
-
-
-class CardError(ExportError):
-    """A model's card cannot be written: its recipe, its run or its test images are missing or damaged."""
 
 
 class DestinationError(ExportError):

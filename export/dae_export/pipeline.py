@@ -9,18 +9,15 @@ from pathlib import Path
 
 from dae_runtime.contract import Contract
 
-from .description import describe, node_counts
 from .destination import check_destination, write_model
 from .errors import CalibrationError, DestinationError
-from .keras_file import Source, find_source, load
-from .model_file import with_contract
-from .network import Network, read_network
+from .measure.quality import Judgment
+from .measure.samples import Samples, check_samples_path, load_samples
+from .measure.tune import Choice
 from .options import ExportOptions
-from .product import Product, make_product
-from .quality import Judgment
+from .product import Product, describe, make_product, node_counts, with_contract
 from .report import ExportReport, Gate, measure_report, write_html
-from .samples import Samples, check_samples_path, load_samples
-from .tune import Choice
+from .source import Network, Source, find_source, load, read_network
 
 
 @dataclass(frozen=True)

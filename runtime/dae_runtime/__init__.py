@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__
 from .contract import Contract
 from .errors import (
+    CancelledError,
     DaeError,
     DeviceError,
     ImageError,
@@ -24,11 +26,10 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .denoiser import Denoiser
-
-__version__ = "0.1.0"
+    from .inference import Denoiser
 
 __all__ = [
+    "CancelledError",
     "Contract",
     "DaeError",
     "Denoiser",
@@ -45,7 +46,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # The Denoiser needs numpy, which costs more than everything else here: load it when it is asked for (PEP 562).
     if name == "Denoiser":
-        from .denoiser import Denoiser
+        from .inference import Denoiser
 
         return Denoiser
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from dae_train.synthetic import FONTS, render_text
+from dae_train.data.synthetic import FONTS, render_text
 
 EXAMPLE = [sys.executable, "examples/latent_size.py"]
 

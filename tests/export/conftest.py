@@ -15,9 +15,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from dae_export.model_file import golden_sample, with_contract
-from dae_export.quantize import Ranges, calibrate
-from dae_export.samples import Batches, Samples
+from dae_export.measure.samples import Batches, Samples
+from dae_export.precision import Ranges, calibrate
+from dae_export.product import with_contract
+from dae_export.product.model_file import golden_sample
 from dae_runtime.contract import Calibration, Contract, Parity
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before the first test imports TensorFlow

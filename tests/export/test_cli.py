@@ -10,7 +10,7 @@ import pytest
 
 import dae_export.cli
 from dae_runtime import __version__
-from dae_runtime.engine import open_session, read_contract
+from dae_runtime.engine.session import open_session, read_contract
 
 
 @pytest.fixture(scope="module")

@@ -20,13 +20,13 @@ from dae_export import (
     ParityError,
     export,
 )
-from dae_export.description import tool_versions
-from dae_export.macs import count_macs, integer_nodes, share
+from dae_export.graph.macs import count_macs, integer_nodes, share
+from dae_export.product import tool_versions
 from dae_export.report import measure_report
 from dae_runtime.contract import METADATA_KEY, from_json
-from dae_runtime.engine import open_session, read_contract, run_session
+from dae_runtime.engine.session import open_session, read_contract, run_session
 from dae_runtime.errors import InputError
-from dae_runtime.processor import available_cpus, cpu_name
+from dae_runtime.system.processor import available_cpus, cpu_name
 
 INT8 = ExportOptions(quantize=True, max_psnr_drop=1.0)
 

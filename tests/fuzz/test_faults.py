@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from dae_runtime import Denoiser
-from dae_runtime.folder import run_jobs
 from dae_runtime.images import Image, read_image, write_image
-from dae_runtime.plan import plan
+from dae_runtime.jobs.plan import plan
+from dae_runtime.jobs.run import run_jobs
 
 # Root may read and write everything; without its capabilities it is told off like anybody else (capset(2), version 3).
 POWERLESS = """

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dae_runtime.atomic import TEMPORARY_PREFIX
 from dae_runtime.images import Image, write_image
+from dae_runtime.system.atomic import TEMPORARY_PREFIX
 
 KILLS = int(os.environ.get("DAE_FUZZ_KILLS", "5"))
 FILES = 24

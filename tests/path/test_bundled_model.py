@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from dae_export.card import default_recipe
-from dae_export.card_run import DIGITS, PAIRS, read_card_text
 from dae_runtime.models import bundled_models
-from dae_train.config import from_toml
-from dae_train.groups import read_groups
-from dae_train.options import merge
+from dae_tools.cards.command import default_recipe
+from dae_tools.cards.run import DIGITS, PAIRS, read_card_text
+from dae_train.data.groups import read_groups
+from dae_train.settings.config import from_toml
+from dae_train.settings.flags import merge
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "train/dae_train/recipes").glob("*.toml"))
@@ -89,7 +89,7 @@ def test_the_chain_of_steps(make):
     assert [" ".join(call.split()) for call in said] == [
         "dae-train noisy --config recipe.toml --target clean -o run",
         "dae-export run --name toy --quantize --max-psnr-drop 1 --overwrite -o toy.onnx",
-        "python -m dae_export.card --run run --model toy.onnx --recipe recipe.toml --test other --reference pure -o toy.md",
+        "python -m dae_tools.cards --run run --model toy.onnx --recipe recipe.toml --test other --reference pure -o toy.md",
     ]
 
 
@@ -113,7 +113,7 @@ def test_a_second_part_of_the_recipe_comes_between_training_and_export(make, tmp
         "dae-train photos --config recipe.toml -o run",
         "dae-train photos --config recipe-int8.toml --init run -o run-int8",
         "dae-export run-int8 --name toy --quantize --overwrite -o toy.onnx",
-        "python -m dae_export.card --run run-int8 --model toy.onnx --recipe recipe.toml --test set12 -o toy.md",
+        "python -m dae_tools.cards --run run-int8 --model toy.onnx --recipe recipe.toml --test set12 -o toy.md",
     ]
 
 

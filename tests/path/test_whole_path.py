@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from dae_runtime import Denoiser
-from dae_runtime.contract import Contract
+from dae_runtime.contract import Contract, RunDirectory
 from dae_runtime.images import Image, read_image, write_image
-from dae_runtime.metrics import psnr_db
-from dae_runtime.run_directory import RunDirectory
+from dae_runtime.pixels.metrics import psnr_db
 
 SIZES = [(1, 1), (3, 5), (28, 28), (321, 481), (667, 1000)]
 ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -20,7 +20,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from dae_runtime.engine_packages import installed_engines
+from dae_runtime.engine.packages import installed_engines
 
 DEBIAN_PACKAGES = ("python3", "libstdc++6")
 """What is asked of apt, which adds what they depend on. No maintainer script runs: Python and the wheels need none."""

@@ -13,8 +13,8 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from dae_export.exactness import as_rows, from_rows, neighbors
-from dae_export.integer_weights import round_rows
+from dae_export.precision.exactness import as_rows, from_rows, neighbors
+from dae_export.precision.integer_weights import round_rows
 
 LAYERS = [
     ("Conv", (16, 16, 3, 3), 1),

@@ -12,6 +12,7 @@ HEAVY = ("tensorflow", "keras", "onnx", "tf2onnx", "jax", "matplotlib", "onnxrun
 
 def test_the_public_names_are_pinned():
     assert dae_runtime.__all__ == [
+        "CancelledError",
         "Contract",
         "DaeError",
         "Denoiser",
@@ -33,7 +34,7 @@ def test_the_public_names_are_pinned():
     [
         ("import dae_runtime", set()),
         ("from dae_runtime import Denoiser", set()),
-        ("import dae_runtime.cli, dae_runtime.plan, dae_runtime.folder, dae_runtime.metrics", set()),
+        ("import dae_runtime.cli, dae_runtime.jobs.plan, dae_runtime.jobs.run, dae_runtime.pixels.metrics", set()),
         ("from dae_runtime import Denoiser; Denoiser({model!r}).denoise([[0]] and __import__('numpy').ones((8, 8), 'f'))",
          {"onnxruntime"}),
     ],

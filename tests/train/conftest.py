@@ -17,7 +17,7 @@ COMMAND = [sys.executable, "-c", "import sys; sys.argv[0] = 'dae-train'; from da
 
 def glyph_images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return uint8 (count, 28, 28) bright digits on black, and their labels."""
-    from dae_train.synthetic import FONTS, render_text
+    from dae_train.data.synthetic import FONTS, render_text
 
     rng = np.random.default_rng(seed)
     images, labels = np.zeros((count, 28, 28), np.uint8), rng.integers(0, 10, count)

@@ -15,6 +15,7 @@ def test_public_names() -> None:
         "NetworkSettings",
         "NoiseSettings",
         "Outcome",
+        "ResidualSettings",
         "RunConfig",
         "RunError",
         "TrainError",

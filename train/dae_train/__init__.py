@@ -8,11 +8,12 @@
 Importing this package loads no framework; the first call that trains does.
 """
 
-from .config import DataSettings, NoiseSettings, RunConfig, from_toml, to_toml
 from .errors import ConfigError, DataError, RunError, TrainError
-from .fit import Outcome, resume, train
-from .network_settings import PRESETS, NetworkSettings, preset_settings
-from .training_settings import TrainingSettings
+from .runs import Outcome, resume, train
+from .settings.config import DataSettings, NoiseSettings, RunConfig, from_toml, to_toml
+from .settings.networks import PRESETS, NetworkSettings, preset_settings
+from .settings.residual import ResidualSettings
+from .settings.training import TrainingSettings
 
 __all__ = [
     "PRESETS",
@@ -22,6 +23,7 @@ __all__ = [
     "NetworkSettings",
     "NoiseSettings",
     "Outcome",
+    "ResidualSettings",
     "RunConfig",
     "RunError",
     "TrainError",

@@ -11,19 +11,19 @@ from typing import Any
 import click
 
 from dae_runtime.command import EXIT_INTERRUPTED, require, run_command
-from dae_runtime.run_directory import RunDirectory
+from dae_runtime.contract import RunDirectory
 
-from .config import GENERAL_PRESET, RunConfig
-from .device import DEVICES, backend
+from .data.sources import check_source
 from .errors import ConfigError, DataError
-from .network_settings import PRESETS
-from .noise_fit import check_request
-from .noise_spec import forms, parse_fit
-from .options import check_same, command_line, default_output, merge
-from .run_files import read_config
-from .sources import check_source
-from .trained_model import find_init
-from .training_settings import LEARNING_RATES, LOSSES, PRECISIONS, SCHEDULES, SUPERVISIONS, TrainingSettings
+from .fitting.device import DEVICES, backend
+from .noise import check_request
+from .runs import read_config
+from .settings.config import GENERAL_PRESET, RunConfig
+from .settings.flags import check_same, command_line, default_output, merge
+from .settings.networks import PRESETS
+from .settings.noise import forms, parse_fit
+from .settings.trained_file import find_init
+from .settings.training import LEARNING_RATES, LOSSES, PRECISIONS, SCHEDULES, SUPERVISIONS, TrainingSettings
 
 _DEFAULT = TrainingSettings()
 _RATES = ", ".join(f"{rate:g} ({name})" for name, rate in LEARNING_RATES.items())
@@ -166,15 +166,15 @@ def _resumed(output: str | None, config: str | None, overwrite: bool, given: dic
 
 
 def _train(run: RunDirectory, settings: RunConfig, device: str, overwrite: bool, line: str) -> Any:
-    from . import fit
+    from . import runs
 
-    return fit.train(settings, run.root, device=device, overwrite=overwrite, verbose=_verbosity(), command=line)
+    return runs.train(settings, run.root, device=device, overwrite=overwrite, verbose=_verbosity(), command=line)
 
 
 def _continue(run: RunDirectory, device: str, epochs: int | None) -> Any:
-    from . import fit
+    from . import runs
 
-    return fit.resume(run.root, epochs=epochs, device=device, verbose=_verbosity())
+    return runs.resume(run.root, epochs=epochs, device=device, verbose=_verbosity())
 
 
 def _verbosity() -> int:

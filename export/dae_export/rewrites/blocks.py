@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 
-from ..graph import Graph
-from .graph import Builder, elementwise_after, read_conv
+from ..graph.model import Graph
+from .builder import Builder, elementwise_after, read_conv
 from .kernels import Convolution, blocked
 from .sizes import block_size, divisors
 

@@ -13,8 +13,8 @@ import math
 
 import numpy as np
 
-from ..graph import TO_NCHW, TO_NHWC, Graph
-from .graph import Builder, elementwise_after, read_conv
+from ..graph.model import TO_NCHW, TO_NHWC, Graph
+from .builder import Builder, elementwise_after, read_conv
 from .kernels import blocked
 from .sizes import block_size, divisors
 

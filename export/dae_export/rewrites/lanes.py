@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from ..graph import Graph
-from .graph import Builder, ConvNode, elementwise_after, read_conv
+from ..graph.model import Graph
+from .builder import Builder, ConvNode, elementwise_after, read_conv
 from .kernels import Convolution, FloatArray
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx
 
-from ..graph import Graph, attributes
-from .graph import Builder
+from ..graph.model import Graph, attributes
+from .builder import Builder
 
 
 def cancel_layout(graph: Graph) -> int:

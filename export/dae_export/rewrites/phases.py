@@ -15,9 +15,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from ..graph import TO_NCHW, TO_NHWC, Graph
+from ..graph.model import TO_NCHW, TO_NHWC, Graph
 from .blocks import best_block
-from .graph import Builder, ConvNode, elementwise_after, read_conv
+from .builder import Builder, ConvNode, elementwise_after, read_conv
 from .kernels import Convolution, blocked, subpixels, trimmed
 from .sizes import Divisors, block_size, divisors, upsamples
 

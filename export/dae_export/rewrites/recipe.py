@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from ..graph import Graph
+from ..graph.model import Graph
 from .blocks import widen_narrow_outputs
 from .columns import group_columns
 from .lanes import fill_lanes

@@ -6,9 +6,9 @@ import math
 
 import onnx
 
-from ..dense import ELEMENTWISE
-from ..graph import TO_NCHW, Graph, attributes
-from .graph import ConvNode, read_conv
+from ..graph.kinds import ELEMENTWISE
+from ..graph.model import TO_NCHW, Graph, attributes
+from .builder import ConvNode, read_conv
 from .kernels import keeps_grid
 
 Divisors = tuple[int, int]

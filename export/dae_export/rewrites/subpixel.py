@@ -16,9 +16,9 @@ from collections.abc import Iterator
 import numpy as np
 import onnx
 
-from ..graph import TO_NCHW, TO_NHWC, Graph
+from ..graph.model import TO_NCHW, TO_NHWC, Graph
 from .blocks import best_block
-from .graph import Builder, ConvNode, elementwise_after, read_conv
+from .builder import Builder, ConvNode, elementwise_after, read_conv
 from .kernels import Convolution, as_convolution, blocked, subpixels
 from .sizes import block_size, divisors, upsamples
 

@@ -1,0 +1,252 @@
+"""An ONNX graph that can be edited: what every pass works on.
+
+`onnx.ModelProto` stores lists of messages without links between them. `Graph` holds the same nodes in a Python list and the
+constants as arrays by name, answers who makes and who uses a tensor, and becomes a checked `ModelProto` again at the end.
+Models here have tens of nodes, so a linear search is fast enough and always right.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from ..errors import ConversionError
+
+Array = npt.NDArray[Any]
+Shape = tuple[int | None, ...]
+
+PRODUCER = "dae-toolkit"
+TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+"""What a Transpose does at the edges: images come and go as N, H, W, C; convolutions want N, C, H, W."""
+
+
+class Graph:
+    """One input, one output, nodes in topological order, constants by name."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        """Take a copy of `model`.
+
+        Args:
+            model: A model with one input and one output; initializers that are also listed as inputs are not counted.
+
+        Raises:
+            ConversionError: The model has another number of inputs or outputs.
+        """
+        source = model.graph
+        self.constants: dict[str, Array] = {t.name: numpy_helper.to_array(t).copy() for t in source.initializer}
+        inputs = [value for value in source.input if value.name not in self.constants]
+        if len(inputs) != 1 or len(source.output) != 1:
+            raise ConversionError(
+                f"expected a graph with one input and one output, received {len(inputs)} and {len(source.output)}."
+            )
+        self.name = source.name
+        self.opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+        self.input = _copy(inputs[0])
+        self.output = _copy(source.output[0])
+        self.nodes: list[onnx.NodeProto] = []
+        for node in source.node:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t).copy()
+            else:
+                self.nodes.append(_copy(node))
+        self.shapes: dict[str, Shape] = {}
+        self.clean()  # some writers leave the order of the nodes to the reader
+        self.infer_shapes()
+
+    # --- questions -------------------------------------------------------------------------------------------------
+
+    def producer(self, tensor: str) -> onnx.NodeProto | None:
+        """Return the node that makes `tensor`; None for the input and for constants."""
+        return next((node for node in self.nodes if tensor in node.output), None)
+
+    def consumers(self, tensor: str) -> list[onnx.NodeProto]:
+        """Return the nodes that use `tensor`; being the graph's output does not count."""
+        return [node for node in self.nodes if tensor in node.input]
+
+    def only_consumer(self, tensor: str) -> onnx.NodeProto | None:
+        """Return the node that alone uses `tensor`, or None if it has several uses or is the graph's output."""
+        users = self.consumers(tensor)
+        return users[0] if len(users) == 1 and tensor != self.output.name else None
+
+    def constant(self, tensor: str) -> Array | None:
+        """Return the value of a constant tensor, or None if it is computed."""
+        return self.constants.get(tensor)
+
+    def kinds(self) -> dict[str, int]:
+        """Return how many nodes there are of each kind."""
+        kinds: dict[str, int] = {}
+        for node in self.nodes:
+            kinds[node.op_type] = kinds.get(node.op_type, 0) + 1
+        return kinds
+
+    # --- edits -----------------------------------------------------------------------------------------------------
+
+    def fresh_name(self, hint: str) -> str:
+        """Return a tensor name that the graph does not use yet."""
+        used = self._tensors()
+        return next(name for name in (f"{hint}_{i}" for i in itertools.count()) if name not in used)
+
+    def add_constant(self, value: Array, hint: str = "constant") -> str:
+        """Store a constant and return its name."""
+        name = self.fresh_name(hint)
+        self.constants[name] = np.ascontiguousarray(value)
+        return name
+
+    def replace(self, old: onnx.NodeProto, new: Iterable[onnx.NodeProto]) -> None:
+        """Put `new` where `old` is; whoever used the outputs of `old` must find them in `new` (or be redirected)."""
+        position = self._position(old)
+        self.nodes[position : position + 1] = list(new)
+
+    def insert_before(self, node: onnx.NodeProto, new: Iterable[onnx.NodeProto]) -> None:
+        """Put `new` before `node`."""
+        position = self._position(node)
+        self.nodes[position:position] = list(new)
+
+    def remove(self, node: onnx.NodeProto) -> None:
+        """Take `node` out."""
+        del self.nodes[self._position(node)]
+
+    def redirect(self, old: str, new: str) -> None:
+        """Let every consumer of tensor `old` use tensor `new`; if `old` is the graph's output, `new` becomes it."""
+        for node in self.consumers(old):
+            for index, name in enumerate(node.input):
+                if name == old:
+                    node.input[index] = new
+        if old == self.output.name:
+            self.output.name = new
+
+    def bypass(self, node: onnx.NodeProto) -> None:
+        """Remove a node with one output, its consumers using its first input instead."""
+        self.remove(node)
+        self.redirect(node.output[0], node.input[0])
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a tensor another name everywhere."""
+        assert old == new or new not in self._tensors(), f"tensor {new} exists"
+        for node in self.nodes:
+            for names in (node.input, node.output):
+                for index, name in enumerate(names):
+                    if name == old:
+                        names[index] = new
+        for value in (self.input, self.output):
+            if value.name == old:
+                value.name = new
+        if old in self.constants:
+            self.constants[new] = self.constants.pop(old)
+        if old in self.shapes:
+            self.shapes[new] = self.shapes.pop(old)
+
+    def set_dimensions(self, input_dims: Sequence[int | str], output_dims: Sequence[int | str]) -> None:
+        """Declare the shapes at the edges: an integer is fixed, a text is the name of a free dimension."""
+        for value, dims in ((self.input, input_dims), (self.output, output_dims)):
+            element = value.type.tensor_type.elem_type
+            value.CopyFrom(helper.make_tensor_value_info(value.name, element, list(dims)))
+
+    # --- the whole ---------------------------------------------------------------------------------------------------
+
+    def clean(self) -> None:
+        """Sort the nodes, and drop those and the constants that nothing needs."""
+        ordered: list[onnx.NodeProto] = []
+        done: set[str] = set()
+
+        def visit(tensor: str) -> None:
+            node = self.producer(tensor)
+            if node is None or tensor in done:
+                return
+            done.update(node.output)
+            for name in node.input:
+                visit(name)
+            ordered.append(node)
+
+        visit(self.output.name)
+        self.nodes = ordered
+        used = {name for node in ordered for name in node.input}
+        self.constants = {name: value for name, value in self.constants.items() if name in used}
+
+    def infer_shapes(self) -> None:
+        """Fill `shapes` with what ONNX's strict shape inference says about every tensor.
+
+        Raises:
+            ConversionError: The shapes contradict each other.
+        """
+        inferred = _inferred(self._assemble())
+        values = itertools.chain(inferred.graph.value_info, [inferred.graph.input[0], inferred.graph.output[0]])
+        self.shapes = {value.name: _shape(value) for value in values}
+        self.shapes |= {name: value.shape for name, value in self.constants.items()}
+
+    def to_model(self) -> onnx.ModelProto:
+        """Return the graph as a checked model that holds the shape of every tensor.
+
+        Raises:
+            ConversionError: The graph is not valid ONNX.
+        """
+        self.clean()
+        model = _inferred(self._assemble())
+        try:
+            onnx.checker.check_model(model, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            raise ConversionError(f"the converted graph is not valid ONNX: {_first_line(error)}") from error
+        return model
+
+    def _assemble(self) -> onnx.ModelProto:
+        tensors = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
+        graph = helper.make_graph(self.nodes, self.name, [self.input], [self.output], initializer=tensors)
+        opsets = [helper.make_opsetid("", self.opset)]
+        # The oldest file version that can hold the opset is the one that the most runtimes can read.
+        ir_version = helper.find_min_ir_version_for(opsets)
+        return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name=PRODUCER)
+
+    def _position(self, node: onnx.NodeProto) -> int:
+        return next(i for i, candidate in enumerate(self.nodes) if candidate is node)
+
+    def _tensors(self) -> set[str]:
+        names = {name for node in self.nodes for name in (*node.input, *node.output)}
+        return names | set(self.constants) | {self.input.name, self.output.name}
+
+
+def make_node(kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> onnx.NodeProto:
+    """Return a node of the standard ONNX domain; an attribute of None is left out."""
+    return helper.make_node(kind, inputs, outputs, **{k: v for k, v in attributes.items() if v is not None})
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """Return a node's attributes as Python values: text as `str`, lists as lists."""
+    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    return {
+        name: value.decode() if isinstance(value, bytes) else list(value) if isinstance(value, Iterable) else value
+        for name, value in values.items()
+    }
+
+
+def set_attributes(node: onnx.NodeProto, values: Mapping[str, Any]) -> None:
+    """Replace all attributes of a node; None leaves one out."""
+    del node.attribute[:]
+    node.attribute.extend(helper.make_attribute(name, value) for name, value in values.items() if value is not None)
+
+
+def _copy(message: Any) -> Any:
+    other = type(message)()
+    other.CopyFrom(message)
+    return other
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
+        raise ConversionError(f"the shapes inside the graph contradict each other: {_first_line(error)}") from error
+
+
+def _shape(value: onnx.ValueInfoProto) -> Shape:
+    dims = value.type.tensor_type.shape.dim
+    return tuple(d.dim_value if d.HasField("dim_value") else None for d in dims)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,65 @@
+"""Networks that predict what to add to the noisy image: the sum stays in float, whatever the network computes in.
+
+INT8 rounds the correction, which is small; rounding the image itself would leave 8 bits of a 16-bit image.
+
+Source:
+    Zhang, Zuo, Chen, Meng, Zhang: Beyond a Gaussian denoiser: residual learning of deep CNN for image denoising. IEEE
+    Transactions on Image Processing 26(7), 2017.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+from .model import TO_NCHW, TO_NHWC, Graph, attributes, make_node
+
+
+def add_at_the_edge(graph: Graph) -> None:
+    """Add the image as it came in, N x H x W x C, instead of a Transpose of it: the same numbers, and one user less inside."""
+    last = graph.producer(graph.output.name)
+    if last is None or not _transposes(last, TO_NHWC):
+        return
+    total = graph.producer(last.input[0])
+    if total is None or total.op_type != "Add" or graph.only_consumer(total.output[0]) is not last:
+        return
+    image, correction = _sides(graph, total)
+    if image is None or correction is None:
+        return
+    moved = graph.fresh_name("correction")
+    graph.insert_before(total, [make_node("Transpose", [correction], [moved], perm=TO_NHWC)])
+    added = make_node("Add", [graph.input.name, moved], [last.output[0]])
+    graph.remove(last)
+    graph.replace(total, [added])
+    graph.clean()
+
+
+def residual_sum(graph: Graph) -> onnx.NodeProto | None:
+    """Return the node that adds the image to the network's correction, or None if the network has no such end."""
+    last = graph.producer(graph.output.name)
+    if last is not None and last.op_type == "Add" and list(last.input).count(graph.input.name) == 1:
+        return last
+    return None
+
+
+def give_exact_image(graph: Graph) -> None:
+    """Let the sum of a quantized residual network read the image itself, where the quantizer made it read a rounded one."""
+    last = graph.producer(graph.output.name)
+    for index, name in enumerate(last.input if last is not None else ()):
+        rounded = graph.producer(name)
+        step = None if rounded is None else graph.producer(rounded.input[0])
+        if last is not None and step is not None and step.input[0] == graph.input.name and step.op_type == "QuantizeLinear":
+            last.input[index] = graph.input.name
+    graph.clean()
+
+
+def _sides(graph: Graph, total: onnx.NodeProto) -> tuple[str | None, str | None]:
+    """Return the inputs of a sum that are the image and the correction; None for both if neither is the image."""
+    for image, correction in (total.input, reversed(total.input)):
+        maker = graph.producer(image)
+        if maker is not None and _transposes(maker, TO_NCHW) and maker.input[0] == graph.input.name:
+            return image, correction
+    return None, None
+
+
+def _transposes(node: onnx.NodeProto, order: tuple[int, ...]) -> bool:
+    return node.op_type == "Transpose" and tuple(attributes(node).get("perm", ())) == order

@@ -1,0 +1,88 @@
+"""Proof that the exported graph is the Keras model: both run on the same images, and the outputs are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from dae_runtime.contract import Parity
+from dae_runtime.engine.session import open_session, run_session
+from dae_runtime.errors import DaeError
+
+from ..errors import ParityError
+
+FloatArray = npt.NDArray[np.float32]
+Shape = tuple[int, int, int, int]
+
+NOISE_SIGMA = 0.2
+
+
+def parity_shapes(channels: int, alignment_px: int, fixed_size: tuple[int, int] | None) -> tuple[Shape, ...]:
+    """Return the (N, H, W, C) to compare at: several batches, and for a free size the smallest, odd multiples and a larger."""
+    if fixed_size:
+        return tuple((batch, *fixed_size, channels) for batch in (1, 2, 5))
+    unit = alignment_px
+    large = -(-96 // unit)
+    sizes = ((1, 1, 1), (2, 1, 3), (1, 7, 5), (5, 4, 6), (2, large, large + 1))
+    return tuple((batch, height * unit, width * unit, channels) for batch, height, width in sizes)
+
+
+def check_parity(
+    model: bytes, reference: Callable[[FloatArray], FloatArray], shapes: Sequence[Shape], tolerance: float = 1e-5
+) -> Parity:
+    """Compare an ONNX model with the function that it stands for.
+
+    Args:
+        model: Content of a float32 ONNX file.
+        reference: The Keras model: (N, H, W, C) float32 in [0, 1] to the same shape.
+        shapes: The (N, H, W, C) of each case.
+        tolerance: Largest absolute difference that is allowed, in units of the value range [0, 1].
+
+    Raises:
+        ParityError: The outputs differ by more, in any case, or have another shape, or are not finite.
+    """
+    session = open_session(model, "cpu")
+    errors: list[float] = []
+    for shape in shapes:
+        noisy = noisy_images(shape)
+        expected = reference(noisy)
+        if not np.isfinite(expected).all():
+            raise ParityError("the Keras model returns values that are not finite. Its training diverged; train it again.")
+        try:
+            received = run_session(session, noisy)
+        except DaeError as error:
+            raise ParityError(
+                f"the exported graph cannot run on images of shape {shape}: {error} A layer of the model depends on the image "
+                "size; give the model's input a fixed height and width."
+            ) from error
+        errors.append(float(np.max(np.abs(received.astype(np.float64) - expected))))
+    worst = int(np.argmax(errors))
+    if not max(errors) <= tolerance:
+        raise ParityError(
+            f"the exported graph differs from the Keras model by {max(errors):.3g} on images of shape {shapes[worst]}; "
+            f"at most {tolerance:g} is allowed. Allow more with --atol if the weights are large, or report the model's layers."
+        )
+    return Parity(max(errors), tolerance, tuple(shapes))
+
+
+def noisy_images(shape: Shape, seed: int = 0) -> FloatArray:
+    """Return noisy pictures to compare on: smooth shading and edges plus Gaussian noise, the first one black and white noise.
+
+    Args:
+        shape: (N, H, W, C).
+        seed: Same seed, same images.
+
+    Returns:
+        A new float32 array in [0, 1].
+    """
+    generator = np.random.default_rng(seed)
+    batch, height, width, channels = shape
+    rows, columns = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
+    waves = generator.uniform(1, 12, (batch, 1, 1, channels, 2))
+    shading = 0.5 + 0.5 * np.sin(waves[..., 0] * rows[None, ..., None] + waves[..., 1] * columns[None, ..., None])
+    edges = np.where(rows + columns < generator.uniform(0.5, 1.5, (batch, 1, 1)), 1.0, 0.4)[..., None]
+    noisy = shading * edges + NOISE_SIGMA * generator.standard_normal(shape)
+    noisy[0] = np.where(generator.random(shape[1:]) < 0.5, 0.0, 1.0)  # the extremes of the range
+    return np.clip(noisy, 0, 1).astype(np.float32)

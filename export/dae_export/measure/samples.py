@@ -1,0 +1,204 @@
+"""Noisy images that set the ranges of an INT8 model and judge it, read batch by batch."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dae_runtime.images import find_images, read_image
+
+from ..errors import CalibrationError
+
+FloatArray = npt.NDArray[np.float32]
+
+ARRAY_SUFFIXES = (".npz", ".npy")
+BATCH_SIZE = 16
+LARGEST_SIDE_PX = 512
+"""Larger images are cropped: a calibration keeps the activations of a whole batch in memory."""
+HELD_OUT = 4
+"""Where the data has no test part, one of this many samples judges instead of calibrating."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Images in batches of one shape each; they are read anew each time one goes through them."""
+
+    count: int
+    """Number of images."""
+    read: Callable[[], Iterator[FloatArray]]
+    """Starts reading: (N, H, W, C) float32, nominally in [0, 1]."""
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        return self.read()
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a model is calibrated with and judged on."""
+
+    calibration: Batches
+    test: Batches
+    """Noisy images that the calibration does not see."""
+    clean: Batches | None
+    """References of `test`, in the same order and batches; None where there are none."""
+    source: str
+    """Where they come from, in words for people."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The images that a model takes."""
+
+    channels: int
+    alignment_px: int
+    fixed_size: tuple[int, int] | None
+
+    def __call__(self, images: npt.NDArray[Any]) -> FloatArray:
+        """Cut the middle out of (N, H, W, C) images, and pad by reflection what is too small; returns float32."""
+        images = as_float(images)
+        for axis in (1, 2):
+            wanted = self._side(images.shape[axis], axis)
+            begin = max(images.shape[axis] - wanted, 0) // 2
+            images = images.take(range(begin, min(begin + wanted, images.shape[axis])), axis=axis)
+            missing = [(0, wanted - images.shape[axis] if a == axis else 0) for a in range(4)]
+            images = np.pad(images, missing, mode="reflect")
+        return np.ascontiguousarray(images)
+
+    def _side(self, side: int, axis: int) -> int:
+        if self.fixed_size:
+            return self.fixed_size[axis - 1]
+        limited = min(side, max(LARGEST_SIDE_PX, self.alignment_px))
+        return max(limited // self.alignment_px, 1) * self.alignment_px
+
+
+def check_samples_path(path: Path) -> None:
+    """Check that `path` can hold samples, without reading them.
+
+    Raises:
+        CalibrationError: It does not exist, or is neither a folder nor an array file.
+    """
+    if path.is_dir() or (path.is_file() and path.suffix in ARRAY_SUFFIXES):
+        return
+    received = "received a file of another kind" if path.is_file() else "there is nothing"
+    raise CalibrationError(
+        f"{path}: expected a folder of noisy images, or an .npz or .npy file; {received}. Give another --calibration-data."
+    )
+
+
+def load_samples(path: str | os.PathLike[str], fit: Fit) -> Samples:
+    """Open calibration samples.
+
+    Args:
+        path: An .npz file with `noisy` and optionally `clean`, `test_noisy`, `test_clean`; an .npy file of noisy images; or a
+            folder of noisy image files, searched recursively. Arrays are (N, H, W, C) or (N, H, W): float in [0, 1],
+            uint8 or uint16.
+        fit: What the model takes; images are cropped or padded to it.
+
+    Raises:
+        CalibrationError: There are no samples, or they do not fit the model.
+        ImageError: An image file cannot be read.
+    """
+    path = Path(path)
+    check_samples_path(path)
+    if path.is_dir():
+        return _from_folder(path, fit)
+    arrays = {name: _checked(path, name, array, fit) for name, array in _read_arrays(path).items()}
+    if "noisy" not in arrays:
+        raise CalibrationError(f"{path}: expected an array named noisy, received {', '.join(arrays) or 'none'}.")
+    for noisy, clean in (("noisy", "clean"), ("test_noisy", "test_clean")):
+        if clean in arrays and (noisy not in arrays or arrays[noisy].shape != arrays[clean].shape):
+            shapes = [arrays[name].shape if name in arrays else None for name in (noisy, clean)]
+            raise CalibrationError(f"{path}: expected {noisy} and {clean} of one shape, received {shapes[0]} and {shapes[1]}.")
+    calibrating: Sequence[int] = range(len(arrays["noisy"]))
+    judging: Sequence[int] = range(len(arrays.get("test_noisy", ())))
+    if "test_noisy" not in arrays:
+        calibrating, judging = _split(path, len(arrays["noisy"]))
+        arrays |= {f"test_{name}": arrays[name] for name in ("noisy", "clean") if name in arrays}
+    clean_batches = _from_array(arrays["test_clean"], judging, fit) if "test_clean" in arrays else None
+    test = _from_array(arrays["test_noisy"], judging, fit)
+    return Samples(_from_array(arrays["noisy"], calibrating, fit), test, clean_batches, path.name)
+
+
+def as_float(images: npt.NDArray[Any]) -> FloatArray:
+    """Return images in float32, the range of an integer type becoming [0, 1]; a float32 array is returned as it is."""
+    if np.issubdtype(images.dtype, np.integer):
+        return images.astype(np.float32) / np.float32(np.iinfo(images.dtype).max)
+    return images.astype(np.float32, copy=False)
+
+
+def _split(path: Path, count: int) -> tuple[Sequence[int], Sequence[int]]:
+    """Return which samples calibrate and which judge: a range that was set by the image it is judged on looks too good."""
+    if count < 2:
+        raise CalibrationError(f"{path} holds {count} image; INT8 needs at least 2, one of them to judge the result with.")
+    judging = range(0, count, HELD_OUT)
+    return [i for i in range(count) if i not in judging], judging
+
+
+# --- arrays ------------------------------------------------------------------------------------------------------------
+
+
+def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    try:
+        content = np.load(path, mmap_mode="r")  # never unpickles
+        if isinstance(content, np.ndarray):
+            return {"noisy": content}
+        with content:
+            return {name: content[name] for name in ("noisy", "clean", "test_noisy", "test_clean") if name in content}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise CalibrationError(f"{path} cannot be read as arrays: {error}. Write it with numpy.savez.") from error
+
+
+def _checked(path: Path, name: str, array: npt.NDArray[Any], fit: Fit) -> npt.NDArray[Any]:
+    array = array[..., None] if array.ndim == 3 else array
+    number = np.issubdtype(array.dtype, np.floating) or array.dtype in (np.uint8, np.uint16)
+    if not number or array.ndim != 4 or array.size == 0 or array.shape[3] != fit.channels:
+        raise CalibrationError(
+            f"{path}: {name} must be (N, H, W, {fit.channels}), float in [0, 1], uint8 or uint16; "
+            f"received {array.dtype} {array.shape}."
+        )
+    # Noise that is not clipped leaves [0, 1], but not by much; floats of 0..255 do, and would calibrate nonsense.
+    if np.issubdtype(array.dtype, np.floating) and not np.percentile(np.abs(array[:BATCH_SIZE]), 99) < 8:
+        raise CalibrationError(f"{path}: {name} must be in [0, 1]; received values up to {np.max(array[:BATCH_SIZE]):g}.")
+    return array
+
+
+def _from_array(array: npt.NDArray[Any], chosen: Sequence[int], fit: Fit) -> Batches:
+    def read() -> Iterator[FloatArray]:
+        for start in range(0, len(chosen), BATCH_SIZE):
+            yield fit(array[list(chosen[start : start + BATCH_SIZE])])
+
+    return Batches(len(chosen), read)
+
+
+# --- image files ---------------------------------------------------------------------------------------------------------
+
+
+def _from_folder(folder: Path, fit: Fit) -> Samples:
+    paths = find_images(folder, recursive=True)
+    if not paths:
+        raise CalibrationError(f"{folder} holds no images. Give a folder of noisy images with --calibration-data.")
+    calibrating, judging = _split(folder, len(paths))
+    return Samples(_from_files(paths, calibrating, fit), _from_files(paths, judging, fit), None, f"{len(paths)} images")
+
+
+def _from_files(paths: Sequence[Path], chosen: Sequence[int], fit: Fit) -> Batches:
+    def read() -> Iterator[FloatArray]:
+        for index in chosen:
+            yield fit(_in_channels(read_image(paths[index]).pixels, fit.channels))
+
+    return Batches(len(chosen), read)
+
+
+def _in_channels(pixels: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
+    """Return (N, H, W, C) of an image: without alpha, and as the runtime does it, a gray model sees each color by itself."""
+    planes = pixels[..., None] if pixels.ndim == 2 else pixels[..., : 1 if pixels.shape[2] < 3 else 3]
+    if channels == 1:
+        return planes.transpose(2, 0, 1)[..., None]
+    return np.broadcast_to(planes, (*planes.shape[:2], channels))[None]

@@ -1,0 +1,103 @@
+"""The choice among graphs that compute the same: whichever takes the least time here."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import onnx
+
+from dae_runtime.engine.session import open_session, run_session
+from dae_runtime.errors import DaeError
+
+from .latency import RUNS_PER_TURN, Latency, measure
+
+TUNING_SIDE_PX = 512
+TUNING_BATCH = 16
+"""Images at once for models of fixed size."""
+TUNING_S = 4.0
+"""About how long the timing may take."""
+MOST_ROUNDS = 5
+WORTHWHILE = 0.97
+"""A rewritten graph must need at most this share of the canonical one's time."""
+
+Shape = tuple[int, int, int, int]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The fastest of several graphs."""
+
+    name: str
+    times: Mapping[str, Latency]
+    """Of everything that was timed, in milliseconds for one run on `shape`."""
+    shape: Shape
+    """The (N, H, W, C) that was timed."""
+
+
+def tuning_shape(channels: int, alignment_px: int, fixed_size: tuple[int, int] | None) -> Shape:
+    """Return the (N, H, W, C) that candidates are timed on."""
+    if fixed_size is not None:
+        return (TUNING_BATCH, *fixed_size, channels)
+    side = max(1, TUNING_SIDE_PX // alignment_px) * alignment_px
+    return (1, side, side, channels)
+
+
+def fastest(
+    candidates: Mapping[str, onnx.ModelProto],
+    shape: Shape,
+    beside: Mapping[str, onnx.ModelProto] | None = None,
+) -> Choice:
+    """Time models in alternation on the CPU, on all its threads, and choose the fastest.
+
+    The fastest run of each decides: what disturbs a machine only ever adds.
+
+    Args:
+        candidates: Models by name; the first is the one to keep unless another is clearly faster. Others that cannot run are
+            left out with a warning.
+        shape: The (N, H, W, C) to time.
+        beside: Further models by name that are timed, for comparison, and never chosen.
+    """
+    first, *others = candidates
+    sessions = {first: open_session(candidates[first].SerializeToString(), "cpu")}
+    sessions |= {name: session for name in others if (session := _opened(name, candidates[name], shape)) is not None}
+    others = [name for name in others if name in sessions]
+    sessions |= {name: open_session(model.SerializeToString(), "cpu") for name, model in (beside or {}).items()}
+    times = _measure(sessions, shape)
+    best = min(others, key=lambda name: times[name].fastest_ms, default=first)
+    chosen = best if times[best].fastest_ms <= WORTHWHILE * times[first].fastest_ms else first
+    return Choice(chosen, times, shape)
+
+
+def speedup(slow: onnx.ModelProto, fast: onnx.ModelProto, shape: Shape) -> float:
+    """Return how many times as fast one model is as another: medians of both, timed in alternation as in `fastest`."""
+    sessions = {name: open_session(m.SerializeToString(), "cpu") for name, m in (("slow", slow), ("fast", fast))}
+    times = _measure(sessions, shape)
+    return times["slow"].median_ms / times["fast"].median_ms
+
+
+def _opened(name: str, model: onnx.ModelProto, shape: Shape) -> Any | None:
+    try:
+        session = open_session(model.SerializeToString(), "cpu")
+        run_session(session, np.zeros(shape, np.float32))
+    except DaeError as error:
+        logger.warning("rewrite %s left out: it cannot run: %s", name, error)
+        return None
+    return session
+
+
+def _measure(sessions: Mapping[str, Any], shape: Shape) -> dict[str, Latency]:
+    image = np.random.default_rng(0).random(shape, np.float32)
+    runs = {name: partial(run_session, session, image) for name, session in sessions.items()}
+    start = time.perf_counter()
+    for run in runs.values():
+        run()
+    round_s = (time.perf_counter() - start) * (RUNS_PER_TURN + 1)
+    return measure(runs, max(1, min(MOST_ROUNDS, int(TUNING_S / round_s))))

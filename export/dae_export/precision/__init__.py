@@ -1,0 +1,67 @@
+"""Other number formats for a float32 graph: INT8, FP16, and 8-bit pixels at its edges."""
+
+from typing import TYPE_CHECKING
+
+from dae_runtime.system.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from .add_scales import near_halves, round_sums_alike
+    from .exactness import LayerSums, check_sums, describe_sums, is_exact
+    from .fp16 import to_float16
+    from .int8 import Ranges, calibrate, put_weights, quantize
+    from .integer_weights import IntegerWeights, float_weights, round_weights
+    from .sensitivity import Quantized, quantize_within
+    from .uint8_edges import to_uint8
+
+__all__ = [
+    "IntegerWeights",
+    "LayerSums",
+    "Quantized",
+    "Ranges",
+    "calibrate",
+    "check_sums",
+    "describe_sums",
+    "float_weights",
+    "is_exact",
+    "near_halves",
+    "put_weights",
+    "quantize",
+    "quantize_within",
+    "round_sums_alike",
+    "round_weights",
+    "to_float16",
+    "to_uint8",
+]
+
+__getattr__ = lazy_face(
+    __name__,
+    {
+        "add_scales": (
+            "near_halves",
+            "round_sums_alike",
+        ),
+        "exactness": (
+            "LayerSums",
+            "check_sums",
+            "describe_sums",
+            "is_exact",
+        ),
+        "fp16": ("to_float16",),
+        "int8": (
+            "Ranges",
+            "calibrate",
+            "put_weights",
+            "quantize",
+        ),
+        "integer_weights": (
+            "IntegerWeights",
+            "float_weights",
+            "round_weights",
+        ),
+        "sensitivity": (
+            "Quantized",
+            "quantize_within",
+        ),
+        "uint8_edges": ("to_uint8",),
+    },
+)

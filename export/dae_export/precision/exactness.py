@@ -1,0 +1,206 @@
+"""Whether an INT8 file gives the same integers on every processor, proved from the file alone.
+
+On x86 without VNNI, onnxruntime multiplies unsigned data by signed weights with `vpmaddubsw`, which adds two neighboring
+products in *saturating* 16 bits before it widens the sum. Two weights of one sign can pass 32767 only if |w1| + |w2| > 128
+(255 * 128 = 32640, 255 * 129 = 32895); of different signs they never do. A file in which no pair does is exact on all kernels:
+everything behind the pair is added in 32 bits.
+
+Neighbors are what the engine packs side by side: along kernel row, kernel column and input channel for a convolution, along
+the inner dimension for Gemm and MatMul. Where an odd number of input channels lets a pair span two positions of the kernel,
+the pairs within each position count as well; a depthwise kernel must hold for any two of its weights.
+
+Source:
+    Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, VPMADDUBSW.
+    https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html#when-and-why-do-i-need-to-try-u8u8
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from dae_runtime.contract import EXACT_PAIR_LIMIT
+from dae_runtime.errors import ModelError
+
+from ..graph.model import attributes
+
+UNPROVED = 2 * 128
+"""What two unknown signed 8-bit weights may sum to: of weights that are computed, nothing better can be said."""
+_WEIGHT_INPUT = {
+    **dict.fromkeys(("Conv", "Gemm", "MatMul", "ConvInteger", "MatMulInteger"), 1),
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QGemm"), 3),
+}
+"""Kinds that engines have integer kernels for, and which input holds the weights."""
+
+Array = npt.NDArray[Any]
+Pairs = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class LayerSums:
+    """How large the sums of neighboring products of one layer can be."""
+
+    name: str
+    """Of the node."""
+    kind: str
+    """Of the node: `Conv`, `Gemm`, ..."""
+    worst: int
+    """Largest |w1| + |w2| of two neighboring weights of one sign."""
+    channels: int
+    """Output channels that hold a pair above the limit."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether no sum can depend on the processor."""
+        return self.worst <= EXACT_PAIR_LIMIT
+
+
+def check_sums(model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> list[LayerSums]:
+    """Return the pair sums of every layer of a file that multiplies signed 8-bit weights, in the order of the graph.
+
+    Args:
+        model: A model, its content, or the path of its file. Any ONNX file will do, also one of another exporter.
+
+    Raises:
+        ModelError: The file cannot be read.
+    """
+    graph = load_model(model).graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants |= {
+        n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant" and n.attribute[0].name == "value"
+    }
+    makers = {name: node for node in graph.node for name in node.output}
+    found = []
+    for node in graph.node:
+        index = _WEIGHT_INPUT.get(node.op_type)
+        if index is None or len(node.input) <= index:
+            continue
+        name = node.input[index]
+        maker = makers.get(name)
+        if maker is not None and maker.op_type == "DequantizeLinear":
+            name = maker.input[0]
+        elif node.op_type in ("Conv", "Gemm", "MatMul"):
+            continue  # in float
+        tensor = constants.get(name)
+        if tensor is None:
+            found.append(LayerSums(node.name, node.op_type, UNPROVED, 0))
+        elif tensor.data_type == onnx.TensorProto.INT8:  # unsigned weights take kernels that are exact, and slower
+            sums = worst_sums(numpy_helper.to_array(tensor), node)
+            found.append(LayerSums(node.name, node.op_type, int(sums.max(initial=0)), int((sums > EXACT_PAIR_LIMIT).sum())))
+    return found
+
+
+def is_exact(model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> bool:
+    """Tell whether a file gives the same integers on every processor; a file without integer layers does.
+
+    Raises:
+        ModelError: The file cannot be read.
+    """
+    return all(layer.exact for layer in check_sums(model))
+
+
+def worst_sums(weights: Array, node: onnx.NodeProto) -> Array:
+    """Return for each output channel the largest sum of two neighboring weights of one sign.
+
+    Args:
+        weights: Integers as the node stores them: (O, I / group, kH, kW) of a convolution, (K, N) or (N, K) of a product.
+        node: The node that they belong to.
+    """
+    rows = as_rows(np.asarray(weights).astype(np.int64), node)
+    return worst_row_sums(rows, neighbors(np.asarray(weights).shape, node))
+
+
+def as_rows(weights: Array, node: onnx.NodeProto) -> Array:
+    """Return weights as (output channels, products of one sum), in the order in which an engine packs the products.
+
+    A stack of matrices (MatMul) is taken as one of more columns. `from_rows` is the inverse.
+    """
+    if "Conv" in node.op_type:
+        return np.moveaxis(weights, 1, -1).reshape(len(weights), -1)
+    if _is_transposed(node):
+        return weights
+    return np.moveaxis(weights, -2, -1).reshape(-1, weights.shape[-2])
+
+
+def from_rows(rows: Array, shape: tuple[int, ...], node: onnx.NodeProto) -> Array:
+    """Return what `as_rows` was given: weights of this shape."""
+    if "Conv" in node.op_type:
+        return np.ascontiguousarray(np.moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1))
+    if _is_transposed(node):
+        return rows
+    return np.ascontiguousarray(np.moveaxis(rows.reshape(*shape[:-2], shape[-1], shape[-2]), -1, -2))
+
+
+def neighbors(shape: tuple[int, ...], node: onnx.NodeProto) -> Pairs:
+    """Return the pairs of columns of `as_rows` that an engine may add in 16 bits, as (pairs, 2).
+
+    Args:
+        shape: Of the weights.
+        node: The node that they belong to.
+    """
+    if "Conv" not in node.op_type:
+        return _adjacent(shape[-1 if _is_transposed(node) else -2])
+    channels, positions = shape[1], int(np.prod(shape[2:]))
+    if channels == 1 and attributes(node).get("group", 1) > 1:
+        return np.stack(np.triu_indices(positions, 1), 1)
+    pairs = _adjacent(channels * positions)
+    if channels % 2 and channels > 1:
+        within = np.arange(positions)[:, None, None] * channels + _adjacent(channels)
+        pairs = np.unique(np.concatenate([pairs, within.reshape(-1, 2)]), axis=0)
+    return pairs
+
+
+def worst_row_sums(rows: Array, pairs: Pairs) -> Array:
+    """Return for each row the largest sum of the absolute values of a pair of one sign; a single weight counts alone."""
+    first, second = rows[:, pairs[:, 0]], rows[:, pairs[:, 1]]
+    sums = np.maximum(np.maximum(first, 0) + np.maximum(second, 0), np.maximum(-first, 0) + np.maximum(-second, 0))
+    alone = np.abs(rows).max(1, initial=0)
+    worst: Array = np.maximum(sums.max(1, initial=0), alone)
+    return worst
+
+
+def describe_sums(layers: list[LayerSums]) -> Iterator[str]:
+    """Yield what `check_sums` found, for people: a verdict, and the layers that fail it, the worst first."""
+    failing = sorted((layer for layer in layers if not layer.exact), key=lambda layer: -layer.worst)
+    if not failing:
+        yield f"exact on every processor: neighbors of {len(layers)} integer layers sum to {EXACT_PAIR_LIMIT} at most"
+        return
+    yield (
+        f"not exact on every processor: {len(failing)} of {len(layers)} integer layers can pass 16 bits on x86 without VNNI. "
+        "Export the model again, or convert it: dae-export FILE.onnx --calibration-data NOISY -o NEW.onnx"
+    )
+    for layer in failing:
+        where = f"in {layer.channels} channels above {EXACT_PAIR_LIMIT}"
+        yield f"  {layer.name} ({layer.kind}): neighbors sum to {layer.worst}, {where}"
+
+
+def _adjacent(count: int) -> Pairs:
+    """Return (0, 1), (2, 3), ... of so many products; an odd last one stands alone."""
+    return np.arange(count // 2 * 2).reshape(-1, 2)
+
+
+def _is_transposed(node: onnx.NodeProto) -> bool:
+    return bool(node.op_type in ("Gemm", "QGemm") and attributes(node).get("transB", 0))
+
+
+def load_model(model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> onnx.ModelProto:
+    """Return a model that is given as such, as the content of its file, or as its path.
+
+    Raises:
+        ModelError: The file cannot be read.
+    """
+    if isinstance(model, onnx.ModelProto):
+        return model
+    try:
+        return onnx.load_from_string(model if isinstance(model, bytes) else Path(model).read_bytes())
+    except Exception as error:  # protobuf's exceptions share no public base class
+        where = "the content" if isinstance(model, bytes) else os.fspath(model)
+        raise ModelError(f"{where} cannot be read as ONNX ({error}). Give the path of an .onnx file.") from error

@@ -1,0 +1,118 @@
+"""What a model file says about itself: the contract, from what was measured on the way."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+import onnx
+
+import dae_runtime
+from dae_runtime.contract import EXACT_PAIR_LIMIT, Calibration, Contract
+from dae_runtime.system.processor import available_cpus, cpu_features, cpu_name
+
+from ..graph.macs import count_macs, integer_nodes, macs_per_pixel, share
+from ..measure.parity import noisy_images
+from ..measure.samples import Samples
+from ..options import ExportOptions
+from ..precision import is_exact
+from ..source import Network, Source
+from .build import Product, counted_size
+from .golden_image import GOLDEN_SIDE_PX
+from .model_file import first_image, golden_sample
+
+TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
+"""Packages whose versions the contract records."""
+
+
+def describe(source: Source, network: Network, product: Product, samples: Samples | None, options: ExportOptions) -> Contract:
+    """Return the contract of a product."""
+    fit = network.fit
+    noisy = first_image(samples.test) if samples else noisy_images((1, *network.size_near(GOLDEN_SIDE_PX), fit.channels))
+    calibration = None
+    if product.calibration_method and samples:
+        calibration = Calibration(product.calibration_method, samples.calibration.count, samples.source)
+    return Contract(
+        name=options.name or source.name,
+        preset=source.preset or network.keras.name,
+        channels=fit.channels,
+        io_dtype=options.io,
+        height_px=fit.fixed_size[0] if fit.fixed_size else None,
+        width_px=fit.fixed_size[1] if fit.fixed_size else None,
+        alignment_px=network.geometry.alignment_px,
+        halo_px=network.geometry.halo_px,
+        noise=source.noise,
+        precision=options.precision,
+        parity=product.form.parity,
+        golden=golden_sample(
+            product.model.SerializeToString(), noisy, options.precision, fit.alignment_px, fit.fixed_size is not None
+        ),
+        calibration=calibration,
+        quality=product.quality,
+        pair_limit=EXACT_PAIR_LIMIT if options.quantize and is_exact(product.model) else None,
+        any_size=fit.fixed_size is None and (options.pad or network.geometry.alignment_px == 1),
+        tools=tool_versions(),
+        report=figures(network, product, options),
+    )
+
+
+def figures(network: Network, product: Product, options: ExportOptions) -> dict[str, Any]:
+    """Return what else was measured, as JSON takes it."""
+    height, width = counted_size(network)
+    found: dict[str, Any] = {
+        "form": _form(product),
+        "macs_per_pixel": {
+            "network": round(macs_per_pixel(network.model, height, width), 1),
+            "computed": round(macs_per_pixel(product.model, height, width), 1),
+        },
+    }
+    judgment = product.judgment
+    if judgment is not None:
+        found |= {
+            "psnr_drop_db": round(judgment.drop_db, 4),
+            "psnr_drop_is_estimated": judgment.quality is None,
+            "agreement_with_fp32_db": round(judgment.agreement_db, 2),
+            "color_shift": [round(shift, 3) for shift in judgment.color_shift],
+        }
+    if options.quantize:
+        macs = count_macs(product.model, height, width)
+        found |= {
+            "integer_share": round(share(macs, integer_nodes(product.model)), 4),
+            "layers_in_float": list(product.float_layers),
+            "float_share": round(product.float_share, 4),
+        }
+    if product.speedup is not None:
+        found["speedup"] = round(product.speedup, 2)
+    return found
+
+
+def _form(product: Product) -> dict[str, Any]:
+    choice = product.form.choice
+    if choice is None:
+        return {"name": product.form.name}
+    return {
+        "name": product.form.name,
+        "fastest_ms": {name: float(f"{latency.fastest_ms:.4g}") for name, latency in choice.times.items()},
+        "median_ms": {name: float(f"{latency.median_ms:.4g}") for name, latency in choice.times.items()},
+        "shape": list(choice.shape),
+        "processor": cpu_name(),
+        "features": cpu_features(),
+        "threads": available_cpus(),
+    }
+
+
+def node_counts(model: onnx.ModelProto) -> dict[str, int]:
+    """Return how many nodes there are of each kind, in the order of the graph."""
+    kinds = [node.op_type for node in model.graph.node]
+    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+
+
+def tool_versions() -> dict[str, str]:
+    """Return the versions of the packages that make a model file, by name."""
+    versions = {"dae-toolkit": dae_runtime.__version__}
+    for name in TOOLS:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # one of the two onnxruntime packages, or a TensorFlow under another name
+    return versions

@@ -1,0 +1,121 @@
+"""The form in which a network is written: canonical or rewritten, whichever is the fastest here.
+
+All forms compute the same function, so a form that fails in any way is left out with a warning, and the canonical one remains.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from dae_runtime.contract import Parity
+
+from ..errors import ParityError
+from ..measure.tune import Choice, fastest, tuning_shape
+from ..precision import calibrate, quantize
+from ..rewrites import CANONICAL, FLOAT_CANDIDATES, INTEGER_CANDIDATES, Recipe, apply
+from ..source import Network
+
+FloatArray = npt.NDArray[np.float32]
+
+FLOAT_REFERENCE = "canonical float32"
+"""Name of the float32 graph that INT8 forms are timed beside."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A float32 graph of the network, proved to be it; INT8 is made from it."""
+
+    name: str
+    """Of its recipe."""
+    model: onnx.ModelProto
+    parity: Parity
+    choice: Choice | None
+    """What it was chosen from; None if there was no choice."""
+
+
+def choose_float(network: Network, tolerance: float, rewrite: bool = True) -> Form:
+    """Return the form whose float32 graph is the fastest.
+
+    Args:
+        network: What to write.
+        tolerance: As in `Network.parity`.
+        rewrite: False for the canonical form.
+
+    Raises:
+        ParityError: Even the canonical graph differs from the Keras model.
+    """
+    models = rewritten(network.model, FLOAT_CANDIDATES if rewrite else (CANONICAL,), network.geometry.alignment_px)
+    return _proved(network, models, _fastest(network, models), tolerance)
+
+
+def choose_integer(network: Network, samples: FloatArray, tolerance: float, rewrite: bool = True) -> Form:
+    """Return the form whose INT8 version is the fastest.
+
+    Args:
+        network: What to write.
+        samples: (N, H, W, C) float32, a few noisy images: times hardly depend on the calibration.
+        tolerance: As in `Network.parity`.
+        rewrite: False for the canonical form.
+
+    Raises:
+        ParityError: Even the canonical graph differs from the Keras model.
+    """
+    models = rewritten(network.model, INTEGER_CANDIDATES if rewrite else (CANONICAL,), network.geometry.alignment_px)
+    integer = {name: quantize(model, calibrate(model, [samples])) for name, model in models.items()}
+    choice = _fastest(network, integer, {FLOAT_REFERENCE: network.model})
+    return _proved(network, models, choice, tolerance)
+
+
+def rewritten(model: onnx.ModelProto, recipes: Sequence[Recipe], alignment_px: int) -> dict[str, onnx.ModelProto]:
+    """Rewrite a canonical graph in several ways.
+
+    Args:
+        model: The canonical graph; it stands for the first recipe itself.
+        recipes: What to try, the canonical form first.
+        alignment_px: The multiple that free heights and widths are sure to have.
+
+    Returns:
+        Graphs by the names of their recipes, without those that equal an earlier one, and those that could not be made.
+    """
+    found = {recipes[0].name: model}
+    seen = {apply(model, recipes[0], alignment_px).SerializeToString(deterministic=True)} if len(recipes) > 1 else set()
+    for recipe in recipes[1:]:
+        try:
+            candidate = apply(model, recipe, alignment_px)
+        except Exception as error:  # whatever onnx or a rewrite raises: it costs speed, never the export
+            logger.warning("rewrite %s left out: %s: %s", recipe.name, type(error).__name__, error)
+            continue
+        content = candidate.SerializeToString(deterministic=True)
+        if content not in seen:
+            seen.add(content)
+            found[recipe.name] = candidate
+    return found
+
+
+def _fastest(
+    network: Network, models: dict[str, onnx.ModelProto], beside: dict[str, onnx.ModelProto] | None = None
+) -> Choice | None:
+    if len(models) == 1:
+        return None
+    shape = tuning_shape(network.fit.channels, network.fit.alignment_px, network.fit.fixed_size)
+    choice = fastest(models, shape, beside)
+    logger.info("fastest form: %s of %s", choice.name, {name: f"{t.fastest_ms:.2f} ms" for name, t in choice.times.items()})
+    return choice
+
+
+def _proved(network: Network, models: dict[str, onnx.ModelProto], choice: Choice | None, tolerance: float) -> Form:
+    if choice is not None and choice.name != CANONICAL.name:
+        try:
+            return Form(choice.name, models[choice.name], network.parity(models[choice.name], tolerance), choice)
+        except ParityError as error:
+            logger.warning("rewrite %s left out: %s", choice.name, error)
+            choice = None
+    return Form(CANONICAL.name, network.model, network.parity(network.model, tolerance), choice)

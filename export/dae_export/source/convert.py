@@ -1,0 +1,131 @@
+"""Keras to ONNX through tf2onnx: the only module that imports it.
+
+The model is converted at one fixed shape. Then every shape computation folds to a constant, which leaves a graph of the
+layers alone; `canonical` makes it free of that shape again. Converting with free sizes instead gives some thirty nodes of
+shape arithmetic around every transposed convolution, which no optimizer removes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import onnx
+
+from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
+
+from ..errors import ConversionError
+from ..graph.model import Graph, attributes, set_attributes
+from .keras_file import KerasModel
+
+PROBE_BATCH = 2
+
+
+def convert(model: KerasModel, opset: int = 18) -> Graph:
+    """Convert a Keras model at one fixed shape: (2, H, W, C) with the model's probe size.
+
+    Args:
+        model: The model; it computes in float32.
+        opset: Version of the ONNX operators, one of `options.OPSETS`.
+
+    Returns:
+        The graph as tf2onnx made it, with our tensor names at the edges.
+
+    Raises:
+        ConversionError: tf2onnx cannot convert a layer.
+    """
+    try:
+        with _quiet():
+            proto = _run(model, opset, (PROBE_BATCH, *model.probe_size, model.channels))
+    except Exception as error:  # tf2onnx and TensorFlow raise whatever their parts raise
+        reason = str(error).strip().split("\n")[0]
+        raise ConversionError(_problem(model, f"{type(error).__name__}: {reason}")) from error
+    if unknown := sorted(_unknown_kinds(proto, opset)):
+        raise ConversionError(_problem(model, f"no ONNX form of {', '.join(unknown)}"))
+    _repair_pads(proto)
+    graph = Graph(proto)
+    graph.name = model.name
+    graph.rename(graph.input.name, INPUT_NAME)
+    graph.rename(graph.output.name, OUTPUT_NAME)
+    return graph
+
+
+def convert_plainly(model: KerasModel, opset: int = 18) -> onnx.ModelProto:
+    """Convert a Keras model as tf2onnx does it by itself, its free sizes left free: what other exports are compared with.
+
+    Raises:
+        ConversionError: tf2onnx cannot convert a layer.
+    """
+    height, width = model.fixed_size or (None, None)
+    try:
+        with _quiet():
+            proto = _run(model, opset, (None, height, width, model.channels))
+    except Exception as error:  # tf2onnx and TensorFlow raise whatever their parts raise
+        raise ConversionError(_problem(model, f"{type(error).__name__}: {error}")) from error
+    _rename_output(proto, OUTPUT_NAME)
+    return proto
+
+
+def _run(model: KerasModel, opset: int, shape: tuple[int | None, ...]) -> onnx.ModelProto:
+    import tensorflow
+    import tf2onnx
+
+    signature = [tensorflow.TensorSpec(shape, tensorflow.float32, name=INPUT_NAME)]
+    function = tensorflow.function(lambda noisy: model.model(noisy, training=False))
+    with tensorflow.device("/CPU:0"):
+        proto: Any
+        proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=opset)
+    assert isinstance(proto, onnx.ModelProto)
+    return proto
+
+
+def _rename_output(proto: onnx.ModelProto, new: str) -> None:
+    old, proto.graph.output[0].name = proto.graph.output[0].name, new
+    for node in proto.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new if name == old else name for name in names]
+
+
+def _repair_pads(proto: onnx.ModelProto) -> None:
+    """Write the negative pads that tf2onnx gives a transposed convolution with kernel < stride as ONNX has them."""
+    for node in proto.graph.node:
+        values = attributes(node)
+        pads = values.get("pads", [])
+        if node.op_type == "ConvTranspose" and any(n < 0 for n in pads):
+            extra = [max(-pads[axis] - pads[axis + 2], 0) for axis in range(2)]
+            set_attributes(node, values | {"pads": [max(n, 0) for n in pads], "output_padding": extra})
+
+
+def _problem(model: KerasModel, reason: str) -> str:
+    return (
+        f"{model.where} cannot be converted to ONNX: {reason}. "
+        "Expected layers such as convolutions, their transposes, normalization, activations, pooling and dense layers; "
+        "replace the layer that this names."
+    )
+
+
+def _unknown_kinds(proto: onnx.ModelProto, opset: int) -> set[str]:
+    # tf2onnx leaves an operator that it cannot convert in the graph under its TensorFlow name.
+    return {n.op_type for n in proto.graph.node if n.domain not in ("", "ai.onnx") or not _defined(n.op_type, opset)}
+
+
+def _defined(kind: str, opset: int) -> bool:
+    try:
+        onnx.defs.get_schema(kind, opset)
+    except onnx.defs.SchemaError:
+        return False
+    return True
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep tf2onnx's own log lines back: what matters in them becomes our error."""
+    logger = logging.getLogger("tf2onnx")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,248 @@
+"""The trained model and what is known about it: the only module that imports Keras.
+
+A source is a run directory of `dae-train` or a single `.keras` file. The model is loaded without its optimizer and always
+computes in float32 on the CPU: a GPU would round differently (TensorFloat-32 keeps 10 bits of the mantissa), and the exported
+file would be blamed for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dae_runtime.contract import RunDirectory, read_description
+
+from ..errors import KerasFileError
+
+FloatArray = npt.NDArray[np.float32]
+
+UNKNOWN_NOISE = "unknown"
+CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from; nothing heavy is loaded to find out."""
+
+    model_path: Path
+    """The `.keras` file."""
+    name: str
+    """Name of the model, for people."""
+    preset: str | None
+    """Architecture, or None when only the model itself can tell."""
+    noise: str
+    """Noise specification, or `unknown`."""
+    calibration_path: Path | None
+    """Samples that the training run left, if it did."""
+    folder: Path
+    """Where the exported file goes unless told otherwise."""
+
+
+def find_source(path: str | os.PathLike[str]) -> Source:
+    """Find out what a run directory or a `.keras` file says about its model.
+
+    Raises:
+        KerasFileError: There is nothing at `path`, or no model in it.
+        DaeError: The folder holds no readable description of a run.
+    """
+    given = Path(path)
+    if given.is_dir():
+        return _from_run(RunDirectory(given))
+    if not given.is_file():
+        raise KerasFileError(f"{given} does not exist. Give a run directory of dae-train, or a .keras file.")
+    if given.suffix != ".keras":
+        raise KerasFileError(
+            f"{given}: expected a run directory of dae-train or a .keras file, received {given.suffix or 'no suffix'}. "
+            "Save the model with model.save('name.keras')."
+        )
+    return Source(given, given.stem, None, UNKNOWN_NOISE, None, given.parent)
+
+
+def _from_run(run: RunDirectory) -> Source:
+    description = read_description(run)
+    if not run.best_model.is_file():
+        raise KerasFileError(
+            f"{run.root} has no {run.best_model.name}: its training ended before the first epoch was over. "
+            "Continue it with dae-train --resume."
+        )
+    return Source(
+        model_path=run.best_model,
+        name=run.root.resolve().name,
+        preset=_text(description, "model", "preset"),
+        noise=_text(description, "noise", "spec") or UNKNOWN_NOISE,
+        calibration_path=run.calibration if run.calibration.is_file() else None,
+        folder=run.root,
+    )
+
+
+def _text(description: dict[str, Any], table: str, key: str) -> str | None:
+    entry = description.get(table)
+    value = entry.get(key) if isinstance(entry, dict) else None
+    return value if isinstance(value, str) and value else None
+
+
+class KerasModel:
+    """A loaded Keras model: one image tensor in, one of the same shape out."""
+
+    def __init__(self, model: Any, where: str) -> None:
+        """Check that `model` is a denoiser.
+
+        Args:
+            model: A built Keras model.
+            where: What it came from, for error messages.
+
+        Raises:
+            KerasFileError: It has several inputs or outputs, or its input is no image, or its output has another shape.
+        """
+        self.model = model
+        self.where = where
+        self.name = str(model.name)
+        shape = _input_shape(model, where)
+        self.channels = int(shape[3])
+        self.fixed_size: tuple[int, int] | None = None if shape[1] is None else (int(shape[1]), int(shape[2]))
+        """Height and width in pixels, or None when both are free."""
+        self._check_output()
+
+    @property
+    def probe_size(self) -> tuple[int, int]:
+        """A height and width in pixels that every stride of the model divides; not square, unless fixed."""
+        if self.fixed_size:
+            return self.fixed_size
+        step = math.prod(_stride(layer) for layer in _layers(self.model))
+        unit = step * math.ceil(8 / step)
+        return 2 * unit, 3 * unit
+
+    def __call__(self, noisy: FloatArray) -> FloatArray:
+        """Run the model as at inference: (N, H, W, C) float32 in and out, both in [0, 1] for a sound model."""
+        with _cpu():
+            return np.asarray(self.model(noisy, training=False), np.float32)
+
+    def _check_output(self) -> None:
+        shape = (1, *self.probe_size, self.channels)
+        with _cpu():
+            output = tuple(self.model.compute_output_shape(shape))
+        if output != shape:
+            raise KerasFileError(
+                f"{self.where}: a denoiser returns an image of the shape it was given; for {shape} this model returns "
+                f"{output}. Export a model whose last layer has {self.channels} channels at full resolution."
+            )
+
+
+def load(source: Source) -> KerasModel:
+    """Load the model of a source.
+
+    Raises:
+        KerasFileError: The file is damaged, needs custom objects, or is no denoiser.
+    """
+    keras = import_keras()
+    where = os.fspath(source.model_path)
+    try:
+        with _cpu():
+            model = _in_float32(keras, keras.models.load_model(source.model_path, compile=False))
+    except Exception as error:  # Keras raises whatever its parts raise: ValueError, TypeError, OSError, BadZipFile, KeyError
+        raise KerasFileError(_load_problem(source.model_path, error)) from error
+    return KerasModel(model, where)
+
+
+def import_keras() -> Any:
+    """Import Keras on TensorFlow, whatever the environment asks for.
+
+    Raises:
+        KerasFileError: This process has imported Keras on another backend.
+    """
+    before = os.environ.get("KERAS_BACKEND")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    try:
+        import keras
+    finally:
+        if before is None:
+            del os.environ["KERAS_BACKEND"]
+        else:
+            os.environ["KERAS_BACKEND"] = before
+    if keras.backend.backend() != "tensorflow":
+        raise KerasFileError(
+            f"Keras runs on {keras.backend.backend()} in this process; the export needs TensorFlow. "
+            "Export in a process of its own, or set KERAS_BACKEND=tensorflow before Keras is imported."
+        )
+    return keras
+
+
+@contextlib.contextmanager
+def _cpu() -> Iterator[None]:
+    import tensorflow
+
+    with tensorflow.device("/CPU:0"):
+        yield
+
+
+def _load_problem(path: Path, error: Exception) -> str:
+    if not zipfile.is_zipfile(path):
+        return f"{path} is damaged, or no .keras file: it is not a zip archive. Save or train the model again."
+    text = str(error).strip()
+    if match := re.search(r"Could not locate (?:class|function) '([^']+)'", text):
+        return (
+            f"{path} needs {match[1]!r}, which is not part of Keras. Export needs a model of standard Keras layers alone; "
+            "leave noise, losses and metrics out of the saved model."
+        )
+    if "Lambda" in text:
+        return f"{path} holds a Lambda layer, which runs stored code. Replace it by a standard Keras layer and save it again."
+    reason = (text.split("\n")[0] or type(error).__name__).rstrip(".")
+    return f"{path} cannot be loaded as a Keras model: {type(error).__name__}: {reason}. Save or train the model again."
+
+
+def _input_shape(model: Any, where: str) -> tuple[Any, ...]:
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise KerasFileError(
+            f"{where}: a denoiser has one input and one output, this model has {len(model.inputs)} and {len(model.outputs)}. "
+            "Export the part that takes the noisy image and returns the clean one."
+        )
+    shape = tuple(model.inputs[0].shape)
+    if len(shape) != 4 or shape[3] not in CHANNELS or (shape[1] is None) != (shape[2] is None):
+        raise KerasFileError(
+            f"{where}: expected an input of shape (N, H, W, C) with 1 or 3 channels last, and height and width both free or "
+            f"both fixed; received {shape}. Build the model with such an input."
+        )
+    return shape
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _stride(layer: Any) -> int:
+    """Return by how much a layer can divide the image size: a multiple of the truth is harmless."""
+    if "Transpose" in type(layer).__name__:
+        return 1
+    strides = getattr(layer, "strides", 1)
+    return math.prod(set(strides)) if isinstance(strides, tuple | list) else int(strides)
+
+
+def _in_float32(keras: Any, model: Any) -> Any:
+    """Return `model` with every layer computing in float32: a model trained in mixed precision says otherwise."""
+    if all(layer.dtype_policy.compute_dtype == "float32" for layer in _layers(model)):
+        return model
+    twin = type(model).from_config(_with_float32(model.get_config()))
+    twin.set_weights([np.asarray(weight, np.float32) for weight in model.get_weights()])
+    return twin
+
+
+def _with_float32(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {key: "float32" if key == "dtype" else _with_float32(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(_with_float32(value) for value in config)
+    return config

@@ -1,0 +1,7 @@
+"""The command `dae-run`."""
+
+from .command import main
+
+__all__ = [
+    "main",
+]

@@ -1,0 +1,200 @@
+"""The command `dae-run`: denoise image files with a model. Parses, calls the library, prints."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from .._version import __version__
+from ..command import EXIT_FAILED, run_command
+from ..errors import InputError
+from ..models import bundled_models, describe_models
+from .files import denoise_files, watch_folder
+from .options import model_paths, open_denoiser
+from .streams import STANDARD, denoise_frames, denoise_image
+
+LEAST_MEMORY_MB = 64
+"""The engine, started and fed the image that it is measured on, takes 40 MiB; a lower limit would not be kept."""
+
+
+def _check_number(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # the range lets it pass
+        raise click.BadParameter("a number from 0 to 1 is needed, not nan.")
+    return value
+
+
+def _check_device(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    from ..engine.devices import parse_device
+
+    try:
+        parse_device(value)
+    except InputError as error:
+        raise click.BadParameter(str(error)) from error
+    return value
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.argument("source", metavar="IN", required=False)
+@click.argument("output", metavar="OUT", required=False)
+@click.option("-m", "--model", metavar="MODEL", help="An .onnx file from dae-export, or the name of a bundled model.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    callback=_check_device,
+    help="auto, cpu, cuda[:N], or another that this onnxruntime has.",
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: the CPUs this process may use]")
+@click.option("-b", "--batch-size", type=click.IntRange(1), help="Images held at once.  [default: by their size]")
+@click.option("-t", "--tile-size", metavar="PX", type=click.IntRange(1), help="Cut larger images into tiles of this side.")
+@click.option(
+    "--max-memory-mb",
+    metavar="MB",
+    type=click.IntRange(LEAST_MEMORY_MB),
+    help="Choose tiles and batches for this much memory.",
+)
+@click.option(
+    "--max-megapixels", metavar="N", type=click.FloatRange(0, min_open=True), help="Refuse larger images.  [default: 536]"
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    callback=_check_number,
+    help="Share of the change that is taken, 0 to 1.  [default: 1]",
+)
+@click.option("-r", "--recursive", is_flag=True, help="Take sub-folders of IN too; OUT mirrors them.")
+@click.option("--format", metavar="EXT", help="Write every output in this format: png, jpg, tif, webp, bmp, pgm, ppm.")
+@click.option("--suffix", default="", help="Add this to each output's name: _clean makes a_clean.png of a.png.")
+@click.option("--reference", metavar="DIR", help="Clean images of the same names: print PSNR and SSIM before and after.")
+@click.option("--report", metavar="FILE.html", help="Write a page that shows and judges what became of the images.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist. Inputs are never changed.")
+@click.option("--dry-run", is_flag=True, help="Print what would become what, and what exists already; then stop.")
+@click.option(
+    "--manifest",
+    metavar="FILE.jsonl",
+    help="A line for each file as soon as it is done.  [default with --resume: OUT/dae-manifest.jsonl]",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Keep a manifest, and leave out what it shows complete: an interrupted run goes on. Outputs of another model or "
+    "strength are replaced only with --overwrite.",
+)
+@click.option("--retry-failed", is_flag=True, help="Like --resume, and try again what failed before.")
+@click.option("--watch", is_flag=True, help="Go on denoising what appears in the folder IN, until interrupted.")
+@click.option("--raw", metavar="WxHxC", help="Raw 8-bit frames from IN to OUT, both standard streams unless given.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails.")
+@click.option(
+    "--self-test",
+    is_flag=True,
+    help="Check that this device computes what the exporter computed: MODEL, or all bundled models.",
+)
+@click.option("--list-models", is_flag=True, help="Print the bundled models.")
+@click.option("--doctor", is_flag=True, help="Print what is installed here, what the machine can do, and what is wrong.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
+@click.version_option(__version__, prog_name="dae-run")
+def command(source: str | None, output: str | None, model: str | None, **options: Any) -> int:
+    """Denoise IN (an image file, a folder, or a quoted pattern such as 'scans/*.png') to OUT (a folder; for one image also a
+    file, whose suffix is the format). - is a standard stream.
+
+    \b
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some files failed, 130 interrupted.
+    """  # noqa: D301 - click's mark for a paragraph that is kept as it is
+    _configure_log(options["verbose"], options["quiet"], options["device"])
+    actions: dict[str, Callable[[], int]] = {
+        "list_models": _list_models,
+        "doctor": _doctor,
+        "self_test": lambda: _self_test(model, options),
+    }
+    chosen = [name for name in actions if options[name]]
+    if len(chosen) > 1 or (chosen and source is not None):
+        raise click.UsageError("--self-test, --list-models and --doctor stand alone: give one of them, without IN and OUT.")
+    if chosen:
+        return actions[chosen[0]]()
+    if options["raw"]:
+        return denoise_frames(source or STANDARD, output or STANDARD, model, options)
+    if source is None or output is None:
+        raise click.UsageError("IN and OUT are needed. For instance: dae-run noisy/ clean/")
+    if STANDARD in (source, output):
+        return denoise_image(source, output, model, options)
+    options["resume"] = options["resume"] or options["retry_failed"]
+    if options["watch"]:
+        return watch_folder(source, output, model, options)
+    return denoise_files(source, output, model, options)
+
+
+def main() -> None:
+    """Run the command on `sys.argv`."""
+    for stream in (sys.stdout, sys.stderr):
+        # File names may hold bytes that no encoding prints; a name printed approximately beats a crash.
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's request to end is an interruption
+    run_command(command)
+
+
+def _self_test(model: str | None, options: dict[str, Any]) -> int:
+    from ..diagnosis.self_test import failure_cause, self_test
+
+    paths = list(bundled_models().values()) if model is None else model_paths(model)
+    if not paths:
+        raise InputError("this installation holds no bundled models. Name a file with --model.")
+    failed = False
+    for path in paths:
+        with open_denoiser(os.fspath(path), options) as denoiser:
+            outcome = self_test(denoiser)
+            click.echo(f"{denoiser.model.name} on {denoiser.device}: {outcome}: {'passed' if outcome.passed else 'FAILED'}")
+            if not outcome.passed:
+                click.echo(f"  {failure_cause(denoiser)}", err=True)
+        failed |= not outcome.passed
+    return EXIT_FAILED if failed else 0
+
+
+def _list_models() -> int:
+    models = describe_models()
+    for model in models:
+        click.echo(str(model))
+    if not models:
+        click.echo("no models are bundled with this installation")
+    return 0
+
+
+def _doctor() -> int:
+    from ..diagnosis.doctor import examine
+
+    diagnosis = examine()
+    for name, value in diagnosis.facts:
+        click.echo(f"{name:12} {value}")
+    for advice in diagnosis.advice:
+        click.echo(f"advice: {advice}")
+    for problem in diagnosis.problems:
+        click.echo(f"problem: {problem}")
+    if not diagnosis.problems:
+        click.echo("no problems found")
+    return EXIT_FAILED if diagnosis.problems else 0
+
+
+def _configure_log(verbose: bool, quiet: bool, device: str) -> None:
+    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("dae_runtime")
+    log.addHandler(handler)
+    log.setLevel(level)
+    from ..engine.devices import AUTO
+    from ..engine.packages import installed_engines
+
+    if level == logging.INFO and device == AUTO and list(installed_engines()) == ["onnxruntime"]:
+        # It knows no CUDA, so that it runs on the CPU is no news; with another package the reason is.
+        logging.getLogger("dae_runtime.engine").setLevel(logging.WARNING)

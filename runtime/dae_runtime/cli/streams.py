@@ -1,0 +1,158 @@
+"""What `dae-run` does with standard input and output: one image, or raw video frames. Calls the library, prints."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import click
+
+from ..errors import ImageError, InputError
+from ..system.atomic import atomic_path, write_atomic
+from ..system.messages import counted
+from .options import max_pixels, open_denoiser
+
+STANDARD = "-"
+"""Stands for standard input or output."""
+_OF_FILES = (
+    "suffix",
+    "recursive",
+    "reference",
+    "report",
+    "manifest",
+    "resume",
+    "retry_failed",
+    "watch",
+    "dry_run",
+    "fail_fast",
+)
+
+
+def denoise_image(source: str, output: str, model: str | None, options: dict[str, Any]) -> int:
+    """Denoise one image from standard input, to standard output, or both."""
+    _refuse(options, "standard input or output", "batch_size", *_OF_FILES)
+    _check_source(source)
+    kind = _kind(output, options["format"])
+    from ..jobs.streams import denoise_file_bytes
+
+    data = _read(source)
+    with open_denoiser(model, options) as denoiser:
+        content = denoise_file_bytes(
+            denoiser,
+            data,
+            kind,
+            strength=options["strength"],
+            max_pixels=max_pixels(options),
+            name="the image" if source == STANDARD else source,
+        )
+    if output == STANDARD:
+        _write_out(content)
+        return 0
+    try:
+        write_atomic(output, content, overwrite=options["overwrite"])
+    except FileExistsError as error:
+        raise ImageError(f"{output}: exists already. Give --overwrite to replace it.") from error
+    except OSError as error:
+        raise ImageError(f"{output}: cannot be written: {error.strerror or error}.") from error
+    return 0
+
+
+def denoise_frames(source: str, output: str, model: str | None, options: dict[str, Any]) -> int:
+    """Denoise raw frames from a file or standard input to a file or standard output."""
+    from ..jobs.streams import denoise_raw, parse_frame
+
+    try:
+        shape = parse_frame(options["raw"])
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
+    _refuse(options, "--raw", "format", "max_megapixels", *_OF_FILES)
+    many = 2**20  # how many frames will come is not known; several at once use the CPUs best
+    with open_denoiser(model, options, many) as denoiser, _streams(source, output, options["overwrite"]) as (frames, target):
+        count = denoise_raw(denoiser, frames, target, shape, strength=options["strength"], ahead=options["batch_size"])
+    if not options["quiet"]:
+        click.echo(f"{counted(count, 'frame')} denoised on {denoiser.device} with {denoiser.model.name}", err=True)
+    return 0
+
+
+def _check_source(source: str) -> None:
+    if source == STANDARD or (Path(source).exists() and not Path(source).is_dir()):
+        return
+    what = "a folder" if Path(source).is_dir() else "no file"
+    raise click.UsageError(f"standard output takes one image, and {source} is {what}. Give an image file, or a folder as OUT.")
+
+
+def _kind(output: str, format: str | None) -> str | None:
+    """Return the kind of image to write, or None for the input's own."""
+    from ..images import FORMATS, IMAGE_SUFFIXES, kind_to_write
+
+    if output == STANDARD:
+        if format is None:
+            return None
+        suffix = "." + format.lower().removeprefix(".")
+        if suffix not in FORMATS:
+            raise click.UsageError(f"images cannot be written as {format!r}; the formats are {', '.join(IMAGE_SUFFIXES)}.")
+        return kind_to_write("image" + suffix)
+    if format is not None:
+        raise click.UsageError(f"the output {output} is named already; leave out --format.")
+    suffix = Path(output).suffix.lower()
+    if suffix not in FORMATS or Path(output).is_dir():
+        raise click.UsageError(
+            f"the image from standard input needs a file as output ({', '.join(IMAGE_SUFFIXES)}) or -, and {output} is none."
+        )
+    return kind_to_write(output)
+
+
+def _refuse(options: dict[str, Any], where: str, *names: str) -> None:
+    for name in names:
+        if options[name]:
+            raise click.UsageError(f"--{name.replace('_', '-')} has no use with {where}; leave it out.")
+
+
+def _read(source: str) -> bytes:
+    if source == STANDARD:
+        return sys.stdin.buffer.read()
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise ImageError(f"{source}: cannot be read: {error.strerror or error}.") from error
+
+
+def _write_out(content: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise  # whoever read it has gone, which is no error of ours
+    except OSError as error:
+        raise ImageError(f"standard output cannot be written: {error.strerror or error}.") from error
+
+
+@contextlib.contextmanager
+def _streams(source: str, output: str, overwrite: bool) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Open both ends. A file that is written is whole or not there: an error leaves what was there before."""
+    both = STANDARD not in (source, output) and Path(source).exists() and Path(output).exists()
+    if both and Path(source).samefile(output):
+        raise click.UsageError(f"the output {output} is also the input. Give another output.")
+    with contextlib.ExitStack() as stack:
+        try:
+            frames = sys.stdin.buffer if source == STANDARD else stack.enter_context(Path(source).open("rb"))
+            target = sys.stdout.buffer if output == STANDARD else _open_output(stack, Path(output), overwrite)
+            yield frames, target
+        except FileExistsError as error:
+            raise ImageError(f"{output}: exists already. Give --overwrite to replace it.") from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise ImageError(f"{error.filename or output}: cannot be read or written: {error.strerror or error}.") from error
+
+
+def _open_output(stack: contextlib.ExitStack, path: Path, overwrite: bool) -> BinaryIO:
+    if path.exists() and not path.is_file():  # a named pipe or a device takes the frames as they come
+        return cast("BinaryIO", stack.enter_context(path.open("wb")))
+    if path.exists() and not overwrite:
+        raise FileExistsError(path)
+    temporary = stack.enter_context(atomic_path(path, overwrite=overwrite))
+    return cast("BinaryIO", stack.enter_context(temporary.open("wb")))

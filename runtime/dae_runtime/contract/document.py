@@ -1,0 +1,203 @@
+"""The contract: what a model file says about itself.
+
+One JSON document in the ONNX file's `metadata_props` under the key `dae`. docs/model-file.md is its specification; this is the
+only module that writes or reads it. Standard library only, so that any tool can use it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ModelError
+from .parts import Calibration, Golden, Parity, Quality, check, is_count
+
+METADATA_KEY = "dae"
+FORMAT_NAME = "dae-model"
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+"""Version 1 lacks the fields `pair_limit`, `any_size` and `golden.mean_abs_error`."""
+INPUT_NAME = "noisy"
+OUTPUT_NAME = "denoised"
+
+IO_DTYPES = {"float32": 4, "uint8": 1}
+"""Tensor element types a model may have at its edges, with their sizes in bytes."""
+PRECISIONS = ("fp32", "fp16", "int8")
+LARGEST_ALIGNMENT_PX = 4096
+LARGEST_SIDE_PX = 65_536
+"""Beyond these a file is damaged, and a reader that believed it would fill its memory with padding."""
+EXACT_PAIR_LIMIT = 128
+"""255 * 128 fits into signed 16 bits, which is where x86 without VNNI adds two neighboring products."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a model file says about itself. Every field is documented in docs/model-file.md."""
+
+    name: str
+    """Name of the model, for people."""
+    preset: str
+    """Architecture it was trained as."""
+    channels: int
+    """1 (gray) or 3 (RGB)."""
+    io_dtype: str
+    """Element type of input and output: `float32` in [0, 1] or `uint8` in 0..255."""
+    height_px: int | None
+    """Fixed image height, or None when free."""
+    width_px: int | None
+    """Fixed image width, or None when free."""
+    alignment_px: int
+    """Height and width must be multiples of this."""
+    halo_px: int | None
+    """Input pixels that an output pixel depends on, counted outwards to each side; None: every pixel."""
+    noise: str
+    """Noise the model was trained on, as a noise specification."""
+    precision: str
+    """`fp32`, `fp16` or `int8`."""
+    parity: Parity
+    golden: Golden
+    calibration: Calibration | None = None
+    """Only of INT8 models."""
+    quality: Quality | None = None
+    """None when the exporter had no clean references."""
+    pair_limit: int | None = None
+    """Largest |w1| + |w2| of two neighboring 8-bit weights of one sign. Up to `EXACT_PAIR_LIMIT` no sum of integers depends on
+    the processor; None: not known."""
+    any_size: bool = False
+    """Whether the graph pads and crops by itself, so that height and width may be any from 1 up in any program."""
+    tools: Mapping[str, str] = field(default_factory=dict)
+    """Versions of what made the file, by package name."""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """Figures measured at export, for people; no reader depends on them."""
+
+    def __post_init__(self) -> None:
+        for text in ("name", "preset", "noise"):
+            check(isinstance(getattr(self, text), str), text, "text", getattr(self, text))
+        for count in ("channels", "alignment_px", "halo_px", "height_px", "width_px"):
+            check(type(getattr(self, count)) in (int, type(None)), count, "a whole number", getattr(self, count))
+        sound = self.pair_limit is None or is_count(self.pair_limit)
+        check(sound, "pair_limit", "null or a positive whole number", self.pair_limit)
+        check(type(self.any_size) is bool, "any_size", "true or false", self.any_size)
+        check(self.channels in (1, 3), "channels", "1 or 3", self.channels)
+        check(self.io_dtype in IO_DTYPES, "io_dtype", " or ".join(IO_DTYPES), self.io_dtype)
+        check(self.precision in PRECISIONS, "precision", " or ".join(PRECISIONS), self.precision)
+        check(1 <= self.alignment_px <= LARGEST_ALIGNMENT_PX, "alignment_px", f"1..{LARGEST_ALIGNMENT_PX}", self.alignment_px)
+        sound = self.halo_px is None or 0 <= self.halo_px <= LARGEST_SIDE_PX
+        check(sound, "halo_px", f"null or 0..{LARGEST_SIDE_PX}", self.halo_px)
+        check(
+            (self.height_px is None) == (self.width_px is None),
+            "width_px",
+            "fixed like height_px",
+            self.width_px,
+        )
+        for name, size in (("height_px", self.height_px), ("width_px", self.width_px)):
+            check(
+                size is None or (0 < size <= LARGEST_SIDE_PX and size % self.alignment_px == 0),
+                name,
+                f"null or a multiple of alignment_px up to {LARGEST_SIDE_PX}",
+                size,
+            )
+        check(
+            (self.calibration is not None) == (self.precision == "int8"),
+            "calibration",
+            "present exactly for int8",
+            self.calibration,
+        )
+        check(
+            self.golden.shape[3] == self.channels,
+            "golden.shape",
+            f"{self.channels} channels",
+            self.golden.shape,
+        )
+        for name in ("tools", "report"):
+            check(isinstance(getattr(self, name), Mapping), name, "an object", getattr(self, name))
+        texts = all(isinstance(text, str) for pair in self.tools.items() for text in pair)
+        check(texts, "tools", "versions as text, by package name", self.tools)
+        size = math.prod(self.golden.shape) * IO_DTYPES[self.io_dtype]
+        check(len(self.golden.noisy) == size, "golden.noisy", f"{size} bytes", len(self.golden.noisy))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether no integer sum depends on the processor, by what the file says; a file of floats need not say so."""
+        return self.precision != "int8" or (self.pair_limit is not None and self.pair_limit <= EXACT_PAIR_LIMIT)
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """The (height, width) in pixels that the model demands, or None when both are free."""
+        if self.height_px is None or self.width_px is None:
+            return None
+        return self.height_px, self.width_px
+
+
+def to_json(contract: Contract) -> str:
+    """Return the JSON document that goes into the model file."""
+    document = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **dataclasses.asdict(contract)}
+    return json.dumps(document, default=_encode, allow_nan=False, separators=(",", ":"))
+
+
+def from_json(text: str, where: str = "the model file") -> Contract:
+    """Read a contract.
+
+    Args:
+        text: The JSON document.
+        where: What the text came from, for error messages.
+
+    Raises:
+        ModelError: The text is no contract, or one of another version, or holds unknown, missing or impossible fields.
+    """
+    try:
+        document = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{where}: the contract is not valid JSON ({error}). Export the model again.") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT_NAME:
+        raise ModelError(f"{where}: expected a contract of format {FORMAT_NAME!r}. Export the model with dae-export.")
+    if type(document.get("version")) is not int or document["version"] not in READABLE_VERSIONS:
+        raise ModelError(
+            f"{where}: the contract has version {document.get('version')!r}, this release reads up to {FORMAT_VERSION}. "
+            "Export the model again, or install the release that wrote it."
+        )
+    fields = {key: value for key, value in document.items() if key not in ("format", "version")}
+    try:
+        fields["parity"] = _build(Parity, fields.get("parity"), "parity")
+        golden = dict(_object(fields.get("golden"), "golden"))
+        for key in ("noisy", "denoised"):
+            golden[key] = base64.b64decode(golden.get(key, ""), validate=True)
+        fields["golden"] = _build(Golden, golden, "golden")
+        if fields.get("calibration") is not None:
+            fields["calibration"] = _build(Calibration, fields["calibration"], "calibration")
+        if fields.get("quality") is not None:
+            fields["quality"] = _build(Quality, fields["quality"], "quality")
+        contract: Contract = _build(Contract, fields, "contract")
+        return contract
+    except (ModelError, AttributeError, TypeError, ValueError, binascii.Error) as error:
+        raise ModelError(f"{where}: the contract is damaged: {error}. Export the model again.") from error
+
+
+def _build(kind: type[Any], value: object, name: str) -> Any:
+    values = _object(value, name)
+    known = {f.name for f in dataclasses.fields(kind)}
+    if unknown := sorted(set(values) - known):
+        raise ModelError(f"{name} has unknown fields: {', '.join(unknown)}")
+    return kind(**values)
+
+
+def _object(value: object, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ModelError(f"{name} must be an object, not {type(value).__name__}")
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _encode(value: object) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    raise TypeError(f"cannot write {type(value).__name__} into a contract")

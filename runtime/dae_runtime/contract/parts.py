@@ -1,0 +1,112 @@
+"""The parts of a contract that are objects themselves: calibration, parity, quality and the golden sample."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from ..errors import ModelError
+
+CALIBRATION_METHODS = ("minmax", "entropy", "percentile")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the ranges of an INT8 model were found."""
+
+    method: str
+    """`minmax`, `entropy` or `percentile`."""
+    samples: int
+    """Number of noisy images used."""
+    source: str
+    """Where they came from, in words for people."""
+
+    def __post_init__(self) -> None:
+        check(self.method in CALIBRATION_METHODS, "calibration.method", " or ".join(CALIBRATION_METHODS), self.method)
+        check(is_count(self.samples), "calibration.samples", "a positive whole number", self.samples)
+        check(isinstance(self.source, str), "calibration.source", "text", self.source)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the exported function is from the Keras model, measured at export in float32 before quantization."""
+
+    max_abs_error: float
+    """Largest absolute difference over all cases, in units of the value range [0, 1]."""
+    tolerance: float
+    """What the export allowed."""
+    shapes: tuple[tuple[int, ...], ...]
+    """The (N, H, W, C) of each case."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_abs_error", "tolerance"):
+            check(is_number(getattr(self, name)), f"parity.{name}", "a finite number", getattr(self, name))
+        check(0 <= self.max_abs_error <= self.tolerance, "parity.max_abs_error", "0..tolerance", self.max_abs_error)
+        object.__setattr__(self, "shapes", tuple(tuple(shape) for shape in self.shapes))
+        sound = all(len(shape) == 4 and all(map(is_count, shape)) for shape in self.shapes)
+        check(bool(self.shapes) and sound, "parity.shapes", "a list of (N, H, W, C)", self.shapes)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """PSNR in dB over held-out noisy samples with clean references, from the mean squared error over all of them."""
+
+    samples: int
+    noisy_psnr_db: float
+    """Of the input."""
+    fp32_psnr_db: float
+    """Of the float32 model's output."""
+    psnr_db: float
+    """Of this file's output; equal to `fp32_psnr_db` for a float32 file."""
+
+    def __post_init__(self) -> None:
+        check(is_count(self.samples), "quality.samples", "a positive whole number", self.samples)
+        for name in ("noisy_psnr_db", "fp32_psnr_db", "psnr_db"):
+            check(is_number(getattr(self, name)), f"quality.{name}", "a finite number", getattr(self, name))
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A small noisy input and the output that the exporter got for it, to be replayed on any device."""
+
+    shape: tuple[int, ...]
+    """(1, H, W, C) of both arrays."""
+    noisy: bytes
+    """Input, little-endian, C order, in the contract's `io_dtype`."""
+    denoised: bytes
+    """Expected output, likewise."""
+    max_abs_error: float
+    """Largest absolute difference that a sound device may show, in units of the value range of `io_dtype`."""
+    mean_abs_error: float | None = None
+    """Likewise the largest mean absolute difference; None in files of before it was judged."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        check(
+            len(self.shape) == 4 and self.shape[0] == 1 and all(map(is_count, self.shape)),
+            "golden.shape",
+            "(1, H, W, C)",
+            self.shape,
+        )
+        check(len(self.noisy) == len(self.denoised), "golden", "arrays of one size", len(self.denoised))
+        sound = is_number(self.max_abs_error) and self.max_abs_error >= 0
+        check(sound, "golden.max_abs_error", "a finite number, at least 0", self.max_abs_error)
+        mean = self.mean_abs_error
+        sound = mean is None or (is_number(mean) and mean >= 0)
+        check(sound, "golden.mean_abs_error", "null or a finite number, at least 0", mean)
+
+
+def is_count(value: object) -> bool:
+    """Tell whether a value is a positive whole number."""
+    return type(value) is int and value > 0
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value is a finite number; true and false are none, though Python counts with them."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def check(condition: bool, name: str, expected: str, received: object) -> None:
+    """Raise ModelError unless a condition on a field holds."""
+    if not condition:
+        raise ModelError(f"{name} must be {expected}, not {received!r}")

@@ -1,0 +1,289 @@
+"""The engine: the one place of the runtime that imports onnxruntime.
+
+It opens sessions on the requested device, verifies that they really run there, and turns every failure into one of our
+errors. onnxruntime itself falls back to the CPU with a log line when a device cannot be had.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contract import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, Contract, from_json
+from ..errors import DeviceError, InputError, MissingDependencyError, ModelError
+from ..system.processor import available_cpus
+from .binding import run_bound
+from .devices import (
+    AUTO,
+    CPU_PROVIDER,
+    NUMBERED,
+    NVIDIA,
+    PROVIDERS,
+    Device,
+    cuda_obstacle,
+    device_obstacle,
+    library_error,
+    parse_device,
+    preload_cuda,
+)
+from .fork import remember
+from .packages import engine_clash
+from .saturation import EXACT_KERNELS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
+_TENSOR_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
+_SILENT = 4  # onnxruntime's log level "fatal": what goes wrong is raised, not printed
+_RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
+
+logger = logging.getLogger(__name__)
+
+
+def load_engine() -> Any:
+    """Return the onnxruntime module.
+
+    Raises:
+        MissingDependencyError: It is not installed, or cannot be loaded; the text holds the install commands.
+    """
+    if "onnxruntime" not in sys.modules:
+        # From 1.29 on it reports to its maker over the network unless this is set before it is loaded, and the thread that
+        # does so keeps forked children from ending. Whoever wants that sets the variable to 0.
+        os.environ.setdefault(TELEMETRY_SWITCH, "1")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise _missing_engine(str(error)) from error
+    if not hasattr(onnxruntime, "InferenceSession"):  # an uninstalled package can leave an empty folder behind
+        raise _missing_engine("the folder onnxruntime holds no package")
+    return onnxruntime
+
+
+def open_session(
+    model: bytes | str | os.PathLike[str], device: str = "cpu", threads: int | None = None
+) -> Any:  # onnxruntime ships no types: an onnxruntime.InferenceSession
+    """Open a model and verify that it runs on the requested device.
+
+    Args:
+        model: Path of an ONNX file, or its content.
+        device: `cpu`, `cuda`, `cuda:N`, another name in `devices.PROVIDERS`, or `auto`: CUDA if it works, else the
+            CPU, with one log line that says which.
+        threads: CPU threads; None for as many as this process may use.
+
+    Returns:
+        An `onnxruntime.InferenceSession`. It may be used in the process that opened it only: see `fork`.
+
+    Raises:
+        MissingDependencyError: onnxruntime is not installed.
+        ModelError: The file is missing, damaged, or needs something that this onnxruntime lacks.
+        DeviceError: A device was asked for by name and cannot be had; the text says why.
+        InputError: `device` or `threads` is not usable.
+    """
+    wanted = parse_device(device)
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, not {threads}. Leave it out to use every CPU that is available.")
+    content = _model_source(model)
+    engine = load_engine()
+    _warn_of_clash()
+    if wanted.kind != AUTO:
+        return _open_on(engine, content, wanted, threads)
+    obstacle = cuda_obstacle(engine)
+    if obstacle is None:
+        try:
+            session = _open_on(engine, content, Device("cuda", "0"), threads)
+        except DeviceError as error:
+            obstacle = str(error)
+        else:
+            logger.info("running on %s", session_device(session))
+            return session
+    session = _open(engine, content, [CPU_PROVIDER], threads)
+    logger.info("running on the CPU: %s", obstacle)
+    return session
+
+
+def open_exactly(model: bytes | str | os.PathLike[str], threads: int | None = None) -> Any:
+    """Open a model on the CPU with kernels that cut off no sums, half as fast; arguments and errors as `open_session`."""
+    return _open(load_engine(), _model_source(model), [CPU_PROVIDER], threads, exact_kernels=True)
+
+
+def session_device(session: Any) -> str:
+    """Return where a session really runs: `cpu`, `cuda:N`, or another device's name."""
+    first = session.get_providers()[0]
+    kind = next((kind for kind, provider in PROVIDERS.items() if provider == first), "cpu")
+    number = session.get_provider_options().get(first, {}).get("device_id", "0")
+    return f"{kind}:{number}" if kind in NUMBERED else kind
+
+
+def read_contract(session: Any, where: str) -> Contract:
+    """Read the contract of an opened model and check the model's tensors against it.
+
+    Args:
+        session: From `open_session`.
+        where: What the model came from, for error messages.
+
+    Raises:
+        ModelError: The model has no contract, or one that is damaged or contradicts its tensors.
+    """
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except UnicodeDecodeError as error:  # onnxruntime opens such a file, and fails here
+        raise ModelError(f"{where}: the metadata is damaged ({error}). Copy or export the model again.") from error
+    if text is None:
+        raise ModelError(
+            f"{where} carries no contract (metadata key {METADATA_KEY!r}), so nothing says how to feed it. "
+            "Make model files with dae-export."
+        )
+    contract = from_json(text, where)
+    for kind, name, tensors in (
+        ("input", INPUT_NAME, session.get_inputs()),
+        ("output", OUTPUT_NAME, session.get_outputs()),
+    ):
+        _check_tensor(kind, name, tensors, contract, where)
+    return contract
+
+
+def run_session(session: Any, batch: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Run a model on one batch.
+
+    Args:
+        session: From `open_session`.
+        batch: (N, H, W, C), C-contiguous, in the contract's dtype and range; read only.
+
+    Returns:
+        A new array of the same shape and dtype.
+
+    Raises:
+        DeviceError: onnxruntime failed, for instance for want of memory.
+        ModelError: The model gave another shape back.
+    """
+    device, _, number = session_device(session).partition(":")
+    try:
+        if device in NVIDIA:
+            result = run_bound(session, batch, "cuda", int(number))
+        else:
+            result = session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0]
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise DeviceError(
+            f"onnxruntime failed on {session_device(session)} with a batch of shape {batch.shape}: {_one_line(error)}. "
+            "If memory ran out, give smaller images or a smaller batch."
+        ) from error
+    if result.shape != batch.shape:
+        raise ModelError(f"the model turned a batch of shape {batch.shape} into {result.shape}; export it again.")
+    return result
+
+
+def _open_on(engine: Any, content: bytes | str, device: Device, threads: int | None) -> Any:
+    if device.kind == "cpu":
+        return _open(engine, content, [CPU_PROVIDER], threads)
+    if obstacle := device_obstacle(engine, device):
+        raise DeviceError(f"cannot run on {device}: {obstacle}. Use device cpu or auto to run on the CPU.")
+    preloaded = preload_cuda(engine) if device.kind in NVIDIA else ""
+    failure = ""
+    try:
+        session = _open(engine, content, device.providers(), threads)
+    except ModelError as error:
+        _open(engine, content, [CPU_PROVIDER], threads)  # a damaged model fails here too, and is not the device's fault
+        failure = _one_line(error.__cause__ or error)
+    else:
+        if device.provider in session.get_providers():
+            _check_share(session, device)
+            return session
+    reasons = [text for text in (failure, library_error(engine, device) or preloaded) if text]
+    remedy = "Check nvidia-smi, and that the CUDA and cuDNN versions fit; " if device.kind in NVIDIA else ""
+    raise DeviceError(
+        f"onnxruntime could not start {device}: {'; '.join(reasons) or 'its reason, if any, is on standard error'}. {remedy}"
+        "dae-run --doctor tells more. Device cpu always works."
+    )
+
+
+def _check_share(session: Any, device: Device) -> None:
+    """Check that a device which was started also runs something; onnxruntime gives the CPU what it cannot."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):  # before onnxruntime 1.24
+        return
+    parts = [(part.ep_name, len(part.get_nodes())) for part in session.get_provider_graph_assignment_info()]
+    total, elsewhere = sum(count for _, count in parts), sum(count for name, count in parts if name == CPU_PROVIDER)
+    if total and elsewhere == total:
+        raise DeviceError(
+            f"{device} was started but takes none of the model's {total} operations: all would run on the CPU. "
+            "Use device cpu, or a model of another precision."
+        )
+    if elsewhere:
+        logger.info("%d of %d operations run on the CPU, the others on %s", elsewhere, total, device)
+
+
+def _open(engine: Any, content: bytes | str, providers: list[Any], threads: int | None, exact_kernels: bool = False) -> Any:
+    options = engine.SessionOptions()
+    options.intra_op_num_threads = threads or available_cpus()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _SILENT
+    if exact_kernels:
+        options.add_session_config_entry(EXACT_KERNELS, "1")
+    if providers != [CPU_PROVIDER]:
+        options.add_session_config_entry(_RECORD_ASSIGNMENT, "1")
+    try:
+        session = engine.InferenceSession(content, options, providers=providers, enable_fallback=0)
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        where = "the model" if isinstance(content, bytes) else content
+        raise ModelError(
+            f"onnxruntime {engine.__version__} cannot open {where}: {_one_line(error)}. The file is damaged, no ONNX model, "
+            "or newer than this onnxruntime; export it again or upgrade onnxruntime."
+        ) from error
+    remember(session)
+    return session
+
+
+def _model_source(model: bytes | str | os.PathLike[str]) -> bytes | str:
+    if isinstance(model, bytes | bytearray | memoryview):
+        return bytes(model)
+    path = Path(model)
+    try:
+        if path.stat().st_size == 0:
+            raise ModelError(f"{path} is empty, not an ONNX model. Copy or export it again.")
+        with path.open("rb"):
+            return os.fspath(path)
+    except OSError as error:
+        raise ModelError(f"the model {path} cannot be read: {error.strerror}. Give the path of an .onnx file.") from error
+
+
+def _check_tensor(kind: str, name: str, tensors: list[Any], contract: Contract, where: str) -> None:
+    size = contract.fixed_size or (None, None)
+    expected = (
+        f"one {kind} {name!r}, {contract.io_dtype} of shape (N, {size[0] or 'H'}, {size[1] or 'W'}, {contract.channels})"
+    )
+    received = ", ".join(f"{tensor.name!r} {tensor.type} {tensor.shape}" for tensor in tensors)
+    if len(tensors) == 1:
+        shape = tensors[0].shape
+        sound = (
+            tensors[0].name == name
+            and tensors[0].type == _TENSOR_TYPES[contract.io_dtype]
+            and len(shape) == 4
+            and not isinstance(shape[0], int)
+            # A size that the graph leaves open cannot contradict the contract.
+            and all(not isinstance(n, int) or n == m for n, m in zip(shape[1:], (*size, contract.channels), strict=True))
+        )
+        if sound:
+            return
+    raise ModelError(
+        f"{where} contradicts its contract: expected {expected}; the file has {received}. Export the model again."
+    )
+
+
+def _warn_of_clash() -> None:
+    if clash := engine_clash():
+        logger.warning("%s", clash)
+
+
+def _missing_engine(reason: str) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"running a model needs onnxruntime ({reason}). Install one of: pip install onnxruntime, or with an NVIDIA GPU "
+        "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".")

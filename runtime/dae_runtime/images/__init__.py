@@ -1,0 +1,68 @@
+"""Image files: found, read, written. Loads neither numpy nor libvips before a name is used."""
+
+from typing import TYPE_CHECKING
+
+from ..system.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from .codec import KINDS_OF_8_BITS, MAX_PIXELS, codec_versions, decode, disable_cache, encode
+    from .files import (
+        FORMATS,
+        IMAGE_SUFFIXES,
+        OTHER_SUFFIXES,
+        Image,
+        find_images,
+        image_format,
+        is_image_name,
+        kind_to_write,
+        read_image,
+        tell_of_further_images,
+        write_image,
+    )
+
+__all__ = [
+    "FORMATS",
+    "IMAGE_SUFFIXES",
+    "KINDS_OF_8_BITS",
+    "MAX_PIXELS",
+    "OTHER_SUFFIXES",
+    "Image",
+    "codec_versions",
+    "decode",
+    "disable_cache",
+    "encode",
+    "find_images",
+    "image_format",
+    "is_image_name",
+    "kind_to_write",
+    "read_image",
+    "tell_of_further_images",
+    "write_image",
+]
+
+__getattr__ = lazy_face(
+    __name__,
+    {
+        "codec": (
+            "KINDS_OF_8_BITS",
+            "MAX_PIXELS",
+            "codec_versions",
+            "decode",
+            "disable_cache",
+            "encode",
+        ),
+        "files": (
+            "FORMATS",
+            "IMAGE_SUFFIXES",
+            "Image",
+            "OTHER_SUFFIXES",
+            "find_images",
+            "image_format",
+            "is_image_name",
+            "kind_to_write",
+            "read_image",
+            "tell_of_further_images",
+            "write_image",
+        ),
+    },
+)

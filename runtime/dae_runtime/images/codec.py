@@ -1,0 +1,276 @@
+"""Bytes of image files to pixels and back: the one place that imports pyvips (libvips).
+
+libvips keeps 16 bits per channel, writes PNG fast, and has wheels for x86-64 and aarch64. Each format's own loader is
+called, chosen by the file's first bytes, so that none of libvips' other readers ever sees a file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from ..errors import ImageError, MissingDependencyError
+from ..pixels.arrays import convert
+from .bmp import bmp_size, decode_bmp, encode_bmp
+from .headers import Read, check_png, compression, holds_more_images, sniff
+from .metadata import attach_metadata, read_metadata, with_sound_resolution
+from .pnm import Pixels, decode_pnm, encode_pnm, pnm_size
+from .vips_errors import reading_reason, writing_reason
+
+MAX_PIXELS = 2**29
+"""Larger images are refused unless the caller allows them: a header may announce any size over no data."""
+KINDS_OF_8_BITS = ("jpeg", "webp", "bmp")
+"""Kinds of file that hold no more than 8 bits of a pixel."""
+LOWEST_QUALITY = 75
+"""Of a JPEG: one that was compressed harder is not compressed as hard again, or its blocks would come back."""
+
+_HEAD_BYTES = 65536
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "png": {"compression": 1},  # level 6 takes five times as long and saves a tenth
+    "jpeg": {"Q": 95},
+    "tiff": {"compression": "lzw", "predictor": "horizontal"},
+    "webp": {"Q": 95},
+}
+_COLOR_SPACES = {"b-w": (1, 2), "grey16": (1, 2), "srgb": (3, 4), "rgb": (3, 4), "rgb16": (3, 4)}
+"""Interpretations that are taken, with the numbers of channels that each may have."""
+_PORTABLE_MAPS = ("pnm", "pgm", "ppm")
+_COMPRESSION = "compression"
+"""Key of the metadata under which a file's own compression is kept: kind and options."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """An image file's content."""
+
+    pixels: Pixels
+    """(H, W) or (H, W, C), C being 3 or, with alpha last, 2 or 4; uint8 or uint16. Pages lie below each other."""
+    kind: str
+    """`png`, `jpeg`, `tiff`, `webp`, `bmp` or `pnm`."""
+    pages: int = 1
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What `encode` takes."""
+    others: bool = False
+    """Whether the file holds further images that are not read, as many JPEGs of cameras and phones do."""
+
+
+def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, admit: Callable[[int], None] | None = None) -> Decoded:
+    """Decode an image file.
+
+    Args:
+        source: The whole content of a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file, or the descriptor of such a file.
+        max_pixels: Larger images, counted over all pages, are refused before anything is allocated.
+        admit: Called with the number of bytes of the pixels before they are allocated; may wait, or raise.
+
+    Raises:
+        ImageError: The data is no such file, is damaged or truncated, or is of a kind that is not taken (CMYK, GIF).
+        MissingDependencyError: pyvips is not installed.
+        OSError: The file cannot be read.
+    """
+    read, size = _reader(source)
+    head = read(0, _HEAD_BYTES)
+    kind = sniff(head)
+    if kind in ("pnm", "bmp"):
+        return _decode_plain(kind, read, size, max_pixels, admit)
+    if kind == "png":
+        check_png(read, size)
+    vips = _load_vips()
+    try:
+        image = _open(vips, kind, source)
+        pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+        _check_kind(image)
+        _check_size(image.height, image.width, max_pixels)
+        if admit is not None:
+            admit(image.width * image.height * image.bands * (2 if image.format == "ushort" else 1))
+        image = _upright(vips, image, pages)
+        shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
+        metadata = {**read_metadata(image), _COMPRESSION: (kind, compression(kind, read))}
+        pixels = image.numpy().reshape(shape)
+        return Decoded(pixels, kind, pages, MappingProxyType(metadata), holds_more_images(kind, read))
+    except vips.Error as error:
+        raise ImageError(f"the {kind.upper()} data is damaged or truncated ({reading_reason(str(error), kind)})") from error
+
+
+def encode(
+    pixels: Pixels,
+    kind: str,
+    metadata: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    pages: int = 1,
+    target: int | None = None,
+) -> bytes:
+    """Encode an image.
+
+    Args:
+        pixels: (H, W) or (H, W, C) as `decode` returns them. For JPEG, WebP and BMP, uint16 is rounded to 8 bits.
+        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm` (gray), `ppm` (RGB; gray becomes it), or `pnm`: one of the two, as
+            the pixels are.
+        metadata: From `decode`: ICC profile, EXIF, XMP, texts, resolution, the times of an animation, and how the file was
+            compressed, which is kept where the kind is the same. Each kind takes what it can hold. A resolution that is not
+            above 0, or finer than a million pixels per inch, is left out.
+        pages: How many pages lie below each other in `pixels`.
+        target: Descriptor of a file to write to, open for reading and writing; None to return the content.
+
+    Returns:
+        The file's content; nothing where there is a target.
+
+    Raises:
+        ImageError: The format cannot hold the image, or the file cannot be written to.
+        OSError: The file cannot be written to.
+        MissingDependencyError: pyvips is not installed.
+    """
+    _check_holds(pixels, kind, pages)
+    if kind in KINDS_OF_8_BITS:
+        pixels = convert(pixels, np.uint8)
+    metadata = with_sound_resolution(metadata)
+    if kind in (*_PORTABLE_MAPS, "bmp"):
+        content = encode_bmp(pixels, metadata) if kind == "bmp" else encode_pnm(pixels, kind)
+        return content if target is None else _write_all(target, content)
+    vips = _load_vips()
+    options = _save_options(pixels, kind, metadata)
+    try:
+        image = _to_vips(vips, pixels, metadata, pages)
+        if target is None:
+            return bytes(getattr(image, f"{kind}save_buffer")(**options))
+        getattr(image, f"{kind}save_target")(vips.Target.new_to_descriptor(target), **options)
+        return b""
+    except vips.Error as error:
+        reason = writing_reason(str(error), kind)
+        raise ImageError(f"cannot write {pixels.shape} {pixels.dtype} as {kind.upper()} ({reason})") from error
+
+
+def disable_cache() -> None:
+    """Stop libvips from keeping recent results: for a command that reads each file once. Holds for the whole process."""
+    _load_vips().cache_set_max(0)
+
+
+def codec_versions() -> str:
+    """Return the versions of libvips and pyvips, for people.
+
+    Raises:
+        MissingDependencyError: pyvips is not installed.
+    """
+    vips = _load_vips()
+    return f"libvips {'.'.join(str(vips.version(part)) for part in range(3))} through pyvips {vips.__version__}"
+
+
+def _load_vips() -> Any:
+    try:
+        import pyvips
+    except (ImportError, OSError) as error:  # OSError: the Python package is there, the library is not
+        raise MissingDependencyError(
+            f"reading and writing image files needs pyvips with libvips ({error}). "
+            "Install it with: pip install 'pyvips[binary]'"
+        ) from error
+    return pyvips
+
+
+def _reader(source: bytes | int) -> tuple[Read, int]:
+    """Return a function that reads parts of the source, and the source's size."""
+    if isinstance(source, int):
+        return lambda offset, count: _read_fully(source, offset, count), os.fstat(source).st_size
+    return lambda offset, count: source[offset : offset + count], len(source)
+
+
+def _read_fully(descriptor: int, offset: int, count: int) -> bytes:
+    """Read up to the end of the file or so many bytes: one call of the system gives less than 2 GiB."""
+    parts = []
+    while count and (part := os.pread(descriptor, count, offset)):
+        parts.append(part)
+        offset += len(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def _decode_plain(kind: str, read: Read, size: int, max_pixels: int, admit: Callable[[int], None] | None) -> Decoded:
+    """Decode the kinds that need no library."""
+    height, width = (pnm_size if kind == "pnm" else bmp_size)(read(0, _HEAD_BYTES))
+    _check_size(height, width, max_pixels)
+    if admit is not None:
+        admit(2 * size)
+    data = read(0, size)
+    pixels, metadata = (decode_pnm(data), {}) if kind == "pnm" else decode_bmp(data)
+    return Decoded(pixels, kind, 1, metadata)
+
+
+def _open(vips: Any, kind: str, source: bytes | int) -> Any:
+    """Open an image with all its pages, without decoding it."""
+    stream = vips.Source.new_from_descriptor(source) if isinstance(source, int) else vips.Source.new_from_memory(source)
+    pages = {"n": -1} if kind in ("tiff", "webp") else {}
+    try:
+        return getattr(vips.Image, f"{kind}load_source")(stream, fail_on="error", access="sequential", **pages)
+    except vips.Error as error:
+        if kind == "tiff" and "differs" in str(error):
+            raise ImageError("the pages of the TIFF differ in size, kind or orientation; split it into single ones") from error
+        raise
+
+
+def _upright(vips: Any, image: Any, pages: int) -> Any:
+    """Turn each page as the tag says, which is the same of all: libvips takes no others together."""
+    if not image.get_typeof("orientation") or image.get("orientation") <= 1:
+        return image
+    image = image.copy_memory()  # turning needs the rows in another order than they come
+    height = image.height // pages
+    turned = [image.crop(0, number * height, image.width, height).autorot() for number in range(pages)]
+    return vips.Image.arrayjoin(turned, across=1)
+
+
+def _check_size(height: int, width: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{width} x {height} pixels are more than the limit of {max_pixels / 1e6:.4g} million; cut the image, or raise "
+            "the limit"
+        )
+
+
+def _check_kind(image: Any) -> None:
+    """Refuse by name what cannot be denoised faithfully."""
+    if image.format not in ("uchar", "ushort"):
+        raise ImageError(f"pixels of type {image.format} are not taken; convert the image to 8 or 16 bits per channel")
+    if image.interpretation == "cmyk":
+        raise ImageError("a CMYK image cannot be denoised as it is; convert it to RGB with its color profile")
+    if image.bands not in _COLOR_SPACES.get(image.interpretation, ()):
+        raise ImageError(
+            f"{image.bands} channels of the color space {image.interpretation} are not taken; convert the image to gray or RGB"
+        )
+
+
+def _check_holds(pixels: Pixels, kind: str, pages: int) -> None:
+    if kind == "jpeg" and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+        raise ImageError("JPEG cannot hold alpha; write PNG, TIFF or WebP")
+    if pages > 1 and kind not in ("tiff", "webp"):
+        raise ImageError(f"{kind.upper()} cannot hold {pages} pages or frames; write TIFF or WebP")
+
+
+def _save_options(pixels: Pixels, kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    source, options = metadata.get(_COMPRESSION, ("", {}))
+    options = {**_SAVE_OPTIONS[kind], **(options if kind == source else {})}
+    if kind == source == "jpeg":
+        options["Q"] = max(options["Q"], LOWEST_QUALITY)
+    if kind == "tiff" and pixels.nbytes > 2**31:
+        options["bigtiff"] = True
+    return options
+
+
+def _write_all(target: int, content: bytes) -> bytes:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(target, view) :]
+    return b""
+
+
+def _to_vips(vips: Any, pixels: Pixels, metadata: Mapping[str, Any], pages: int) -> Any:
+    height, width = pixels.shape[:2]
+    bands = pixels.shape[2] if pixels.ndim == 3 else 1
+    wide = pixels.dtype == np.uint16
+    flat = np.ascontiguousarray(pixels).data
+    image = vips.Image.new_from_memory(flat, width, height, bands, "ushort" if wide else "uchar")
+    gray, color = ("grey16", "rgb16") if wide else ("b-w", "srgb")
+    image = image.copy(interpretation=gray if bands < 3 else color)
+    if pages > 1:
+        image.set_type(vips.GValue.gint_type, "page-height", height // pages)
+    return attach_metadata(vips, image, metadata)

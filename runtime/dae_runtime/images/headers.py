@@ -1,0 +1,183 @@
+"""What the first bytes of an image file tell that libvips does not: its kind, and how it was compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ImageError
+
+Read = Callable[[int, int], bytes]
+"""Returns up to so many bytes (second) of the file from an offset (first)."""
+
+DEFLATE_RATIO = 1032
+"""No deflate stream holds more than this many bytes per byte: https://zlib.net/zlib_tech.html"""
+_PNG = b"\x89PNG\r\n\x1a\n"
+_SIGNATURES = (
+    (_PNG, "png"),
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),
+    (b"MM\0+", "tiff"),
+    (b"P5", "pnm"),
+    (b"P6", "pnm"),
+    (b"BM", "bmp"),
+)
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_MOST_CHUNKS = 10_000
+_START_OF_FRAME = tuple(marker for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC))
+
+# The luminance table of ITU T.81, annex K.1, in zigzag order, and what libjpeg makes of it for qualities 1 to 100.
+_LUMINANCE = np.array(
+    (
+        "16 11 12 14 12 10 16 14 13 14 18 17 16 19 24 40 26 24 22 22 24 49 35 37 29 40 58 51 61 60 57 51 56 55 64 72 92 78 64 "
+        "68 87 69 55 56 80 109 81 87 95 98 103 104 103 62 77 113 121 112 100 120 92 101 103 99"
+    ).split(),
+    np.int64,
+)
+
+
+def sniff(head: bytes) -> str:
+    """Return the kind of an image file: png, jpeg, tiff, webp, bmp or pnm.
+
+    Args:
+        head: Its first 16 bytes at least.
+
+    Raises:
+        ImageError: It is of another kind, or empty.
+    """
+    for signature, kind in _SIGNATURES:
+        if head.startswith(signature):
+            return kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if not head:
+        raise ImageError("the file is empty")
+    what = "a GIF" if head[:4] == b"GIF8" else "no PNG, JPEG, TIFF, WebP, BMP, binary PGM or PPM"
+    raise ImageError(f"the content is {what} image; convert it to PNG")
+
+
+def check_png(read: Read, size: int) -> None:
+    """Refuse an animated PNG, and one whose data cannot hold the pixels that its header announces.
+
+    Raises:
+        ImageError: It is one of these.
+    """
+    header = read(16, 10)
+    if len(header) < 10:
+        raise ImageError("the PNG header is truncated")
+    width, height, depth = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big"), header[8]
+    row_bytes = (width * depth * _PNG_CHANNELS.get(header[9], 1) + 7) // 8 + 1
+    if row_bytes * height > DEFLATE_RATIO * size:
+        raise ImageError(f"the header announces {width} x {height} pixels, which {size} bytes of PNG cannot hold")
+    for name, _, _ in _png_chunks(read):
+        if name == b"acTL":
+            raise ImageError("the file is an animated PNG, whose frames cannot be read; split it into single images")
+        if name == b"IDAT":
+            return
+
+
+def compression(kind: str, read: Read) -> dict[str, Any]:
+    """Return how a file was compressed, as options for libvips' saver.
+
+    They are JPEG's quality, if it can be told, and its chroma subsampling; and whether a WebP is lossless, also in the colors
+    of pixels that cannot be seen.
+    """
+    if kind == "jpeg":
+        quality = jpeg_quality(read)
+        sampling = {"subsample_mode": "on" if _halves_chroma(read) else "off"}
+        return sampling if quality is None else {"Q": quality, **sampling}
+    return {"lossless": True, "exact": True} if kind == "webp" and _is_lossless_webp(read) else {}
+
+
+def jpeg_quality(read: Read) -> int | None:
+    """Estimate a JPEG's quality, 1 to 100: that of libjpeg's whose luminance table comes nearest. None without a table."""
+    for marker, offset, length in _jpeg_segments(read):
+        if marker == 0xDB:
+            for number, table in _quantisation_tables(read(offset, length)):
+                if number == 0:
+                    return 1 + int(np.argmin(np.abs(_libjpeg_tables() - table).sum(axis=1)))
+    return None
+
+
+def holds_more_images(kind: str, read: Read) -> bool:
+    """Tell whether a JPEG has an index of further images behind the first: previews, a gain map, another view.
+
+    Source: CIPA DC-007, Multi-Picture Format.
+    """
+    return kind == "jpeg" and any(marker == 0xE2 and read(offset, 4) == b"MPF\0" for marker, offset, _ in _jpeg_segments(read))
+
+
+def _quantisation_tables(segment: bytes) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Yield number and 64 values of each whole table of a DQT segment."""
+    offset = 0
+    while offset < len(segment):
+        wide, number = segment[offset] >> 4, segment[offset] & 15
+        size = 64 * (2 if wide else 1)
+        values = segment[offset + 1 : offset + 1 + size]
+        if len(values) < size:
+            return
+        yield number, np.frombuffer(values, ">u2" if wide else "u1").astype(np.int64)
+        offset += 1 + size
+
+
+def _halves_chroma(read: Read) -> bool:
+    """Tell whether a JPEG has half the color both ways (4:2:0); 4:2:2 and the like have it one way."""
+    for marker, offset, length in _jpeg_segments(read):
+        if marker in _START_OF_FRAME:
+            factors = [(value >> 4, value & 15) for value in read(offset, length)[7::3]]
+            return len(factors) > 1 and all(first >= 2 * second for first, second in zip(*factors[:2], strict=True))
+    return False
+
+
+def _libjpeg_tables() -> npt.NDArray[np.int64]:
+    quality = np.arange(1, 101)[:, None]
+    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    tables: npt.NDArray[np.int64] = np.clip((_LUMINANCE * scale + 50) // 100, 1, 255)
+    return tables
+
+
+def _jpeg_segments(read: Read) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, offset and length of each segment's content, up to the compressed data."""
+    offset = 2
+    for _ in range(_MOST_CHUNKS):
+        head = read(offset, 4)
+        if len(head) < 4 or head[0] != 0xFF or head[1] == 0xDA:
+            return
+        if head[1] == 0xFF:  # a fill byte
+            offset += 1
+            continue
+        length = int.from_bytes(head[2:], "big")
+        if length < 3:
+            return
+        yield head[1], offset + 4, length - 2
+        offset += 2 + length
+
+
+def _png_chunks(read: Read) -> Iterator[tuple[bytes, int, int]]:
+    offset = len(_PNG)
+    for _ in range(_MOST_CHUNKS):
+        head = read(offset, 8)
+        if len(head) < 8:
+            return
+        length = int.from_bytes(head[:4], "big")
+        yield head[4:], offset + 8, length
+        offset += 12 + length
+
+
+def _is_lossless_webp(read: Read) -> bool:
+    offset = 12
+    for _ in range(_MOST_CHUNKS):
+        head = read(offset, 8)
+        if len(head) < 8 or head[:4] in (b"VP8L", b"VP8 "):
+            return head[:4] == b"VP8L"
+        if head[:4] == b"ANMF":
+            offset += 8 + 16  # the frame's own chunks follow its position, size and duration
+        else:
+            length = int.from_bytes(head[4:], "little")
+            offset += 8 + length + length % 2
+    return False

@@ -1,0 +1,29 @@
+"""A model on arrays: opened, fed in pieces that fit into memory. Loads numpy and onnxruntime at the first use."""
+
+from typing import TYPE_CHECKING
+
+from ..system.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from .denoiser import Denoiser
+    from .grouping import by_shape, windows
+    from .limits import ENGINE_SHARE
+
+__all__ = [
+    "ENGINE_SHARE",
+    "Denoiser",
+    "by_shape",
+    "windows",
+]
+
+__getattr__ = lazy_face(
+    __name__,
+    {
+        "denoiser": ("Denoiser",),
+        "grouping": (
+            "by_shape",
+            "windows",
+        ),
+        "limits": ("ENGINE_SHARE",),
+    },
+)

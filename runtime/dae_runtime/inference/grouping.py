@@ -1,0 +1,82 @@
+"""Batches: runs of items small enough to be held at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..pixels.arrays import Array
+
+T = TypeVar("T")
+
+WINDOW_ITEMS = 256
+WINDOW_VALUES = 2**18
+"""A batch of larger images than this in all gains nothing: one image keeps every CPU busy."""
+
+
+def windows(items: Iterable[T], values_of: Callable[[T], int], batch_size: int | None = None) -> Iterator[list[T]]:
+    """Cut an iterable into lists, lazily and in order.
+
+    If taking an item fails, the items before it come out as a last list, and then the error is raised.
+
+    Args:
+        items: Anything; taken only as far as the next list needs.
+        values_of: How many values (pixels times channels) an item holds.
+        batch_size: Items per list; None for up to 256, fewer when they are large.
+    """
+    window: list[T] = []
+    values = 0
+    try:
+        for item in items:
+            window.append(item)
+            values += values_of(item)
+            full = len(window) >= (batch_size or WINDOW_ITEMS)
+            if full or (batch_size is None and values >= WINDOW_VALUES):
+                complete, window, values = window, [], 0
+                yield complete
+    except Exception:
+        if window:
+            yield window
+        raise
+    if window:
+        yield window
+
+
+def until(items: Iterable[T], cancel: Callable[[], bool] | None) -> Iterator[T]:
+    """Yield items until `cancel`, asked before each is taken, returns true."""
+    iterator = iter(items)
+    while cancel is None or not cancel():
+        try:
+            item = next(iterator)
+        except StopIteration:
+            return
+        yield item
+
+
+def by_shape(images: list[Array], denoise: Callable[[Array], Array]) -> Iterator[Array]:
+    """Denoise single images, those of one shape and dtype as one batch; yield the results in the images' order.
+
+    Args:
+        images: Each (H, W) or (H, W, C).
+        denoise: Maps (N, H, W, C) to the same shape.
+    """
+    groups: dict[tuple[Any, ...], list[Array]] = {}
+    places: list[tuple[tuple[Any, ...], int]] = []
+    for image in images:
+        key = (image.shape, image.dtype)
+        group = groups.setdefault(key, [])
+        places.append((key, len(group)))
+        group.append(image)
+    clean = {key: denoise(_batch(group)).reshape(len(group), *key[0]) for key, group in groups.items()}
+    for key, place in places:
+        yield clean[key][place].copy()  # a view would keep the whole batch alive
+
+
+def _batch(images: list[Array]) -> Array:
+    """Return images of one shape and dtype as (N, H, W, C)."""
+    batch = np.empty((len(images), *images[0].shape), images[0].dtype)
+    for place, image in enumerate(images):  # a third of the time of numpy.stack for many small images
+        batch[place] = image
+    return batch.reshape(*batch.shape[:3], -1)

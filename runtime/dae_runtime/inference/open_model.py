@@ -1,0 +1,185 @@
+"""A network: one model opened on one device, with the limits that one run of the engine has."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..contract import Contract
+from ..engine import session as engine
+from ..engine.fork import opened_here
+from ..engine.opening import open_model
+from ..errors import CancelledError, DaeError, DeviceError
+from ..pixels.arrays import Array, blend, convert, from_model_channels, limit_to_range, pad_to_multiple, to_model_channels
+from .cutting import Cutter
+from .limits import (
+    ENGINE_SHARE,
+    UNMEASURED_BYTES_PER_PIXEL,
+    Limits,
+    bytes_per_pixel,
+    default_limits,
+    is_shortage,
+    least_run,
+    memory_limits,
+    probe_shape,
+    tile_limits,
+    tileable,
+)
+from .tiles import smallest_tile
+
+RUN_PIXELS = {"cpu": 2**18, "cuda": 2**22}
+"""Pixels that one run of the engine gets at most (one image or tile at least): bounds the memory of the activations."""
+
+logger = logging.getLogger(__name__)
+
+
+class Network:
+    """One model on one device. Threads may share it; a forked child opens it again for itself.
+
+    Args:
+        source: Absolute path of the model file, or its content.
+        device: `auto`, `cpu`, `cuda:N` or another name of a device.
+        threads: CPU threads; None for as many as this process may use.
+        tile_px: Side of the tiles that larger images are cut into; None to choose.
+        max_memory_mb: As for `Denoiser`; None for no limit.
+        share: Part of `max_memory_mb` that this network's engine may fill.
+
+    Raises:
+        ModelError, DeviceError, MissingDependencyError, InputError: As for `Denoiser`.
+    """
+
+    def __init__(
+        self,
+        source: bytes | Path,
+        device: str,
+        threads: int | None,
+        tile_px: int | None,
+        max_memory_mb: int | None,
+        share: float = ENGINE_SHARE,
+    ) -> None:
+        self._source, self._threads = source, threads
+        self._session: Any
+        self.model: Contract
+        self._session, self.model = open_model(source, device, threads)
+        self.device = engine.session_device(self._session)
+        self.limits = default_limits(self.model, RUN_PIXELS.get(self.device.partition(":")[0], RUN_PIXELS["cpu"]))
+        self._coarse_untold = [True] if self.model.io_dtype == "uint8" else []
+        if max_memory_mb is not None:
+            least_px = least_run(self.model)
+            need = self._bytes_per_pixel(least_px, share * max_memory_mb * 2**20)
+            self.limits = memory_limits(self.model, self.limits, need, max_memory_mb, share)
+        if tile_px is not None:
+            self.limits = tile_limits(self.model, self.limits, tile_px)
+
+    def denoise(self, batch: Array, strength: float, cancel: Callable[[], bool] | None) -> Array:
+        """Denoise a checked batch.
+
+        Args:
+            batch: (N, H, W, C) with C from 1 to 4, uint8, uint16 or float32; read only.
+            strength: 0 to 1, checked.
+            cancel: Asked before each run of the engine.
+
+        Returns:
+            A new array of the same shape and dtype.
+
+        Raises:
+            ModelError: The model gave values that are no numbers.
+            DeviceError: The engine failed; if memory ran out, after trying with ever smaller tiles.
+            CancelledError: `cancel` returned true.
+        """
+        if self._coarse_untold and batch.dtype != np.uint8:
+            self._tell_coarse(batch.dtype)
+        while (result := self._denoise_within(self.limits, batch, strength, cancel)) is None:
+            pass
+        return result
+
+    def close(self) -> None:
+        """Free the model."""
+        self._session = None
+
+    def _tell_coarse(self, dtype: np.dtype[Any]) -> None:
+        try:
+            self._coarse_untold.pop()  # of several threads one gets it
+        except IndexError:
+            return
+        logger.warning(
+            "the model %s takes and gives 8-bit pixels: %s images lose what is finer than 1/255. Use a model with float32 "
+            "edges (dae-export --io float32) to keep it",
+            self.model.name,
+            dtype,
+        )
+
+    def _denoise_within(
+        self, limits: Limits, batch: Array, strength: float, cancel: Callable[[], bool] | None
+    ) -> Array | None:
+        """Denoise (N, H, W, C); None if the memory did not suffice, and the limits are smaller now."""
+
+        def clean(colors: Array) -> Array:
+            if cancel is not None and cancel():
+                raise CancelledError("denoising was cancelled by the caller.")
+            return self._clean(colors)
+
+        def finish(noisy: Array, clean: Array) -> Array:
+            return convert(clean if strength == 1 else blend(noisy, clean, strength), noisy.dtype)
+
+        try:
+            return Cutter(self.model, clean, finish).denoise(batch, limits)
+        except (DeviceError, MemoryError) as error:
+            self._shrink(limits, error)
+            return None
+
+    def _shrink(self, limits: Limits, error: DeviceError | MemoryError) -> None:
+        """Take smaller tiles from now on, or raise `error` if they are no remedy."""
+        if not is_shortage(error):
+            raise error
+        if not tileable(self.model):
+            raise DeviceError(f"{error} This model cannot work on tiles: give smaller images.") from error
+        smaller = limits.halved(smallest_tile(self.model.alignment_px, self.model.halo_px or 0))
+        if smaller is None:
+            raise error
+        if self.limits == limits:  # else another thread was here before
+            self.limits = smaller
+            logger.warning("memory ran out; going on with tiles of %d pixels", smaller.tile_px)
+
+    def _bytes_per_pixel(self, least_px: int, budget_bytes: float) -> float:
+        if self.device != "cpu":  # what the process grows by says nothing of a device's own memory
+            return UNMEASURED_BYTES_PER_PIXEL
+
+        def run(pixels: int) -> int:
+            batch = np.zeros(probe_shape(self.model, pixels), self.model.io_dtype)
+            self._run(batch)
+            return batch.size // self.model.channels
+
+        return bytes_per_pixel(run, least_px, budget_bytes)
+
+    def _clean(self, colors: Array) -> Array:
+        """Denoise (N, H, W, 1 or 3) of any image dtype; for a model of fixed size, of that size. In the dtype of the model."""
+        height, width = colors.shape[1:3]
+        batch = convert(to_model_channels(colors, self.model.channels), self.model.io_dtype)
+        clean = self._run(pad_to_multiple(batch, self.model.alignment_px))[:, :height, :width]
+        return from_model_channels(clean, colors.shape[3])
+
+    def _run(self, batch: Array) -> Array:
+        session = self._live_session()
+        size = max(1, self.limits.run_px // (batch.shape[1] * batch.shape[2]))
+        if size >= len(batch):
+            return limit_to_range(engine.run_session(session, np.ascontiguousarray(batch)))
+        parts = [batch[start : start + size] for start in range(0, len(batch), size)]
+        return np.concatenate([limit_to_range(engine.run_session(session, np.ascontiguousarray(part))) for part in parts])
+
+    def _live_session(self) -> Any:
+        session = self._session
+        if session is None:
+            raise DaeError("this Denoiser is closed. Make a new one.")
+        if not opened_here(session):  # this process was forked from the one that opened it
+            if self.device != "cpu":
+                raise DeviceError(
+                    f"a Denoiser on {self.device} does not survive fork. Start processes with the method spawn, or make the "
+                    "Denoiser in the child."
+                )
+            session = self._session = open_model(self._source, "cpu", self._threads)[0]
+        return session

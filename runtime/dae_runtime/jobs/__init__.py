@@ -1,0 +1,1 @@
+"""Many files, one denoiser: planned, run, noted in a manifest, watched, streamed."""

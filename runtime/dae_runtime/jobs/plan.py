@@ -1,0 +1,285 @@
+"""Which file becomes which: the whole mapping from inputs to outputs, checked before the first image."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import ImageError, InputError, OutputExistsError
+from ..images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, find_images, image_format, is_image_name
+from ..system.messages import counted, listed
+from .references import find_references
+
+logger = logging.getLogger(__name__)
+
+PathLike = str | os.PathLike[str]
+
+
+class Job:
+    """One file to denoise. Keeps names only, a third of what paths take: a run may have very many.
+
+    Args:
+        source: The file.
+        destination: The output.
+        reference: The clean image to compare with, if there is one.
+    """
+
+    __slots__ = ("_destination", "_reference", "_source")
+
+    def __init__(self, source: PathLike, destination: PathLike, reference: PathLike | None = None) -> None:
+        self._source, self._destination = os.fspath(source), os.fspath(destination)
+        self._reference = None if reference is None else os.fspath(reference)
+
+    @property
+    def source(self) -> Path:
+        """The file."""
+        return Path(self._source)
+
+    @property
+    def destination(self) -> Path:
+        """The output."""
+        return Path(self._destination)
+
+    @property
+    def reference(self) -> Path | None:
+        """The clean image to compare with, if there is one."""
+        return None if self._reference is None else Path(self._reference)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and self._names() == other._names()
+
+    def __hash__(self) -> int:
+        return hash(self._names())
+
+    def __repr__(self) -> str:
+        return f"Job({self._source!r}, {self._destination!r}, {self._reference!r})"
+
+    def _names(self) -> tuple[str, str, str | None]:
+        return self._source, self._destination, self._reference
+
+
+def plan(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    recursive: bool = False,
+    suffix: str = "",
+    format: str | None = None,
+    reference: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> list[Job]:
+    """Map every input to its output; nothing is written and no image is opened.
+
+    Args:
+        source: An image file, a folder, or a glob (`**` for any depth). A path that exists is never taken as a glob.
+        output: For one file, a file with an image suffix, or a folder: one that exists, or a name that ends in a slash or has
+            no suffix. Else a folder, in which the input's tree is mirrored.
+        recursive: Take the sub-folders of a folder too.
+        suffix: Added to each name before the extension: `_clean` makes `a_clean.png` of `a.png`.
+        format: Extension of the outputs, such as `png`; None to keep each input's.
+        reference: Folder with clean images of the same relative path (any image extension), or, for one input file, a file.
+        overwrite: Allow outputs that exist.
+
+    Returns:
+        Jobs in the order of their sources' names.
+
+    Raises:
+        InputError: There is no input, or two inputs have one output, an output is an input or a reference, or the output
+            lies inside the input folder, or is of no use as a name.
+        OutputExistsError: Outputs exist and `overwrite` is false.
+        ImageError: A folder cannot be read, or the output's cannot be made or written to.
+    """
+    extension = _extension(format)
+    _check_suffix(suffix)
+    base, sources = find_sources(source, recursive)
+    target = Path(output)
+    single_file = Path(source).is_file()
+    if not single_file:
+        # Results at another depth are not matched again, unless the pattern matches every depth.
+        _check_folders(base, output, any_depth=Path(source).is_dir() or "**" in os.fspath(source))
+    if single_file and target.suffix and not _means_folder(output):
+        _check_file_name(target, suffix, format)
+        jobs = [Job(sources[0], target)]
+    else:
+        jobs = [Job(path, _destination(path.relative_to(base), target, suffix, extension)) for path in sources]
+    if reference is not None:
+        references = find_references([job.source for job in jobs], base, Path(reference))
+        jobs = [Job(job.source, job.destination, path) for job, path in zip(jobs, references, strict=True)]
+    _check_mapping(jobs)
+    for folder in {job.destination.parent for job in jobs}:
+        check_writable(folder)
+    if not overwrite:
+        check_absent(jobs)
+    return jobs
+
+
+def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tuple[Path, list[Path]]:
+    """Return the folder that relative paths start from, and the image files, sorted.
+
+    Raises:
+        InputError: There is none.
+        ImageError: A folder cannot be read.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = find_images(path, recursive)
+        if not found:
+            hint = "" if recursive else " Sub-folders are taken with --recursive."
+            raise InputError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)}).{hint}")
+        if not recursive and _has_folders(path):
+            logger.info("%s: its sub-folders are left out; --recursive takes them", path)
+        return path, found
+    if path.exists() or path.is_symlink():
+        return path.parent, [path]
+    pattern = os.fspath(source)
+    if not glob.has_magic(pattern):
+        raise InputError(f"{pattern} does not exist. Give an image file, a folder, or a pattern such as 'images/*.png'.")
+    matches = (Path(match) for match in glob.iglob(pattern, recursive=True))  # noqa: PTH207 - Path.glob treats ** otherwise
+    found = sorted({match for match in matches if is_image_name(match) and not match.is_dir()})
+    if not found:
+        raise InputError(f"no image file ({', '.join(IMAGE_SUFFIXES)}) matches {pattern!r}.")
+    return _fixed_part(path), found
+
+
+def _has_folders(folder: Path) -> bool:
+    with os.scandir(folder) as entries:  # knows what is a folder without asking for each of many files
+        return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
+
+
+def is_file_name(output: PathLike) -> bool:
+    """Tell whether an output is meant as an image file rather than as a folder."""
+    return not _means_folder(output) and Path(output).suffix.lower() in (*FORMATS, *OTHER_SUFFIXES)
+
+
+def _means_folder(output: PathLike) -> bool:
+    return os.fspath(output).endswith(("/", os.sep)) or Path(output).is_dir()
+
+
+def _check_file_name(output: Path, suffix: str, format: str | None) -> None:
+    if output.suffix.lower() not in FORMATS:
+        raise InputError(
+            f"the output {output} is neither a file that can be written ({', '.join(IMAGE_SUFFIXES)}) nor a folder (one that "
+            "exists, or a name that ends in / or has no suffix)."
+        )
+    if suffix or format:
+        raise InputError(f"the output {output} is named already; leave out --suffix and --format, or give a folder.")
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Return the folders of a glob before its first wildcard."""
+    parts = pattern.parts
+    wild = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:wild])
+
+
+def _extension(format: str | None) -> str | None:
+    if format is None:
+        return None
+    extension = "." + format.lower().removeprefix(".")
+    if extension not in FORMATS:
+        known = ", ".join(name.removeprefix(".") for name in FORMATS)
+        raise InputError(f"images cannot be written as {format!r}; the formats are {known}.")
+    return extension
+
+
+def plan_folder(
+    source: str | os.PathLike[str], output: str | os.PathLike[str], *, suffix: str = "", format: str | None = None
+) -> Callable[[Path], Path]:
+    """Check two folders, and return the function that maps a file in the first to its output in the second.
+
+    Raises:
+        InputError: The source is no folder, or the output is it or lies inside it or is a file, or the format is unknown, or
+            the suffix leads to another folder.
+        ImageError: The output can be neither made nor written to.
+    """
+    base, target, extension = Path(source), Path(output), _extension(format)
+    _check_suffix(suffix)
+    if not base.is_dir():
+        raise InputError(f"{base} is not a folder. Only a folder can be watched.")
+    _check_folders(base, output, any_depth=True)
+    check_writable(target)
+    return lambda path: _destination(path.relative_to(base), target, suffix, extension)
+
+
+def _check_suffix(suffix: str) -> None:
+    if "/" in suffix or os.sep in suffix or "\0" in suffix:
+        raise InputError(f"the suffix {suffix!r} is part of a file name; it cannot lead to another folder.")
+
+
+def _destination(relative: Path, output: Path, suffix: str, extension: str | None) -> Path:
+    return output / relative.with_name(relative.stem + suffix + (extension or relative.suffix))
+
+
+def _check_folders(base: Path, output: PathLike, any_depth: bool) -> None:
+    inside, outside = Path(output).resolve(), base.resolve()
+    if inside == outside or (any_depth and outside in inside.parents):
+        where = "is the input folder" if inside == outside else f"lies inside the input folder {base}"
+        raise InputError(f"the output {output} {where}; a second run would denoise its own results. Give a folder outside it.")
+    if Path(output).exists() and not Path(output).is_dir():
+        raise InputError(f"several images need a folder as output, and {output} is a file.")
+    if is_file_name(output):
+        raise InputError(f"several images need a folder as output, not a file; for a folder of this name give {output}/")
+
+
+def check_writable(folder: Path) -> None:
+    """Check that a folder can be made and written to; nothing is made yet."""
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise InputError(f"the folder {folder} cannot be made: {there} is a file. Give another output.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        what = "cannot be written to" if there == folder else f"cannot be made in {there}"
+        raise ImageError(f"the folder {folder} {what}: Permission denied, or a read-only disk. Give another output.")
+
+
+def _check_mapping(jobs: list[Job]) -> None:
+    folders: dict[str, str] = {}
+    taken: dict[str, Job] = {}
+    inputs = {_resolved(job.source, folders) for job in jobs}
+    references = {_resolved(job.reference, folders) for job in jobs if job.reference is not None}
+    for job in jobs:
+        try:
+            image_format(job.destination)
+        except ImageError as error:
+            raise InputError(f"{job.source} has no output: {error}.") from error
+        final = _resolved(job.destination, folders)
+        if final in inputs:
+            raise InputError(f"the output {job.destination} is also an input. Inputs are never changed; give another output.")
+        if final in references:
+            raise InputError(
+                f"the output {job.destination} is also a reference. References are never changed; give another output."
+            )
+        if final in taken:
+            raise InputError(
+                f"{taken[final].source} and {job.source} would both become {job.destination}. Rename one, or drop --format."
+            )
+        taken[final] = job
+
+
+def _resolved(path: Path, folders: dict[str, str]) -> str:
+    """Return a path without links, with the folders that were resolved before."""
+    name = os.fspath(path)
+    if os.path.islink(name):  # noqa: PTH114 - many names: os.path works on them as they are
+        return os.path.realpath(name)
+    folder, name = os.path.split(name)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return f"{folders[folder]}/{name}"
+
+
+def check_absent(jobs: list[Job]) -> None:
+    """Check that no output is there.
+
+    Raises:
+        OutputExistsError: Some are.
+    """
+    existing = [job for job in jobs if os.path.lexists(job.destination)]
+    if existing:
+        many = len(existing) > 1
+        raise OutputExistsError(
+            f"{counted(len(existing), 'output')} {'exist' if many else 'exists'} already: "
+            f"{listed([job.destination for job in existing])}. "
+            f"Give --overwrite to replace {'them' if many else 'it'}, or another output."
+        )

@@ -1,0 +1,158 @@
+"""Images through pipes: raw video frames, and one image file as bytes."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from ..errors import ImageError, InputError
+from ..images import KINDS_OF_8_BITS, MAX_PIXELS, Image, decode, encode, tell_of_further_images
+from ..inference import Denoiser
+from ..pixels.arrays import Array
+from ..system.processor import available_cpus
+from ..system.threads import ordered_map
+
+logger = logging.getLogger(__name__)
+
+
+def parse_frame(text: str) -> tuple[int, int, int]:
+    """Return (height, width, channels) of a frame given as `WxHxC`, or `WxH` for gray.
+
+    Raises:
+        InputError: It is not of this form, or the channels are not 1 to 4.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})(?:x([1-4]))?", text)
+    if match is None:
+        raise InputError(
+            f"a raw frame is given as WIDTHxHEIGHTxCHANNELS with 1 to 4 channels, as in 1920x1080x3, not {text!r}."
+        )
+    return int(match[2]), int(match[1]), int(match[3] or 1)
+
+
+def denoise_raw(
+    denoiser: Denoiser,
+    source: BinaryIO,
+    target: BinaryIO,
+    shape: tuple[int, int, int],
+    *,
+    strength: float = 1.0,
+    ahead: int | None = None,
+) -> int:
+    """Denoise a stream of raw uint8 frames, in order, with bounded memory.
+
+    Several frames are denoised at once where the denoiser was opened with fewer threads than there are CPUs.
+
+    Args:
+        denoiser: What to denoise with.
+        source: Frames without anything between them: rows from the top, channels interleaved, as ffmpeg's `gray` and `rgb24`.
+        target: Gets as many frames of the same shape.
+        shape: (height, width, channels) of a frame; the channels are gray, gray and alpha, RGB, or RGB and alpha.
+        strength: How much of the change is taken, 0 to 1.
+        ahead: Frames that are read before the first is written; 1 for the least delay, None for what keeps the CPUs busy.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        InputError: The stream ends within a frame; all whole frames before it have been written. Or frames do not fit into
+            memory.
+    """
+    slots = max(1, available_cpus() // denoiser.threads) if denoiser.device == "cpu" else 1
+    broken: list[InputError] = []
+
+    def whole_frames() -> Iterator[Array]:
+        try:
+            yield from read_frames(source, shape)
+        except InputError as error:  # raised when the frames before it are written
+            broken.append(error)
+
+    def work(frame: Array) -> Array:
+        return denoiser.denoise(frame, strength=strength)
+
+    count = 0
+    try:
+        for clean in ordered_map(whole_frames(), work, slots, threading.Event(), ahead or 2 * slots):
+            target.write(clean.data)
+            target.flush()
+            count += 1
+    except MemoryError as error:
+        height, width, channels = shape
+        raise InputError(
+            f"raw frames of {width}x{height} with {channels} channels, {height * width * channels} bytes each, do not fit "
+            "into memory. Check the size; if it is right, hold fewer frames at once (ahead=1, --batch-size 1), or cut them."
+        ) from error
+    if broken:
+        raise broken[0]
+    return count
+
+
+def read_frames(source: BinaryIO, shape: tuple[int, int, int]) -> Iterator[Array]:
+    """Yield (H, W, C) uint8 frames until the stream ends.
+
+    Raises:
+        InputError: It ends within a frame.
+    """
+    height, width, channels = shape
+    size = height * width * channels
+    number = 0
+    while data := _read_up_to(source, size):
+        if len(data) < size:
+            raise InputError(
+                f"the raw stream ends within frame {number}: {len(data)} of {size} bytes. Check that the frames are "
+                f"{width}x{height} with {channels} channels of 8 bits."
+            )
+        number += 1
+        yield np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _read_up_to(source: BinaryIO, size: int) -> bytes:
+    data = source.read(size)
+    while 0 < len(data) < size and (part := source.read(size - len(data))):  # an unbuffered pipe gives what is there
+        data += part
+    return data
+
+
+def denoise_file_bytes(
+    denoiser: Denoiser,
+    data: bytes,
+    kind: str | None = None,
+    *,
+    strength: float = 1.0,
+    max_pixels: int = MAX_PIXELS,
+    name: str = "the image",
+) -> bytes:
+    """Denoise an image file that is given as bytes. Where 16 bits become 8, the log says so (level warning).
+
+    Args:
+        denoiser: What to denoise with.
+        data: Content of a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file.
+        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm`, `ppm` or `pnm`: the kind to return; None for the same.
+        strength: How much of the change is taken, 0 to 1.
+        max_pixels: Larger images are refused.
+        name: What errors and the log call it.
+
+    Raises:
+        ImageError: The data is no such file, or cannot be written as `kind`.
+        InputError: The denoiser cannot take the image, or it does not fit into memory.
+    """
+    try:
+        decoded = decode(data, max_pixels)
+        if decoded.others:
+            tell_of_further_images(name)
+        image = Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)
+        image = image.with_pixels(denoiser.denoise(image.page_pixels, strength=strength))
+        content = encode(image.pixels, kind or image.kind, image.metadata, pages=image.pages)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}.") from error
+    except MemoryError as error:
+        raise InputError(f"{name} does not fit into memory. Free some, or give it as smaller images.") from error
+    if image.pixels.dtype == np.uint16 and (kind or image.kind) in KINDS_OF_8_BITS:
+        logger.warning(
+            "%s: 16 bits written with 8, all that JPEG, WebP and BMP hold. Write PNG or TIFF to keep every bit", name
+        )
+    return content

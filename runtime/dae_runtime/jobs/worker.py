@@ -1,0 +1,231 @@
+"""What happens to each file of a folder run: it is read, denoised, written and compared; an error stays its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import CancelledError, DaeError, ImageError, MissingDependencyError
+from ..images import FORMATS, KINDS_OF_8_BITS, Image, image_format, read_image, write_image
+from ..inference import Denoiser, by_shape, windows
+from ..pixels.arrays import Array
+from ..pixels.scores import Scores, score
+from ..system.messages import reason
+from ..system.threads import Gate
+from .manifest import Manifest, Stamp, file_sha256, file_stamp
+from .plan import Job
+
+logger = logging.getLogger(__name__)
+
+LOSSLESS_KINDS = ("png", "tiff", "bmp", "pnm")
+"""Kinds of file that are written as the pixels are, to the last bit."""
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of one file."""
+
+    job: Job
+    error: str | None
+    """Why there is no output; None if there is one."""
+    seconds: float
+    """Time for reading, denoising (its share of the batch), writing and comparing, waiting included."""
+    scores: Scores | None = None
+    """Likeness to the reference, if it could be compared with one."""
+    reference_error: str | None = None
+    """Why it could not be compared, where references were asked for."""
+    unasked_loss: bool = False
+    """Whether a lossless image was written with loss, because its file already had the suffix of a lossy format."""
+    depth_loss: bool = False
+    """Whether an image of 16 bits was written with 8, because its format holds no more."""
+    output_stamp: Stamp | None = None
+    """Size and time of the output, taken when it was written; None if there is none."""
+
+
+@dataclass
+class _Work:
+    """A file on its way through the run."""
+
+    job: Job
+    source_stamp: Stamp
+    """Of the input, taken before it was read: should it change from then on, the output is known to be out of date."""
+    seconds: float = 0.0
+    image: Image | None = None
+    clean: Array | None = None
+    error: str | None = None
+
+    @property
+    def values(self) -> int:
+        return 0 if self.image is None else int(self.image.pixels.size)
+
+    def fail(self, error: Exception) -> None:
+        """Note why there will be no output, and let go of the image."""
+        self.error = f"{os.fspath(self.job.source)}: {reason(error)}"
+        self.image = self.clean = None
+
+
+@dataclass
+class Worker:
+    """What the threads of one run share."""
+
+    denoiser: Denoiser
+    slots: threading.Semaphore
+    """Bounds how many images are denoised at once."""
+    gate: Gate
+    """Bounds the bytes of the images that are held at once."""
+    batch_size: int | None
+    overwrite: bool | Callable[[Job], bool]
+    fail_fast: bool
+    with_references: bool
+    strength: float
+    max_pixels: int
+    manifest: Manifest | None
+    step: Callable[[], None] | None = None
+    """Called before each run of the engine."""
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def process(self, jobs: list[Job]) -> list[FileResult]:
+        """Read, denoise and write a few files. Those that a stop overtakes have no result."""
+        results: list[FileResult] = []
+        try:
+            for window in windows(map(self._load, jobs), lambda work: work.values, self.batch_size):
+                self._denoise(window)
+                for work in window:
+                    results.append(self._finish(work))
+                    if self.fail_fast and work.error is not None:
+                        self.stop.set()
+                self.gate.leave()
+        except CancelledError:
+            pass
+        finally:
+            self.gate.leave()
+        return results
+
+    def _load(self, job: Job) -> _Work:
+        self._check_stop()
+        work, start = _Work(job, file_stamp(job.source)), time.perf_counter()
+        try:
+            # An image is there twice: as it was read, and denoised.
+            work.image = read_image(job.source, self.max_pixels, lambda size: self.gate.enter(2 * size, self.stop))
+        except MissingDependencyError:
+            raise
+        except ImageError as error:
+            work.error = str(error)
+        except Exception as error:
+            logger.debug("%s", job.source, exc_info=True)
+            work.fail(error)
+        work.seconds = time.perf_counter() - start
+        return work
+
+    def _denoise(self, window: list[_Work]) -> None:
+        good = [work for work in window if work.image is not None]
+        if not good:
+            return
+        start = time.perf_counter()
+        with self.slots:
+            try:
+                for work, clean in zip(good, self._denoise_all([_pixels(work) for work in good]), strict=True):
+                    work.clean = clean
+            except CancelledError:
+                raise
+            except (DaeError, MemoryError):
+                for work in good:  # find out which of them it was, and save the others
+                    self._denoise_one(work)
+        share = (time.perf_counter() - start) / len(good)
+        for work in good:
+            work.seconds += share
+
+    def _denoise_all(self, images: list[Array]) -> list[Array]:
+        if len(images) > 1 and all(image.ndim < 4 for image in images):
+            return list(by_shape(images, self._call))
+        return [self._call(image) for image in images]
+
+    def _denoise_one(self, work: _Work) -> None:
+        try:
+            work.clean = self._call(_pixels(work))
+        except CancelledError:
+            raise
+        except (DaeError, MemoryError) as error:
+            work.fail(error)
+
+    def _call(self, image: Array) -> Array:
+        return self.denoiser.denoise(image, strength=self.strength, cancel=self._next_step)
+
+    def _next_step(self) -> bool:
+        if self.step is not None:
+            self.step()
+        return self.stop.is_set()
+
+    def _finish(self, work: _Work) -> FileResult:
+        self._check_stop()
+        start = time.perf_counter()
+        job, stamp, scores, reference_error, loss, depth_loss = work.job, None, None, None, False, False
+        if work.image is not None and work.clean is not None:
+            if self.manifest is not None:
+                self.manifest.begin(job, work.source_stamp)
+            self._write(work, work.image.with_pixels(work.clean))
+            if work.error is None:
+                stamp = file_stamp(job.destination)
+                loss, depth_loss = _loses_unasked(job, work.image), _loses_depth(job, work.image)
+            if self.with_references and work.error is None:
+                scores, reference_error = _compare(job, work.image, work.clean)
+        work.image = work.clean = None
+        seconds = work.seconds + time.perf_counter() - start
+        if self.manifest is not None:
+            digest = None if work.error else file_sha256(job.destination)
+            self.manifest.record(job, work.source_stamp, work.error, seconds, digest)
+        return FileResult(job, work.error, seconds, scores, reference_error, loss, depth_loss, stamp)
+
+    def _write(self, work: _Work, image: Image) -> None:
+        try:
+            work.job.destination.parent.mkdir(parents=True, exist_ok=True)
+            overwrite = self.overwrite if isinstance(self.overwrite, bool) else self.overwrite(work.job)
+            write_image(work.job.destination, image, overwrite=overwrite)
+        except MissingDependencyError:
+            raise
+        except ImageError as error:
+            work.error = str(error)
+        except OSError as error:
+            folder = os.fspath(work.job.destination.parent)
+            work.error = f"{folder}: the folder cannot be made: {error.strerror or error}."
+        except Exception as error:
+            logger.debug("%s", work.job.destination, exc_info=True)
+            work.error = f"{os.fspath(work.job.destination)}: {reason(error)}"
+
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise CancelledError("the run was stopped.")
+
+
+def _pixels(work: _Work) -> Array:
+    assert work.image is not None  # only such are denoised
+    return work.image.page_pixels
+
+
+def _loses_unasked(job: Job, image: Image) -> bool:
+    kind = image_format(job.destination)
+    misnamed = FORMATS.get(job.source.suffix.lower()) == kind
+    return misnamed and image.kind in LOSSLESS_KINDS and kind not in LOSSLESS_KINDS
+
+
+def _loses_depth(job: Job, image: Image) -> bool:
+    return image.pixels.dtype == np.uint16 and image_format(job.destination) in KINDS_OF_8_BITS
+
+
+def _compare(job: Job, image: Image, clean: Array) -> tuple[Scores | None, str | None]:
+    if job.reference is None:
+        return None, f"{os.fspath(job.source)}: there is no reference of this name."
+    try:
+        reference = read_image(job.reference)
+        return score(reference.pixels, image.pixels, image.with_pixels(clean).pixels), None
+    except MissingDependencyError:
+        raise
+    except Exception as error:
+        logger.debug("%s", job.reference, exc_info=True)
+        return None, f"{os.fspath(job.source)}: cannot be compared: {reason(error)}"

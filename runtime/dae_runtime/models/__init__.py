@@ -1,0 +1,13 @@
+"""Models that come with the package, found by name."""
+
+from .bundled import DEFAULT_MODEL, DEFAULT_MODELS, BundledModel, bundled_models, describe_models, find_model, find_models
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "DEFAULT_MODELS",
+    "BundledModel",
+    "bundled_models",
+    "describe_models",
+    "find_model",
+    "find_models",
+]

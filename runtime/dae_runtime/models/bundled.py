@@ -1,0 +1,118 @@
+"""Models that come with the package, found by name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..contract import Contract
+from ..errors import InputError, ModelError
+
+MODEL_FOLDER = Path(__file__).parent
+MODEL_SUFFIX = ".onnx"
+DEFAULT_MODEL = "default"
+"""What is taken where no model is named: of the bundled models the one for an image's channels."""
+DEFAULT_MODELS = {1: "gray", 3: "color"}
+"""Names of the bundled models that DEFAULT_MODEL stands for, by the color channels of the images that they are for."""
+
+
+@dataclass(frozen=True)
+class BundledModel:
+    """A model that comes with the package."""
+
+    name: str
+    """What `Denoiser` and `dae-run -m` take."""
+    size_bytes: int
+    """Of the file."""
+    contract: Contract
+
+    def __str__(self) -> str:
+        """Return one line for people: name, size, channels, precision, what it was trained on, and how well it does that."""
+        model = self.contract
+        color = "gray" if model.channels == 1 else "RGB"
+        quality = model.quality
+        learned = "pairs of images" if model.noise == "none" else f"noise {model.noise}"
+        figures = "" if quality is None else f", PSNR {quality.noisy_psnr_db:.2f} -> {quality.psnr_db:.2f} dB on such images"
+        return f"{self.name}  {self.size_bytes / 1024:.0f} KiB, {color}, {model.precision}, {learned}{figures}"
+
+
+def bundled_models(folder: Path | None = None) -> dict[str, Path]:
+    """Return the bundled models' paths by name, sorted by name.
+
+    Args:
+        folder: Where they are; None for the package's own.
+    """
+    return dict(sorted((path.stem, path) for path in (folder or MODEL_FOLDER).glob(f"*{MODEL_SUFFIX}")))
+
+
+def describe_models(folder: Path | None = None) -> list[BundledModel]:
+    """Open each bundled model and return what it says about itself, sorted by name.
+
+    Raises:
+        ModelError: One of them is damaged.
+        MissingDependencyError: onnxruntime is not installed.
+    """
+    from ..engine.session import open_session, read_contract  # the names alone need no engine
+
+    return [
+        BundledModel(name, path.stat().st_size, read_contract(open_session(path, "cpu", 1), os.fspath(path)))
+        for name, path in bundled_models(folder).items()
+    ]
+
+
+def find_models(model: str | os.PathLike[str], folder: Path | None = None) -> dict[int, Path]:
+    """Return the absolute paths of the models that a name or a path stands for.
+
+    Args:
+        model: DEFAULT_MODEL, the name of a bundled model, or a path; see `find_model`.
+        folder: Where the bundled models are; None for the package's own.
+
+    Returns:
+        Which model is for images of 1 color channel, and which for those of 3: two models where DEFAULT_MODEL is named and
+        both of its models are bundled, else twice the same.
+
+    Raises:
+        InputError: `model` is neither text nor a path.
+        ModelError: No such model is found; the text lists the bundled names.
+    """
+    bundled = bundled_models(folder)
+    if not isinstance(model, str) or model != DEFAULT_MODEL:
+        return dict.fromkeys(DEFAULT_MODELS, find_model(model, folder).absolute())
+    present = {channels: bundled[name] for channels, name in DEFAULT_MODELS.items() if name in bundled}
+    if not present:
+        names = " or ".join(DEFAULT_MODELS.values())
+        raise ModelError(
+            f"this installation holds no default model ({names}). Give the path of an .onnx file; bundled models: "
+            f"{_listed(bundled)}."
+        )
+    either = next(iter(present.values()))
+    return {channels: present.get(channels, either).absolute() for channels in DEFAULT_MODELS}
+
+
+def find_model(model: str | os.PathLike[str], folder: Path | None = None) -> Path:
+    """Return the path of a model given by the name of a bundled one, or by its path.
+
+    A bare word that is a bundled name means the bundled model; write `./word` for a file of that name.
+
+    Raises:
+        InputError: `model` is neither text nor a path.
+        ModelError: It is neither a bundled name nor a file; the text lists the bundled names.
+    """
+    if not isinstance(model, str | os.PathLike):
+        raise InputError(
+            "a model must be the path of an .onnx file, its content as bytes, or the name of a bundled model; received "
+            f"{model!r} ({type(model).__name__}). Leave it out for the bundled default."
+        )
+    bundled = bundled_models(folder)
+    if isinstance(model, str) and model in bundled:
+        return bundled[model]
+    path = Path(model)
+    if os.fspath(model) and path.is_file():
+        return path
+    what = "is a folder" if os.fspath(model) and path.is_dir() else "is neither a file nor the name of a bundled model"
+    raise ModelError(f"{os.fspath(model)!r} {what}. Give the path of an .onnx file; bundled models: {_listed(bundled)}.")
+
+
+def _listed(bundled: dict[str, Path]) -> str:
+    return ", ".join(bundled) or "none in this installation"

@@ -1,0 +1,216 @@
+"""Image arrays: which ones are taken, and how they become a model's batch and come back."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError, ModelError
+
+Array = npt.NDArray[Any]
+
+FULL_SCALE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}
+"""The value of white, by the dtypes that images may have."""
+LARGEST_FLOAT = 16.0
+"""Float images are about 0..1, and noise may leave that range; beyond this they are in another unit."""
+_NO_ARRAY = "an image must be an array of uint8 (0..255), uint16 (0..65535) or float32 (0..1), (H, W) or (H, W, C);"
+
+
+def as_image(noisy: npt.ArrayLike) -> Array:
+    """Check an image or a batch of images and return it as an array.
+
+    Args:
+        noisy: (H, W), (H, W, C) or (N, H, W, C) with C from 1 to 4; uint8, uint16 or float32.
+
+    Returns:
+        An array that may share memory with `noisy`, in native byte order.
+
+    Raises:
+        InputError: The dtype or the shape is another one, or it is no array at all.
+    """
+    try:
+        image = np.asarray(noisy)
+    except (ValueError, TypeError) as error:  # rows of several lengths
+        raise InputError(
+            f"{_NO_ARRAY} received {type(noisy).__name__}, which is none ({error}). Give rows of one length and one type."
+        ) from error
+    if image.dtype.kind in "USO":  # text, bytes, objects
+        received = f"an array of {image.dtype}" if isinstance(noisy, np.ndarray) else type(noisy).__name__
+        raise InputError(
+            f"{_NO_ARRAY} received {received}. Read it first: dae_runtime.images.read_image(path).pixels is such an array."
+        )
+    if image.dtype not in FULL_SCALE:  # in another byte order, or not usable
+        image = image.astype(image.dtype.newbyteorder("="), copy=False)
+    if image.dtype not in FULL_SCALE:
+        raise InputError(
+            f"an image must be uint8 (0..255), uint16 (0..65535) or float32 (0..1), not {image.dtype}. "
+            "Convert it first, for instance with image.astype(numpy.float32) for values from 0 to 1."
+        )
+    if image.ndim not in (2, 3, 4) or image.size == 0:
+        raise InputError(
+            f"an image must have the shape (H, W) or (H, W, C), a batch (N, H, W, C), and hold at least one pixel; "
+            f"received {image.shape}."
+        )
+    if image.ndim > 2 and not 1 <= image.shape[-1] <= 4:
+        hint = " A batch of gray images needs a channel axis: images[..., None]." if image.ndim == 3 else ""
+        raise InputError(
+            "the last axis must hold 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha) channels; "
+            f"received {image.shape}.{hint}"
+        )
+    return image
+
+
+def check_values(image: Array) -> None:
+    """Check that a float image is finite and in the unit of 0..1; integers always are.
+
+    Raises:
+        InputError: It holds NaN, infinity, or values beyond 16.
+    """
+    if image.dtype != np.float32:
+        return
+    low, high = _extremes(image)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        count = int(image.size - np.count_nonzero(np.isfinite(image)))
+        raise InputError(
+            f"the image holds {count} values that are NaN or infinite, of {image.size}. "
+            "Replace them first, for instance with numpy.nan_to_num."
+        )
+    if max(-low, high) > LARGEST_FLOAT:
+        raise InputError(
+            f"a float32 image must be about 0..1; received values from {low:g} to {high:g}. Divide it by its white, "
+            "for instance by 255."
+        )
+
+
+def limit_to_range(denoised: Array) -> Array:
+    """Check what a model gave, and clip it to the value range.
+
+    A clean image lies in [0, 1], so clipping never makes a result worse; and it can hide infinity, so it comes second.
+
+    Args:
+        denoised: uint8, which is returned as it is, or float32, which may be changed in place.
+
+    Returns:
+        `denoised`; float32 within [0, 1].
+
+    Raises:
+        ModelError: It holds NaN or infinity.
+    """
+    if denoised.dtype != np.float32:
+        return denoised
+    low, high = _extremes(denoised)
+    if low >= 0 and high <= 1:
+        return denoised
+    if not (math.isfinite(low) and math.isfinite(high)):
+        count = int(denoised.size - np.count_nonzero(np.isfinite(denoised)))
+        raise ModelError(
+            f"the model gave {count} values that are NaN or infinite, of {denoised.size}; expected numbers in 0..1. Its "
+            "training diverged, its file is damaged, or it is fp16 and overflows: take another model, or export it again."
+        )
+    np.clip(denoised, 0, 1, out=denoised)
+    return denoised
+
+
+def as_batch(image: Array) -> Array:
+    """Return a view (N, H, W, C) of an image or a batch."""
+    if image.ndim == 2:
+        return image[None, :, :, None]
+    return image[None] if image.ndim == 3 else image
+
+
+def color_channels(channels: int) -> int:
+    """Return how many of an image's channels are color: an even number of channels ends with alpha."""
+    return channels - 1 if channels % 2 == 0 else channels
+
+
+def to_model_channels(color: Array, channels: int) -> Array:
+    """Give a model the channels it wants.
+
+    Args:
+        color: (N, H, W, 1 or 3).
+        channels: 1 or 3, the model's.
+
+    Returns:
+        (N, H, W, channels) where they agree; (3 N, H, W, 1), channel by channel, for color images and a gray model; gray
+        repeated to (N, H, W, 3) for a color model. May be a view.
+    """
+    if color.shape[3] == channels:
+        return color
+    if channels == 1:
+        return np.moveaxis(color, 3, 1).reshape(-1, *color.shape[1:3], 1)
+    return np.broadcast_to(color, (*color.shape[:3], channels))
+
+
+def from_model_channels(denoised: Array, channels: int) -> Array:
+    """Undo `to_model_channels`.
+
+    Args:
+        denoised: What the model made of its result; uint8, or float32 in [0, 1].
+        channels: 1 or 3, the images'.
+
+    Returns:
+        (N, H, W, channels), `denoised`'s dtype, but float32 in [0, 1] where a color model's result was averaged to gray.
+    """
+    if denoised.shape[3] == channels:
+        return denoised
+    if channels == 3:
+        return np.moveaxis(denoised.reshape(-1, 3, *denoised.shape[1:3]), 1, 3)
+    mean: Array = denoised.mean(axis=3, keepdims=True, dtype=np.float32)
+    mean /= np.float32(FULL_SCALE[denoised.dtype])
+    return mean
+
+
+def convert(image: Array, dtype: npt.DTypeLike) -> Array:
+    """Convert between uint8, uint16 and float32 so that black and white stay black and white.
+
+    Integers are rounded to the nearest and clipped. Returns `image` itself if it has the dtype already.
+    """
+    target = np.dtype(dtype)
+    if image.dtype == target:
+        return image
+    if target == np.float32:
+        return np.divide(image, np.float32(FULL_SCALE[image.dtype]), dtype=np.float32)
+    if image.dtype == np.float32:
+        scaled = image * np.float32(FULL_SCALE[target])
+        np.rint(scaled, out=scaled)
+        np.clip(scaled, 0, FULL_SCALE[target], out=scaled)
+        return scaled.astype(target)
+    if target == np.uint16:
+        return image.astype(np.uint16) * np.uint16(257)
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def pad_to_multiple(batch: Array, alignment_px: int) -> Array:
+    """Extend (N, H, W, C) at the bottom and the right by reflection to a multiple of `alignment_px`."""
+    bottom, right = -batch.shape[1] % alignment_px, -batch.shape[2] % alignment_px
+    if bottom == right == 0:
+        return batch
+    return np.pad(batch, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="reflect")
+
+
+def check_strength(strength: float) -> None:
+    """Check how much of the change is wanted.
+
+    Raises:
+        InputError: It is outside 0..1.
+    """
+    if not isinstance(strength, Real) or not 0 <= strength <= 1:
+        raise InputError(f"strength must be from 0 (no change) to 1 (all of it), not {strength!r}.")
+
+
+def blend(noisy: Array, clean: Array, strength: float) -> npt.NDArray[np.float32]:
+    """Return noisy + strength * (clean - noisy) as float32, for arrays of one shape and any image dtypes."""
+    change: npt.NDArray[np.float32] = convert(clean, np.float32) - convert(noisy, np.float32)
+    change *= np.float32(strength)
+    change += convert(noisy, np.float32)
+    return change
+
+
+def _extremes(values: Array) -> tuple[float, float]:
+    """Return the smallest and the largest value; both are NaN if any value is."""
+    # The ufuncs themselves: half the time of the methods for small arrays.
+    return float(np.minimum.reduce(values, axis=None)), float(np.maximum.reduce(values, axis=None))

@@ -1,0 +1,125 @@
+"""The report of a run: one HTML page that shows and judges what became of the images.
+
+    report = RunReport(denoiser.model, len(jobs))
+    for result in run_jobs(denoiser, jobs):
+        report.add(result.job, result.error, result.scores)
+    report.write("report.html", device=denoiser.device, seconds=12.3)
+
+The page needs no other file and no network. It shows a limited number of images, taken evenly from the whole run, each
+read again from its files: what is shown is what was written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..contract import Contract
+from ..errors import DaeError, InputError
+from ..system.atomic import write_atomic
+from ..system.messages import reason
+from .figures import ReportedImage, crop_side, report_image
+from .page import MARK, page
+from .summary import RunSummary
+
+if TYPE_CHECKING:
+    from ..jobs.plan import Job
+    from ..pixels.scores import Scores
+
+MAX_IMAGES = 24
+MAX_ERRORS = 20
+"""Failed files that are named; the others are counted."""
+
+_FIRST_BYTES = 512
+"""Of a page: they hold its mark."""
+
+
+def is_report(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is a report that this package wrote, whatever its version; false if it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return MARK.encode() in file.read(_FIRST_BYTES)
+    except OSError:
+        return False
+
+
+@dataclass
+class RunReport:
+    """Collects what a report needs while a run goes on, in memory that does not grow with the number of files."""
+
+    model: Contract
+    """The model of the run; where several worked, the one whose noise the images are judged by."""
+    total: int
+    """How many files the run has."""
+    limit: int = MAX_IMAGES
+    """How many images the page shows at most."""
+    _done: int = 0
+    _failed: int = 0
+    _seen: int = 0
+    _errors: list[str] = field(default_factory=list)
+    _shown: list[tuple[Job, Scores | None]] = field(default_factory=list)
+    _sums: dict[str, float] = field(default_factory=dict)
+    _compared: int = 0
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise InputError(f"a report shows at least 1 image, not {self.limit}.")
+
+    def add(self, job: Job, error: str | None = None, scores: Scores | None = None) -> None:
+        """Take note of a file that was done, or failed with an error."""
+        due = len(self._shown) * max(self.total, 1) / self.limit  # so far into the run the next image is shown
+        self._seen += 1
+        if error is not None:
+            self._failed += 1
+            self._errors += [error] if len(self._errors) < MAX_ERRORS else []
+            return
+        self._done += 1
+        if self._seen > due and len(self._shown) < self.limit:
+            self._shown.append((job, scores))
+        if scores is not None:
+            self._compared += 1
+            for name, value in vars(scores).items():
+                self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def write(self, path: str | os.PathLike[str], *, device: str, seconds: float, models: Sequence[Contract] = ()) -> None:
+        """Write the page; the file is whole or not there.
+
+        Args:
+            path: Where to; folders are made, and an existing file is replaced.
+            device: Where the model ran.
+            seconds: Wall time of the run.
+            models: All models that worked, where that was not `model` alone.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
+        images: list[ReportedImage] = []
+        not_shown: list[str] = []
+        for job, scores in self._shown:
+            try:
+                images.append(report_image(job, scores, self.model.noise, crop_side(len(self._shown))))
+            except DaeError as error:
+                not_shown.append(str(error))
+            except Exception as error:  # one image that cannot be shown takes no page from the others
+                not_shown.append(f"{os.fspath(job.source)}: {reason(error)}")
+        summary = RunSummary(
+            models=tuple(models) or (self.model,),
+            device=device,
+            seconds=seconds,
+            done=self._done,
+            failed=self._failed,
+            compared=self._compared,
+            mean_scores={name: total / self._compared for name, total in self._sums.items()},
+            errors=tuple(self._errors),
+            not_shown=tuple(not_shown),
+        )
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(Path(path), page(summary, images).encode("utf-8", errors="replace"))
+        except OSError as error:
+            raise InputError(
+                f"the report {os.fspath(path)} cannot be written: {error.strerror or error}. Give another file."
+            ) from error

@@ -1,0 +1,157 @@
+"""What a run's report says about one image: figures over the whole image, pictures of its middle."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import DaeError, InputError
+from ..images import encode, read_image
+from ..pixels.arrays import Array, as_batch, color_channels, convert
+from ..pixels.noise_level import SMALLEST_PX, expected_sigma, gaussian_range, noise_sigma
+from .residual import Residual, residual_picture, residual_structure
+
+if TYPE_CHECKING:
+    from ..jobs.plan import Job
+    from ..pixels.scores import Scores
+
+PAGE_PIXELS = 1_700_000
+"""Pixels of all crops of one kind together: keeps the page below some 5 MB."""
+LARGEST_CROP_PX = 560
+MEASURED_PX = 1024
+"""Noise is measured in the middle of larger images."""
+TINY_PX = 96
+"""Images up to this size are shown enlarged and without loss."""
+TOLERANCE = 0.25
+"""By this share an estimate may leave what is expected of the range that the model was trained on."""
+
+
+@dataclass(frozen=True)
+class ReportedImage:
+    """One image of the report."""
+
+    name: str
+    height_px: int
+    width_px: int
+    scores: Scores | None
+    """Likeness to the reference before and after, where there is one."""
+    noisy_sigma: float | None
+    """Estimated noise before, on the scale where white is 1; None for images too small."""
+    denoised_sigma: float | None
+    """Likewise after."""
+    warning: str | None
+    """What speaks against using this model on this image."""
+    residual: Residual
+    gain: float
+    """What the residual's picture was multiplied with."""
+    pictures: Mapping[str, str]
+    """`before`, `after`, `residual`, and `reference` where there is one, as data URLs of one size."""
+    crop_px: tuple[int, int]
+    """(height, width) of the pictures."""
+
+    @property
+    def tiny(self) -> bool:
+        """Whether it is to be shown enlarged."""
+        return max(self.crop_px) <= TINY_PX
+
+
+def crop_side(count: int) -> int:
+    """Return the side of the pictures in pixels, so that the page stays small whatever their number."""
+    return min(LARGEST_CROP_PX, math.isqrt(PAGE_PIXELS // max(count, 1)))
+
+
+def report_image(job: Job, scores: Scores | None, noise: str, side_px: int) -> ReportedImage:
+    """Measure and show one image, from its files.
+
+    Args:
+        job: Its files.
+        scores: Likeness to the reference, if it was compared.
+        noise: The contract's specification of what the model was trained on.
+        side_px: The largest side of a picture.
+
+    Raises:
+        DaeError: A file cannot be read, or noisy and denoised do not match.
+    """
+    noisy, denoised = (_colors(path) for path in (job.source, job.destination))
+    if noisy.shape != denoised.shape:
+        raise InputError(f"{job.destination}: has the shape {denoised.shape}, and {job.source} {noisy.shape}.")
+    middle, middle_clean = _middle(noisy, MEASURED_PX), _middle(denoised, MEASURED_PX)
+    sigmas = [noise_sigma(image) for image in (middle, middle_clean)] if min(middle.shape[:2]) >= SMALLEST_PX else None
+    crops = {"before": _middle(noisy, side_px), "after": _middle(denoised, side_px)}
+    crops["residual"], gain = residual_picture(crops["before"], crops["after"])
+    reference = _reference(job, noisy.shape)
+    if reference is not None:
+        crops["reference"] = _middle(reference, side_px)
+    return ReportedImage(
+        name=str(job.source),
+        height_px=noisy.shape[0],
+        width_px=noisy.shape[1],
+        scores=scores,
+        noisy_sigma=sigmas[0] if sigmas else None,
+        denoised_sigma=sigmas[1] if sigmas else None,
+        warning=noise_warning(sigmas[0], middle_clean, noise) if sigmas else None,
+        residual=residual_structure(middle, middle_clean),
+        gain=gain,
+        pictures={kind: data_url(crop) for kind, crop in crops.items()},
+        crop_px=(crops["before"].shape[0], crops["before"].shape[1]),
+    )
+
+
+def noise_warning(sigma: float, clean: Array, noise: str) -> str | None:
+    """Say that an image's noise lies outside what the model was trained on, or None.
+
+    The estimate is compared with what the same estimator says of the denoised image with noise of the weakest and of the
+    strongest kind that was trained on, so that texture and clipping count on both sides.
+
+    Args:
+        sigma: Estimated noise of the image, on the scale where white is 1.
+        clean: The denoised image, float32 in [0, 1].
+        noise: The contract's specification.
+    """
+    trained = gaussian_range(noise)
+    if trained is None:
+        return None
+    low, high = (expected_sigma(clean, bound) for bound in trained)
+    if sigma < low * (1 - TOLERANCE) - 1 / 255:
+        kind, hint = "weaker", "the model may smooth detail away; --strength below 1, or a model for less noise, keeps more"
+    elif sigma > high * (1 + TOLERANCE) + 1 / 255:
+        kind, hint = "stronger", "much of it may stay; take a model for more noise"
+    else:
+        return None
+    bounds = "to".join(f" {255 * bound:.0f} " for bound in sorted(set(trained)))
+    return f"The noise is {kind} than what the model was trained on (sigma{bounds}of 255): {hint}."
+
+
+def data_url(picture: Array) -> str:
+    """Return a picture, (H, W, 1 or 3) float32 in [0, 1], as the address of itself."""
+    pixels = convert(picture, np.uint8)
+    kind = "png" if max(pixels.shape[:2]) <= TINY_PX else "webp"
+    data = encode(pixels[..., 0] if pixels.shape[2] == 1 else pixels, kind)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _colors(path: Path) -> Array:
+    batch = as_batch(read_image(path).page_pixels)  # of several pages the first is shown
+    return convert(batch[0, ..., : color_channels(batch.shape[3])], np.float32)
+
+
+def _middle(image: Array, side_px: int) -> Array:
+    height, width = (min(length, side_px) for length in image.shape[:2])
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]
+
+
+def _reference(job: Job, shape: tuple[int, ...]) -> Array | None:
+    if job.reference is None:
+        return None
+    try:
+        reference = _colors(job.reference)
+    except DaeError:  # the run has told it already
+        return None
+    return reference if reference.shape == shape else None

@@ -1,0 +1,78 @@
+"""What a denoiser took away: noise alone, or the picture too?
+
+A good residual looks like the noise: it does not follow the picture, and neighbors do not resemble each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..pixels.arrays import Array
+
+WEAK = 0.1
+"""Correlations of a smaller size are what chance, clipping and rounding bring."""
+STRONG = 0.3
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The structure of what was taken away. All are correlations, from -1 to 1; 0 is best."""
+
+    with_image: float
+    """With the denoised image: detail or contrast was taken, or brightness was shifted."""
+    horizontal: float
+    """Between neighbors in a row (autocorrelation at lag 1): the noise was no white noise, or structure was taken."""
+    vertical: float
+    """Between neighbors in a column."""
+
+    @property
+    def verdict(self) -> str:
+        """Say it in a few words."""
+        worst = max(abs(self.with_image), abs(self.horizontal), abs(self.vertical))
+        if worst < WEAK:
+            return "white, as noise is"
+        return "a little structure" if worst < STRONG else "carries structure"
+
+
+def residual_structure(noisy: Array, denoised: Array) -> Residual:
+    """Measure the structure of `noisy - denoised`.
+
+    Args:
+        noisy: (H, W, C) float32 in [0, 1].
+        denoised: Likewise, the same shape.
+    """
+    residual = (noisy - denoised).astype(np.float64)
+    # Noise that was clipped at black or white follows the picture through no fault of the denoiser.
+    free = (noisy > 0) & (noisy < 1)
+    return Residual(
+        _correlation(residual[free], denoised[free]),
+        _correlation(residual[:, :-1], residual[:, 1:]),
+        _correlation(residual[:-1], residual[1:]),
+    )
+
+
+def residual_picture(noisy: Array, denoised: Array) -> tuple[Array, float]:
+    """Return `noisy - denoised` around middle gray, amplified so that three standard deviations reach black and white.
+
+    Args:
+        noisy: (H, W, C) float32 in [0, 1].
+        denoised: Likewise, the same shape.
+
+    Returns:
+        (H, W, C) float32 in [0, 1], and the factor of the amplification.
+    """
+    residual = noisy - denoised
+    spread = float(residual.std())
+    gain = 0.5 / (3 * spread) if spread > 0 else 1.0
+    picture: Array = np.clip(np.float32(0.5) + residual * np.float32(gain), 0, 1)
+    return picture, gain
+
+
+def _correlation(first: Array, second: Array) -> float:
+    if first.size < 2:
+        return 0.0
+    x, y = first - first.mean(), second - second.mean()
+    scale = float(np.sqrt(np.sum(x * x, dtype=np.float64) * np.sum(y * y, dtype=np.float64)))
+    return float(np.sum(x * y, dtype=np.float64)) / scale if scale > 0 else 0.0

@@ -1,0 +1,49 @@
+"""Models that take any size in a bare session of onnxruntime: every bundled model, and what an export writes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from dae_export.graph.any_size import take_any_size, work_on_aligned
+from dae_export.graph.model import Graph
+from dae_runtime import Denoiser
+from dae_runtime.models import bundled_models
+
+SIZES = [(1, 1), (2, 3), (17, 481), (48, 33), (64, 64)]
+
+
+@pytest.mark.parametrize("name", sorted(bundled_models()))
+def test_a_bare_session_takes_any_size_and_gives_what_the_denoiser_gives(name):
+    path = bundled_models()[name]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    random = np.random.default_rng(0)
+    with Denoiser(path, "cpu") as denoiser:
+        assert denoiser.model.any_size
+        for height, width in SIZES:
+            noisy = random.random((2, height, width, denoiser.model.channels), np.float32)
+            received = session.run(None, {"noisy": noisy})[0]
+            assert received.shape == noisy.shape
+            if min(height, width) >= denoiser.model.alignment_px:
+                assert np.array_equal(np.clip(received, 0, 1), denoiser.denoise(noisy)), (height, width)
+
+
+def test_padding_changes_nothing_where_none_is_needed_and_can_be_taken_out(blur_denoiser, run_onnx):
+    model = take_any_size(blur_denoiser, 4)
+    noisy = np.random.default_rng(0).random((1, 8, 12, 1), np.float32)
+    assert np.array_equal(run_onnx(model, noisy), run_onnx(blur_denoiser, noisy))
+    whole = run_onnx(blur_denoiser, np.pad(noisy, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="reflect")[:, :-1, :-1])
+    assert run_onnx(model, noisy[:, :7, :9]).shape == (1, 7, 9, 1)
+    assert whole.shape == noisy.shape
+    bare = Graph(model)
+    work_on_aligned(bare)
+    assert bare.kinds() == Graph(blur_denoiser).kinds()
+    assert take_any_size(blur_denoiser, 1) is blur_denoiser
+
+
+def test_what_is_missing_is_reflected(blur_denoiser, run_onnx):
+    noisy = np.random.default_rng(0).random((2, 7, 9, 1), np.float32)
+    padded = np.pad(noisy, ((0, 0), (0, 1), (0, 3), (0, 0)), mode="reflect")
+    expected = run_onnx(blur_denoiser, padded)[:, :7, :9]
+    assert np.array_equal(run_onnx(take_any_size(blur_denoiser, 4), noisy), expected)

@@ -1,0 +1,401 @@
+from __future__ import annotations
+
+import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dae_runtime import Contract, DaeError, Denoiser, InputError, ModelError
+from dae_runtime.errors import CancelledError
+from dae_runtime.inference.limits import Limits
+
+DTYPES = (np.uint8, np.uint16, np.float32)
+
+
+def random_image(shape, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    if dtype == np.float32:
+        return rng.random(shape, np.float32)
+    return rng.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+
+
+def blurred(image, kernel, alignment=4):
+    """The blur that the tiny models compute, in plain numpy: (H, W) float in and out."""
+    height, width = image.shape
+    padded = np.pad(image, ((0, -height % alignment), (0, -width % alignment)), mode="reflect")
+    padded = np.pad(padded, 1)
+    return sum(kernel[dy, dx] * padded[dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3))
+
+
+sizes = st.integers(1, 19)
+shapes = st.one_of(
+    st.tuples(sizes, sizes),
+    st.tuples(sizes, sizes, st.integers(1, 4)),
+    st.tuples(st.integers(1, 3), sizes, sizes, st.integers(1, 4)),
+)
+
+
+@given(shape=shapes, dtype=st.sampled_from(DTYPES), seed=st.integers(0, 9))
+@settings(max_examples=80, deadline=None)
+def test_any_shape_and_dtype_comes_back_as_it_was(identity: Denoiser, shape, dtype, seed):
+    noisy = random_image(shape, dtype, seed)
+    before = noisy.copy()
+    clean = identity.denoise(noisy)
+    assert clean.shape == shape
+    assert clean.dtype == dtype
+    assert clean.flags.c_contiguous
+    assert clean.flags.writeable
+    assert not np.shares_memory(clean, noisy)
+    np.testing.assert_array_equal(noisy, before)
+    np.testing.assert_array_equal(clean, noisy)
+
+
+@given(shape=st.tuples(sizes, sizes), dtype=st.sampled_from(DTYPES))
+@settings(max_examples=40, deadline=None)
+def test_padding_is_by_reflection_and_rounding_to_nearest(blur: Denoiser, blur_kernel, shape, dtype):
+    noisy = random_image(shape, dtype)
+    white = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    expected = blurred(noisy.astype(np.float64) / white, blur_kernel) * white
+    clean = blur.denoise(noisy).astype(np.float64)
+    # Half a step of rounding, and a little for float32 arithmetic.
+    np.testing.assert_allclose(clean, expected, atol=1e-6 if dtype == np.float32 else 0.5 + white * 1e-6)
+
+
+def test_batches_equal_single_images(blur: Denoiser):
+    batch = random_image((5, 11, 7, 3), np.uint8)
+    np.testing.assert_array_equal(blur.denoise(batch), np.stack([blur.denoise(image) for image in batch]))
+
+
+def test_a_batch_too_large_for_one_run_is_cut(blur_bytes):
+    denoiser = Denoiser(blur_bytes, "cpu", 1)
+    batch = random_image((7, 8, 8, 1), np.float32)
+    whole = denoiser.denoise(batch)
+    denoiser._first.limits = Limits(run_px=2 * 64, tile_px=None, tile_above_px=2**20)
+    np.testing.assert_array_equal(denoiser.denoise(batch), whole)
+
+
+def test_a_gray_model_takes_color_channel_by_channel(blur: Denoiser):
+    image = random_image((9, 10, 3), np.uint8)
+    channels = [blur.denoise(np.ascontiguousarray(image[..., channel])) for channel in range(3)]
+    np.testing.assert_array_equal(blur.denoise(image), np.stack(channels, axis=-1))
+
+
+@pytest.mark.parametrize("io_dtype", ["float32", "uint8"])
+def test_a_color_model_takes_gray(make_model, blur: Denoiser, io_dtype):
+    color = Denoiser(make_model(channels=3, alignment=4, io_dtype=io_dtype), "cpu", 1)
+    image = random_image((9, 10), np.uint8)
+    # One step where the blur falls half-way between two values and float32 arithmetic decides.
+    np.testing.assert_allclose(color.denoise(image).astype(int), blur.denoise(image), atol=1)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_alpha_is_passed_through(blur: Denoiser, channels, dtype):
+    image = random_image((6, 5, channels), dtype)
+    clean = blur.denoise(image)
+    np.testing.assert_array_equal(clean[..., -1], image[..., -1])
+    np.testing.assert_array_equal(clean[..., :-1], blur.denoise(image[..., :-1]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_uint8_model_takes_every_dtype(make_model, identity_kernel, dtype):
+    denoiser = Denoiser(make_model(identity_kernel, io_dtype="uint8", alignment=4), "cpu", 1)
+    image = random_image((10, 6), dtype)
+    white = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    step = white / 255
+    np.testing.assert_allclose(denoiser.denoise(image).astype(float), image.astype(float), atol=step / 2 + white * 1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 12), (1, 1), (5, 3), (9, 12), (30, 41)])
+def test_a_model_of_fixed_size_takes_any_size(make_model, identity_kernel, shape):
+    denoiser = Denoiser(make_model(identity_kernel, alignment=4, size=(8, 12)), "cpu", 1)
+    image = random_image((*shape, 3), np.uint8)
+    np.testing.assert_array_equal(denoiser.denoise(image), image)
+    as_float = random_image(shape, np.float32)
+    np.testing.assert_allclose(denoiser.denoise(as_float), as_float, atol=1e-6)
+
+
+def test_arrays_that_are_not_contiguous_native_or_writable(blur: Denoiser):
+    image = random_image((12, 10), np.uint16)
+    expected = blur.denoise(image)
+    np.testing.assert_array_equal(blur.denoise(np.asfortranarray(image)), expected)
+    np.testing.assert_array_equal(blur.denoise(image.astype(">u2")), expected)
+    np.testing.assert_array_equal(blur.denoise(np.repeat(image, 2, axis=1)[:, ::2]), expected)
+    image.flags.writeable = False
+    np.testing.assert_array_equal(blur.denoise(image), expected)
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (None, "received NoneType.*read_image"),
+        ([None, 3], "received list"),
+        (np.zeros((4, 4)), "float64.*astype"),
+        (np.zeros((4, 4), np.int32), "int32"),
+        (np.zeros((4, 4), bool), "bool"),
+        (np.array([["a"]]), "<U1"),
+        (np.zeros(4, np.uint8), r"\(4,\)"),
+        (np.zeros((1, 1, 4, 4, 1), np.uint8), r"\(1, 1, 4, 4, 1\)"),
+        (np.zeros((0, 4), np.uint8), r"\(0, 4\)"),
+        (np.zeros((0, 4, 4, 1), np.uint8), r"\(0, 4, 4, 1\)"),
+        (np.zeros((10, 28, 28), np.uint8), r"\(10, 28, 28\).*channel axis"),
+        (np.zeros((2, 28, 28, 5), np.uint8), r"\(2, 28, 28, 5\)"),
+        (np.array([[0.5, np.nan]], np.float32), "1 values that are NaN"),
+        (np.array([[0.5, np.inf, -np.inf]], np.float32), "2 values"),
+        (np.array([[0, 255]], np.float32), "0..1.*255"),
+    ],
+)
+def test_unusable_arrays_are_refused_with_a_remedy(blur: Denoiser, image, words):
+    with pytest.raises(InputError, match=words):
+        blur.denoise(image)
+    assert issubclass(InputError, ValueError)
+
+
+def test_floats_beyond_black_and_white_reach_the_model_and_its_result_is_clipped(
+    identity: Denoiser, blur: Denoiser, blur_kernel
+):
+    image = np.array([[-0.7, 1.9], [0.1, 0.2]], np.float32)
+    np.testing.assert_array_equal(identity.denoise(image), np.clip(image, 0, 1))
+    noisy = np.random.default_rng(0).normal(0.5, 1, (40, 50)).astype(np.float32)
+    expected = blurred(noisy, blur_kernel)
+    assert np.abs(expected - blurred(np.clip(noisy, 0, 1), blur_kernel)).max() > 0.1  # a clipped input would show
+    np.testing.assert_allclose(blur.denoise(noisy), np.clip(expected, 0, 1), atol=1e-6)
+    np.testing.assert_array_equal(blur.denoise(noisy, strength=0), noisy)
+
+
+@given(
+    kinds=st.lists(st.tuples(st.sampled_from([(4, 4), (5, 3), (4, 4, 3), (4, 4, 1)]), st.sampled_from(DTYPES)), max_size=12),
+    batch_size=st.sampled_from([None, 1, 2, 5]),
+)
+@settings(max_examples=50, deadline=None)
+def test_a_stream_keeps_order_shape_and_dtype(blur: Denoiser, kinds, batch_size):
+    images = [random_image(shape, dtype, seed) for seed, (shape, dtype) in enumerate(kinds)]
+    results = list(blur.stream(iter(images), batch_size=batch_size))
+    assert len(results) == len(images)
+    for image, result in zip(images, results, strict=True):
+        assert result.dtype == image.dtype
+        np.testing.assert_array_equal(result, blur.denoise(image))
+
+
+@pytest.mark.parametrize(("batch_size", "ahead"), [(1, 1), (4, 4), (None, 256)])
+def test_a_stream_is_lazy_and_bounded(blur: Denoiser, batch_size, ahead):
+    taken = itertools.count()
+    last = -1
+
+    def images():
+        nonlocal last
+        for index in taken:  # without an end
+            last = index
+            yield np.zeros((4, 4), np.uint8)
+
+    results = blur.stream(images(), batch_size=batch_size)
+    assert last == -1
+    for _ in range(10):
+        next(results)
+    assert last < 10 + ahead
+
+
+def test_large_images_are_streamed_one_by_one(blur: Denoiser):
+    taken = []
+
+    def images():
+        for index in range(3):
+            taken.append(index)
+            yield np.zeros((512, 512), np.uint8)
+
+    next(blur.stream(images()))
+    assert taken == [0]
+
+
+@pytest.mark.parametrize("side", [8, 600])
+@pytest.mark.parametrize("batch_size", [None, 1, 3])
+def test_a_source_may_fill_one_buffer_again_and_again(blur: Denoiser, batch_size, side):
+    """As readers of video do; large frames are not held, small ones are."""
+
+    def frames():
+        buffer = np.empty((side, side), np.uint8)
+        for value in (0, 50, 100, 150, 200):
+            buffer[:] = value
+            yield buffer
+
+    assert [int(clean[4, 4]) for clean in blur.stream(frames(), batch_size)] == [0, 50, 100, 150, 200]
+
+
+def test_a_frame_that_is_not_held_is_not_copied(blur: Denoiser, monkeypatch):
+    frame = np.zeros((600, 600), np.uint8)
+    seen = []
+    monkeypatch.setattr(blur, "denoise", lambda image, strength: seen.append(image) or image)
+    for batch_size in (None, 1):
+        list(blur.stream([frame] * 2, batch_size))
+    assert all(image is frame for image in seen)
+
+
+def frames_with_a_bad_one(bad, place=5, count=9):
+    frames = [random_image((4, 4), np.float32, seed) for seed in range(count)]
+    frames[place] = bad
+    return frames
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 3, 4])
+@pytest.mark.parametrize(
+    "bad", [np.full((4, 4), np.nan, np.float32), np.zeros((2, 4, 4, 1), np.float32), np.zeros((4, 4)), None]
+)
+def test_the_frames_before_a_bad_one_are_yielded(blur: Denoiser, bad, batch_size):
+    frames = frames_with_a_bad_one(bad)
+    results = []
+    with pytest.raises(InputError, match=r"image 5 of the stream \(counted from 0\): "):
+        results.extend(blur.stream(frames, batch_size))
+    assert len(results) == 5
+    for frame, clean in zip(frames, results, strict=False):
+        np.testing.assert_array_equal(clean, blur.denoise(frame))
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4])
+def test_the_frames_before_an_error_of_the_source_are_yielded(blur: Denoiser, batch_size):
+    def frames():
+        yield from frames_with_a_bad_one(None)[:5]
+        raise OSError("the camera is gone")
+
+    results = []
+    with pytest.raises(OSError, match=r"^the camera is gone$"):
+        results.extend(blur.stream(frames(), batch_size))
+    assert len(results) == 5
+
+
+@pytest.fixture(scope="module")
+def overflowing(make_model) -> Denoiser:
+    """A model that gives infinity for bright pixels and 0 for black ones."""
+    return Denoiser(make_model(np.full((3, 3), 3e38, np.float32)), "cpu", 1)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4])
+def test_the_frames_before_one_that_the_model_fails_on_are_yielded(overflowing, batch_size):
+    frames = [np.zeros((4, 4), np.uint8)] * 9
+    frames[5] = np.full((4, 4), 255, np.uint8)
+    results = []
+    with pytest.raises(ModelError, match="image 5 of the stream"):
+        results.extend(overflowing.stream(frames, batch_size))
+    assert len(results) == 5
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [None, (8, 12)])
+@pytest.mark.parametrize("weight", [np.nan, 3e38, -3e38])
+def test_a_model_that_gives_no_numbers_is_an_error(make_model, dtype, size, weight):
+    denoiser = Denoiser(make_model(np.full((3, 3), weight, np.float32), size=size), "cpu", 1)
+    bright = np.full((20, 30), 1 if dtype == np.float32 else np.iinfo(dtype).max, dtype)
+    with pytest.raises(ModelError, match=r"the model gave \d+ values that are NaN or infinite.*export it again"):
+        denoiser.denoise(bright)
+
+
+def test_an_8_bit_model_says_once_that_it_coarsens(make_model, caplog):
+    content = make_model(io_dtype="uint8")
+    for dtype in (np.uint16, np.float32):
+        denoiser = Denoiser(content, "cpu", 1)
+        denoiser.denoise(random_image((5, 6), np.uint8))
+        assert caplog.records == []
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(denoiser.denoise, [random_image((5, 6), dtype)] * 8))
+        (record,) = caplog.records
+        assert record.name.startswith("dae_runtime")
+        assert f"{np.dtype(dtype)} images lose" in record.getMessage()
+        caplog.clear()
+
+
+def test_a_float_model_keeps_16_bits_in_silence(identity: Denoiser, caplog):
+    image = random_image((40, 50), np.uint16)
+    np.testing.assert_array_equal(identity.denoise(image), image)
+    assert caplog.records == []
+
+
+def test_streamed_results_own_their_memory(blur: Denoiser):
+    first, second = blur.stream([np.zeros((4, 4), np.uint8)] * 2)
+    assert first.base is None or first.base.size == first.size
+    assert not np.shares_memory(first, second)
+
+
+def test_a_stream_refuses_batches_and_bad_sizes(blur: Denoiser):
+    with pytest.raises(InputError, match="single images"):
+        list(blur.stream([np.zeros((2, 4, 4, 1), np.uint8)]))
+    with pytest.raises(InputError, match="at least 1"):
+        blur.stream([], batch_size=0)
+    with pytest.raises(InputError, match="must be an iterable of arrays, not 5"):
+        blur.stream(5)
+
+
+def test_threads_share_one_denoiser(blur: Denoiser):
+    images = [random_image((16, 16 + seed % 3), np.uint8, seed) for seed in range(40)]
+    expected = [blur.denoise(image) for image in images]
+    start = threading.Barrier(4)
+
+    def work(part):
+        start.wait(timeout=30)
+        return [blur.denoise(image) for image in images[part::4]]
+
+    with ThreadPoolExecutor(4) as pool:
+        for part, results in enumerate(pool.map(work, range(4))):
+            for result, right in zip(results, expected[part::4], strict=True):
+                np.testing.assert_array_equal(result, right)
+
+
+def test_closing(blur_bytes):
+    with Denoiser(blur_bytes, "cpu") as denoiser:
+        denoiser.denoise(np.zeros((4, 4), np.uint8))
+    with pytest.raises(DaeError, match="closed"):
+        denoiser.denoise(np.zeros((4, 4), np.uint8))
+    denoiser.close()
+
+
+def test_what_a_denoiser_tells(blur_bytes, blur_file):
+    for model in (blur_bytes, bytearray(blur_bytes), blur_file, str(blur_file)):
+        denoiser = Denoiser(model, device="auto", threads=1)
+        assert denoiser.device.partition(":")[0] in ("cpu", "cuda")
+        assert isinstance(denoiser.model, Contract)
+        assert denoiser.model.alignment_px == 4
+        assert "tiny" in repr(denoiser)
+
+
+def test_an_unknown_name_lists_the_bundled_ones(tmp_path):
+    with pytest.raises(ModelError, match=r"no-such-model.*bundled models"):
+        Denoiser("no-such-model")
+    with pytest.raises(ModelError, match="is a folder"):
+        Denoiser(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
+def test_strength_is_the_share_of_the_change(blur: Denoiser, dtype, strength):
+    image = random_image((9, 7, 4), dtype)
+    received = blur.denoise(image, strength=strength)
+    expected = image + strength * (blur.denoise(image).astype(np.float64) - image)
+    np.testing.assert_allclose(received, expected, atol=1e-6 if dtype == np.float32 else 1)
+    if strength == 0:
+        np.testing.assert_array_equal(received, image)
+    (streamed,) = blur.stream([image], strength=strength)
+    np.testing.assert_array_equal(streamed, received)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan"), "0.5", None])
+def test_a_strength_outside_0_to_1_is_refused(blur: Denoiser, strength):
+    with pytest.raises(InputError, match="strength must be from 0"):
+        blur.denoise(np.zeros((4, 4), np.uint8), strength=strength)
+    with pytest.raises(InputError, match="strength must be from 0"):
+        blur.stream([], strength=strength)
+
+
+def test_cancelling(blur_bytes):
+    denoiser = Denoiser(blur_bytes, "cpu", 1, tile_px=64)
+    asked = itertools.count()
+    with pytest.raises(CancelledError):  # between the runs of one image
+        denoiser.denoise(np.zeros((900, 900), np.uint8), cancel=lambda: next(asked) == 2)
+    assert next(asked) == 3
+    done = []
+    stream = denoiser.stream(itertools.repeat(np.zeros((4, 4), np.uint8)), batch_size=1, cancel=lambda: len(done) == 5)
+    for clean in stream:  # the source has no end
+        done.append(clean)
+    assert len(done) == 5

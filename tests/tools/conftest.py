@@ -1,0 +1,27 @@
+"""The makers' tools import all three packages, so their tests use fixtures of more than one."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+
+def _conftest(package: str) -> ModuleType:
+    path = Path(__file__).parents[1] / package / "conftest.py"
+    spec = importlib.util.spec_from_file_location(f"conftest_of_{package}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_runtime, _export = _conftest("runtime"), _conftest("export")
+blur, blur_file, identity, run_python = _runtime.blur, _runtime.blur_file, _runtime.identity, _runtime.run_python
+keras, make_v2, blur_denoiser, make_contract_file = (
+    _export.keras,
+    _export.make_v2,
+    _export.blur_denoiser,
+    _export.make_contract_file,
+)

@@ -1,0 +1,125 @@
+"""Training with the rounding of the INT8 export."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dae_train import (
+    PRESETS,
+    ConfigError,
+    DataSettings,
+    NoiseSettings,
+    RunConfig,
+    TrainingSettings,
+    preset_settings,
+    resume,
+    train,
+)
+from dae_train.judging.history import read_history
+from dae_train.networks import build_network, fake_quantized
+from dae_train.networks.fake_quantization import Rounded, round_activation, round_kernel
+
+SMALL = preset_settings(
+    "v2",
+    encoder_filters=(4, 8),
+    encoder_kernels_px=(3, 3),
+    encoder_strides=(1, 2),
+    decoder_filters=(4,),
+    decoder_kernels_px=(3, 3),
+    decoder_strides=(2, 1),
+)
+
+
+def test_kernels_have_255_levels_for_each_output_channel() -> None:
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 64, 5)).astype(np.float32) * np.array([1, 2, 0.1, 5, 0], np.float32)
+    rounded = np.asarray(round_kernel(keras.ops.convert_to_tensor(kernel), (3,)))
+    for channel in range(4):
+        pairs = kernel[..., channel].reshape(3, 3, 32, 2)
+        worst = max(np.maximum(sign * pairs, 0).sum(-1).max() for sign in (1, -1))
+        scale = max(np.abs(kernel[..., channel]).max() / 127, worst / 128)
+        assert worst / np.abs(kernel[..., channel]).max() > 128 / 127  # the limit on neighbors decides
+        levels = rounded[..., channel] / scale
+        np.testing.assert_allclose(levels, np.rint(levels), atol=1e-3)
+        assert np.abs(rounded - kernel)[..., channel].max() <= 0.51 * scale
+        assert 50 < len(np.unique(np.rint(levels))) <= 255
+    assert not rounded[..., 4].any()
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.3, 2.0), (0.5, 0.9), (-3.0, -1.0), (0.0, 0.0)])
+def test_activations_have_256_levels_and_zero_is_one(low: float, high: float) -> None:
+    values = np.random.default_rng(0).uniform(low, high, (2, 5000)).astype(np.float32)
+    values[:, :3] = 0, low, high
+    rounded = np.asarray(round_activation(keras.ops.convert_to_tensor(values)))
+    scale = (max(0.0, high) - min(0.0, low)) / 255
+    assert len(np.unique(np.rint(rounded / (scale or 1)))) <= 256
+    assert np.abs(rounded - values).max() <= 1.01 * scale
+    np.testing.assert_allclose(rounded[:, 0], 0, atol=1e-7)
+    assert scale == 0 or np.abs(rounded - values).max() > 0.4 * scale
+
+
+def test_values_far_out_are_cut_off_and_learn_nothing() -> None:
+    values = tf.Variable(np.float32([[-3, 0.5, 1], [-1, 0.25, 3]]))  # from -2 to 2 in the mean
+    with tf.GradientTape() as tape:
+        rounded = round_activation(values)
+    np.testing.assert_allclose(rounded, [[-2, 0.5, 1], [-1, 0.25, 2]], atol=0.51 * 4 / 255)
+    np.testing.assert_array_equal(tape.gradient(rounded, values), [[0, 1, 1], [1, 1, 0]])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_can_be_rounded(preset: str) -> None:
+    keras.utils.set_random_seed(0)
+    network = build_network(preset_settings(preset, channels=1))
+    twin = fake_quantized(network)
+    for a, b in zip(network.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [weight.shape for weight in network.trainable_variables] == [weight.shape for weight in twin.trainable_variables]
+    side = network.input_shape[1] or 32
+    images = np.random.default_rng(0).random((2, side, side, 1)).astype(np.float32)
+    plain, rounded = network.predict(images, verbose=0), twin.predict(images, verbose=0)
+    assert 0 < np.abs(plain - rounded).max() < 0.1
+
+
+def test_rounding_follows_what_the_export_fuses() -> None:
+    image = keras.Input((8, 8, 1))
+    branch = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name="fused_inside")(image)
+    branch = keras.layers.Conv2D(4, 3, padding="same", name="before_activation")(branch)
+    branch = keras.layers.LeakyReLU(name="activation")(branch)
+    branch = keras.layers.Conv2D(1, 3, padding="same", name="residual")(branch)
+    network = keras.Model(image, keras.layers.Add(name="sum")([image, branch]))
+    rounded = {layer.name: layer.rounds_output for layer in fake_quantized(network).layers if isinstance(layer, Rounded)}
+    expected = {"fused_inside": True, "before_activation": False, "activation": True, "residual": True, "sum": False}
+    assert rounded == expected
+
+
+def test_network_learns_to_live_with_rounding(digits_file: Path, tmp_path: Path) -> None:
+    def config(**training: object) -> RunConfig:
+        settings = TrainingSettings(batch_size=16, **training)  # type: ignore[arg-type]
+        return RunConfig(SMALL, NoiseSettings("gaussian:0.3"), DataSettings(str(digits_file)), settings)
+
+    first = train(config(epochs=1, steps_per_epoch=60), tmp_path / "first").run
+    model = keras.models.load_model(first.best_model, compile=False)
+    # One large tap makes all others of its output channel coarse, which rounding to 8 bits then takes away.
+    kernel, *others = model.get_weights()
+    kernel[0, 0, 0, :] = 40 * np.abs(kernel).max()
+    model.set_weights([kernel, *others])
+    model.save(tmp_path / "coarse.keras")
+    settings = config(epochs=2, steps_per_epoch=20, init=str(tmp_path / "coarse.keras"), qat=True, schedule="constant")
+    run = train(settings, tmp_path / "qat").run
+    rows = read_history(run.history)
+    assert rows[1]["val_loss"] < rows[0]["val_loss"] < 0.3
+    saved = keras.models.load_model(run.best_model, compile=False)
+    assert {type(layer).__module__.split(".")[0] for layer in saved.layers} == {"keras"}
+    with np.load(run.calibration) as samples:
+        noisy, clean = (np.concatenate([samples[name], samples[f"test_{name}"]]) for name in ("noisy", "clean"))
+    judged = float(np.mean((fake_quantized(saved).predict_on_batch(noisy) - clean) ** 2))
+    assert judged == pytest.approx(rows[1]["val_loss"], rel=1e-3)  # the figures are those of the rounded network
+    assert judged != pytest.approx(float(np.mean((saved.predict_on_batch(noisy) - clean) ** 2)), rel=1e-4)
+    assert resume(run.root, epochs=3).epochs == 3
+
+
+def test_rounding_needs_float32() -> None:
+    with pytest.raises(ConfigError, match=r"training\.precision must be 'fp32' with qat, not 'amp'"):
+        TrainingSettings(qat=True, precision="amp")

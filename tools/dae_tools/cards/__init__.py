@@ -1,0 +1,1 @@
+"""The card of a bundled model, written as Markdown."""

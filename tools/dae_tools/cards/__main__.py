@@ -1,0 +1,7 @@
+"""`python -m dae_tools.cards` writes the card of a bundled model."""
+
+from dae_runtime.command import run_command
+
+from .command import command
+
+run_command(command)

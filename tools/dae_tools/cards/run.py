@@ -1,0 +1,180 @@
+"""What a model's card tells of its making: the recipe's words, and what the run directory holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dae_runtime.contract import RunDirectory, read_description
+from dae_runtime.jobs.manifest import file_sha256
+from dae_train.judging.history import read_history
+
+from .errors import CardError
+
+GAUSSIAN, PAIRS, DIGITS = "gaussian", "pairs", "digits"
+PROTOCOLS = (GAUSSIAN, PAIRS, DIGITS)
+LATE = 0.1
+"""The least part of a training, at its end, that shows whether more of it would have helped."""
+_CURVES = {"val_psnr": "dB of PSNR", "val_est_psnr": "dB of estimated PSNR"}
+_ABSOLUTE = re.compile(r"(?<![\w./-])/(?:[^\s\"'/]+/)*([^\s\"'/]+)")
+
+
+@dataclass(frozen=True)
+class CardText:
+    """The table `[card]` of a recipe: what no program can find out."""
+
+    purpose: str
+    """What the model is for."""
+    protocol: str
+    """How it is measured, one of `PROTOCOLS`."""
+    data: str
+    """What it was trained on."""
+    terms: str
+    """Under which terms these data may be used."""
+    test_data: str
+    """What it is measured on."""
+    licence: str
+    """Of the weights."""
+    repeat: str
+    """The command that makes model and card again."""
+    limits: tuple[str, ...] = ()
+    """What it cannot do."""
+    published: str | None = None
+    """Name of the test images, if figures of others on them are published; see `published`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limits", tuple(self.limits))
+        if self.protocol not in PROTOCOLS:
+            raise CardError(f"card.protocol must be one of {', '.join(PROTOCOLS)}, not {self.protocol!r}.")
+        texts = [self.purpose, self.data, self.terms, self.test_data, self.licence, self.repeat, *self.limits]
+        if not all(isinstance(text, str) and text for text in texts):
+            raise CardError(f"every entry of [card] must be text that is not empty; received {texts!r}.")
+
+
+@dataclass(frozen=True)
+class LateGain:
+    """What the last part of the training brought."""
+
+    gain: float
+    unit: str
+    from_step: int
+    to_step: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished run."""
+
+    command: str
+    """As `run.toml` has it, absolute paths shortened to their last part."""
+    settings: str
+    """`run.toml`, likewise."""
+    device: str
+    parameters: int
+    epochs: int
+    steps: int
+    batch_size: int
+    seconds: float
+    late: LateGain | None
+    """None where the history is too short to tell."""
+    noise: str
+    clip: bool
+    test: Mapping[str, Any] | None
+    """Figures of the Keras model on the test images of the data, if they have any."""
+    before: Training | None
+    """The finished run that it started from, if that is at hand."""
+    start: str | None
+    """Name or path of the network that it started from; None: random weights."""
+
+
+def read_card_text(recipe: Path) -> CardText:
+    """Read the table `[card]` of a recipe.
+
+    Raises:
+        CardError: The file cannot be read, or the table is missing, lacks an entry or holds an unknown one.
+    """
+    try:
+        table = tomllib.loads(recipe.read_text("utf-8")).get("card")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CardError(f"the recipe {recipe} cannot be read: {error}. Give one with --recipe.") from error
+    fields = dataclasses.fields(CardText)
+    needed = {field.name for field in fields if field.default is dataclasses.MISSING}
+    if not isinstance(table, dict) or needed - set(table):
+        missing = ", ".join(sorted(needed - set(table or ())))
+        raise CardError(f"{recipe}: the table [card] lacks {missing}. Write it; docs/models tells what it is for.")
+    if unknown := sorted(set(table) - {field.name for field in fields}):
+        raise CardError(f"{recipe}: [card] has unknown keys {', '.join(unknown)}. Known: {', '.join(f.name for f in fields)}.")
+    return CardText(**table)
+
+
+def read_training(folder: Path) -> Training:
+    """Read a finished run directory.
+
+    Raises:
+        CardError: The run is not finished, or its files are damaged.
+        DaeError: The folder is no run directory, or its history is damaged.
+    """
+    run = RunDirectory(folder)
+    description = read_description(run)
+    if not run.result.is_file():
+        raise CardError(f"{folder} is not finished: it has no {run.result.name}. Continue it: dae-train --resume -o {folder}")
+    rows = read_history(run.history)
+    try:
+        result = tomllib.loads(run.result.read_text("utf-8"))
+        return Training(
+            command=shortened(description["command"]),
+            settings=shortened(run.description.read_text("utf-8")).strip(),
+            device=description["record"]["device"],
+            parameters=result["parameters"],
+            epochs=result["epochs"],
+            steps=int(rows[-1]["step"]),
+            batch_size=description["training"]["batch_size"],
+            seconds=result["seconds"],
+            late=late_gain(rows),
+            noise=description["noise"]["spec"],
+            clip=description["noise"]["clip"],
+            test=result.get("test"),
+            before=_before(description["training"]),
+            start=description["training"].get("init"),
+        )
+    except (OSError, tomllib.TOMLDecodeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise CardError(f"{folder} is damaged: {type(error).__name__}: {error}. Train again, or restore its files.") from error
+
+
+def _before(training: Mapping[str, Any]) -> Training | None:
+    init, expected = training.get("init"), training.get("init_sha256")
+    if init is None or not RunDirectory(Path(init)).result.is_file():
+        return None
+    model = RunDirectory(Path(init)).best_model
+    found = file_sha256(model)
+    if expected not in (None, found):
+        raise CardError(
+            f"{model} is not the network that this training began with: expected SHA-256 {expected}, received {found}. "
+            "Train the later part again, or restore the earlier one."
+        )
+    return read_training(Path(init))
+
+
+def late_gain(rows: list[dict[str, float]]) -> LateGain | None:
+    """Return what the steps since the last row before 90 % brought; None without a PSNR in the history or such a row.
+
+    Args:
+        rows: Of the history, each with its `step`.
+    """
+    column = next((name for name in _CURVES if rows and name in rows[-1]), None)
+    before = [row for row in rows if row["step"] <= (1 - LATE) * rows[-1]["step"]]
+    if column is None or not before:
+        return None
+    first, last = before[-1], rows[-1]
+    return LateGain(last[column] - first[column], _CURVES[column], int(first["step"]), int(last["step"]))
+
+
+def shortened(text: str) -> str:
+    """Return text with each absolute path replaced by its last part: where data lie on one machine tells nobody anything."""
+    return _ABSOLUTE.sub(lambda match: os.fspath(match[1]), text)

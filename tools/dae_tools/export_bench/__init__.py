@@ -1,0 +1,1 @@
+"""The exported graphs timed beside other ways to run them, and beside other denoisers."""

@@ -1,0 +1,1 @@
+"""What the runtime costs beside the bare engine and codec."""

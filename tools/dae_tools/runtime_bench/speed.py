@@ -1,0 +1,94 @@
+"""Benchmark, first part: the Denoiser beside a bare onnxruntime session on the same arrays."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
+from dae_runtime.inference import Denoiser
+from dae_runtime.pixels.arrays import Array, convert
+
+BATCH = 256
+SMALL_PX = 28
+LARGE_PX = 512
+_SMALL_BATCHES = 4
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number beside its target."""
+
+    name: str
+    value: float
+    unit: str
+    target: float | None = None
+    at_least: bool = False
+    """Whether the target is a lower bound."""
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None without one."""
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.at_least else self.value <= self.target
+
+    def line(self) -> str:
+        """Return the figure as a line of the table."""
+        bound = "" if self.target is None else f"{'>=' if self.at_least else '<='} {self.target:g}"
+        verdict = {None: "", True: "met", False: "MISSED"}[self.met]
+        return f"{self.name:58} {self.value:9.3f} {self.unit:6} {bound:9} {verdict:7} {self.note}".rstrip()
+
+
+def speed_figures(model: str, rounds: int) -> Iterator[Figure]:
+    """Compare throughputs, in alternation, by the fastest of the rounds: what disturbs only ever slows down."""
+    with Denoiser(model) as denoiser:
+        run = denoiser._first._session.run  # its own session: the waiting threads of a second one would disturb it
+
+        def bare(batch: Array) -> object:
+            return run([OUTPUT_NAME], {INPUT_NAME: batch})
+
+        large = _pixels((1, LARGE_PX, LARGE_PX, denoiser.model.channels), denoiser)
+        image = large[0] if large.shape[3] > 1 else large[0, ..., 0]
+        size = f"one {LARGE_PX}x{LARGE_PX} image"
+        yield _ratio(f"denoise / bare session, {size}", lambda: bare(large), lambda: denoiser.denoise(image), rounds)
+        yield _ratio(f"stream / bare session, {size}", lambda: bare(large), lambda: _consume(denoiser.stream([image])), rounds)
+        small = _pixels((_SMALL_BATCHES, BATCH, SMALL_PX, SMALL_PX, denoiser.model.channels), denoiser)
+        singles = list(small.reshape(-1, *small.shape[2:]))
+        yield _ratio(
+            f"stream / bare session, {SMALL_PX}x{SMALL_PX} singles in batches of {BATCH}",
+            lambda: _consume(map(bare, small)),
+            lambda: _consume(denoiser.stream(iter(singles))),
+            rounds,
+        )
+
+
+def _ratio(name: str, bare: Callable[[], object], ours: Callable[[], object], rounds: int) -> Figure:
+    bare_s, ours_s = _fastest(bare, ours, rounds)
+    note = f"{bare_s * 1e3:.2f} ms bare, {ours_s * 1e3:.2f} ms ours"
+    return Figure(name, bare_s / ours_s, "ratio", 0.95, True, note)
+
+
+def _consume(results: Iterator[object]) -> None:
+    deque(results, maxlen=0)
+
+
+def _pixels(shape: tuple[int, ...], denoiser: Denoiser) -> Array:
+    noisy = np.random.default_rng(0).random(shape, np.float32)
+    return convert(noisy, denoiser.model.io_dtype)
+
+
+def _fastest(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[float, float]:
+    best = [float("inf"), float("inf")]
+    for index in range(rounds + 1):  # the first round warms up
+        for which, action in enumerate((first, second)):
+            start = time.perf_counter()
+            action()
+            if index:
+                best[which] = min(best[which], time.perf_counter() - start)
+    return best[0], best[1]

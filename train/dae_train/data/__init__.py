@@ -1,0 +1,1 @@
+"""Training images: found, read, made, cut."""

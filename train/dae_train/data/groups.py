@@ -1,0 +1,73 @@
+"""Images that belong together, such as several scans of a page: validation must hold all of them or none.
+
+A groups file is a JSON list of lists of names: `[["page1-a", "page1-b"], ["page2-a", "page2-b"]]`. A name is the path of an
+image relative to its folder, with or without the suffix; whole numbers stand for themselves. An image that is in no list is a
+group of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError
+
+_LAYOUT = 'a list of lists of file names, as [["page1-a", "page1-b"], ["page2-a"]]'
+_NAMED_AT_MOST = 10
+
+
+def read_groups(path: Path) -> list[list[str]]:
+    """Read a groups file.
+
+    Raises:
+        DataError: It cannot be read, is laid out otherwise, or names something twice.
+    """
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"the groups of {path} cannot be read: {error}. Expected JSON, {_LAYOUT}.") from error
+    if not (isinstance(document, list) and all(isinstance(group, list) and all(map(_is_name, group)) for group in document)):
+        raise DataError(f"{path}: expected {_LAYOUT}.")
+    groups = [[str(name) for name in group] for group in document]
+    if twice := [name for name, count in Counter(name for group in groups for name in group).items() if count > 1]:
+        raise DataError(f"{path} names {_listed(twice)} more than once. An image belongs to one group.")
+    return groups
+
+
+def group_numbers(path: Path, names: Sequence[str], all_there: bool) -> npt.NDArray[np.int64]:
+    """Return the number of the group of each image, (N,).
+
+    Args:
+        path: Groups file.
+        names: Relative paths of the images, with `/`.
+        all_there: Whether those are all images of their folder, so that the file may name no others.
+
+    Raises:
+        DataError: As `read_groups`, or the file names images that are not there, or one image by two names.
+    """
+    groups = read_groups(path)
+    numbers = {name: number for number, group in enumerate(groups) for name in group}
+    stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
+    unknown = sorted(set(numbers) - set(names) - set(stems))
+    if unknown and all_there:
+        raise DataError(f"{path} names {_listed(unknown)}, which the data do not have. Correct the names or remove them.")
+    found = []
+    for index, (name, stem) in enumerate(zip(names, stems, strict=True)):
+        if name != stem and name in numbers and stem in numbers:
+            raise DataError(f"{path} names {name} with and without its suffix. Remove one of them.")
+        found.append(numbers.get(name, numbers.get(stem, len(groups) + index)))
+    return np.array(found, np.int64)
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str | int) and not isinstance(name, bool)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED_AT_MOST
+    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

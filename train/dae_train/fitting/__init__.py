@@ -1,0 +1,1 @@
+"""The loop: prepared, fed, stepped, saved."""

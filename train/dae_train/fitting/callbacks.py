@@ -1,0 +1,142 @@
+"""What happens around each epoch, as Keras callbacks."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..errors import TrainError
+from ..judging.history import JUDGED, Row, best_epoch, out_of_patience
+
+_LOG = logging.getLogger("dae_train")
+_RANDOM = 4  # what a random number is for, as part of its seed
+
+Logs = dict[str, Any]
+
+
+class ReseedEpoch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Sets every random generator of the model from the seed and the epoch, so that a resumed epoch draws the same."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Reset the states of noise and dropout."""
+        del logs
+        states = [v for v in self.model.non_trainable_variables if v.name == "seed_generator_state"]
+        for index, state in enumerate(states):
+            drawn = np.random.default_rng([self.seed, _RANDOM, epoch, index]).integers(2**31)
+            state.assign([int(drawn), 0])
+
+
+class Judge(keras.callbacks.Callback):  # type: ignore[misc]
+    """Measures the validation images after each epoch and adds the figures to the epoch's logs."""
+
+    def __init__(self, evaluator: keras.Model, refresh: Callable[[], None], noisy: Any, clean: Any, batch_size: int) -> None:
+        """Call `refresh`, which gives `evaluator` the weights to judge, before each look at the images."""
+        super().__init__()
+        self.evaluator, self.refresh, self.noisy, self.clean, self.batch_size = evaluator, refresh, noisy, clean, batch_size
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Add `val_loss` and what else is measured; the progress bar, which comes last, shows it."""
+        assert logs is not None  # keras always passes them
+        self.refresh()
+        found = self.evaluator.evaluate(self.noisy, self.clean, batch_size=self.batch_size, verbose=0, return_dict=True)
+        logs.update({f"val_{name}": value for name, value in found.items()})
+        for name, words in (("loss", "loss"), ("val_loss", "loss of the validation images")):
+            if not math.isfinite(logs[name]):
+                raise TrainError(f"the {words} became {logs[name]} in epoch {epoch + 1}. Use a lower learning rate (--lr).")
+
+
+class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the history, saves after each epoch, and stops when patience runs out."""
+
+    def __init__(self, rows: list[Row], patience: int, save: Callable[[list[Row], bool], None]) -> None:
+        """Record into `rows`; call `save(rows, improved)` after each epoch."""
+        super().__init__()
+        self.rows, self.patience, self.save = rows, patience, save
+        self.started_s = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Start the clock."""
+        del epoch, logs
+        self.started_s = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Add a row and save."""
+        assert logs is not None  # keras always passes them
+        optimizer = self.model.optimizer
+        row = {name: float(logs[name]) for name in ("loss", "val_loss", *(name for name in JUDGED if name in logs))}
+        speed = {"images_per_s": round(float(logs["images_per_s"]), 1), "waiting": round(float(logs["waiting"]), 4)}
+        self.rows.append(
+            {
+                "epoch": epoch + 1,
+                "step": int(keras.ops.convert_to_numpy(optimizer.iterations)),
+                **row,
+                "lr": float(keras.ops.convert_to_numpy(optimizer.learning_rate)),
+                "seconds": round(time.perf_counter() - self.started_s, 3),
+                **speed,
+            }
+        )
+        self.save(self.rows, best_epoch(self.rows) is self.rows[-1])
+        if out_of_patience(self.rows, self.patience):
+            _LOG.info("stopping: no lower validation loss in %d epochs", self.patience)
+            self.model.stop_training = True
+
+
+class EventWriter(keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes the figures of each epoch as TensorBoard event files.
+
+    Keras's own callback needs the package `tensorboard`, which TensorFlow no longer brings along; reading the files needs
+    it, writing them does not.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self.writers: dict[str, Any] = {}
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Write one point of each curve, those of the validation images beside those of training."""
+        from tensorflow.summary import create_file_writer
+
+        for name, value in {**(logs or {}), "learning_rate": self._learning_rate()}.items():
+            part = "validation" if name.startswith("val_") else "train"
+            if part not in self.writers:
+                self.writers[part] = create_file_writer(str(self.folder / part))
+            with self.writers[part].as_default():
+                _write_scalar(f"epoch_{name.removeprefix('val_')}", float(value), epoch)
+        for writer in self.writers.values():
+            writer.flush()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Close the files."""
+        del logs
+        for writer in self.writers.values():
+            writer.close()
+
+    def _learning_rate(self) -> float:
+        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+
+def _write_scalar(tag: str, value: float, step: int) -> None:
+    import tensorflow as tf
+
+    metadata = tf.compat.v1.SummaryMetadata(plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"))
+    tf.summary.write(tag, tf.constant(value), step=step, metadata=metadata)
+
+
+def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
+    """Return the callback that writes TensorBoard files, or none where TensorFlow, which writes them, is not the backend."""
+    if keras.config.backend() == "tensorflow":
+        return [EventWriter(folder)]
+    _LOG.info("no TensorBoard files: they are written with KERAS_BACKEND=tensorflow only")
+    return []

@@ -1,0 +1,68 @@
+"""Models on the disk: the best one to use, the last one to continue from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from dae_runtime.system.atomic import atomic_path
+
+from ..errors import RunError
+from ..learning import optimizers  # noqa: F401  # makes its optimizers known to Keras, which reads them from files
+from ..settings.trained_file import UNREADABLE
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Write a model so that the file is whole or not there."""
+    with atomic_path(path) as temporary:
+        model.save(temporary)
+
+
+def save_with_optimizer(model: keras.Model, optimizer: Any, path: Path) -> None:
+    """Write a model together with the state of the optimizer that trains it.
+
+    The model itself stays uncompiled: a second model of the same layers carries the optimizer into the file.
+    """
+    carrier = keras.Model(model.inputs, model.outputs, name=model.name)
+    carrier.compile(optimizer=optimizer)
+    save_model(carrier, path)
+
+
+def load_model(path: Path) -> keras.Model:
+    """Return a model of a run, not compiled.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    try:
+        return keras.models.load_model(path, compile=False)
+    except UNREADABLE as error:
+        raise RunError(f"{path} cannot be loaded ({error}). Restore it, or start the run again with --overwrite.") from error
+
+
+def load_last(path: Path, denoiser: keras.Model, optimizer: Any) -> int:
+    """Put the weights and the optimizer state of a file into a network and an optimizer that were made alike.
+
+    Args:
+        path: What `save_with_optimizer` wrote.
+        denoiser: Changed in place.
+        optimizer: Changed in place; built if it was not.
+
+    Returns:
+        The number of weight updates so far.
+
+    Raises:
+        RunError: The file is damaged or holds another network.
+    """
+    try:
+        loaded = keras.models.load_model(path)
+        denoiser.set_weights(loaded.get_weights())
+        if not optimizer.built:
+            optimizer.build(denoiser.trainable_variables)
+        for variable, saved in zip(optimizer.variables, loaded.optimizer.variables, strict=True):
+            variable.assign(saved)
+    except UNREADABLE as error:
+        raise RunError(f"{path} cannot be continued from ({error}). Start the run again with --overwrite.") from error
+    return int(optimizer.iterations.numpy() if hasattr(optimizer.iterations, "numpy") else optimizer.iterations)

@@ -1,0 +1,176 @@
+"""Everything about a run that is known before a framework is loaded: the images, and all settings that depend on them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.batches import BatchPlan, plan_batches
+from ..data.image_set import FloatArray, ImageSet, to_unit
+from ..data.patches import Size, choose_patch, draw_patches, padded
+from ..data.sources import load
+from ..judging.seeds import VALIDATION_SEED
+from ..noise import resolve
+from ..settings.config import RunConfig
+from ..settings.noise import parse_fit
+from ..settings.trained_file import check_channels, digest
+from ..settings.training import TrainingSettings
+
+_LOG = logging.getLogger("dae_train")
+
+VALIDATION_CROPS = 64
+"""At least so many crops judge an epoch."""
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Validation images, or crops of them."""
+
+    input: FloatArray
+    """(N, H, W, C) in [0, 1], before noise is drawn."""
+    clean: FloatArray
+    """Of the same shape."""
+    images: npt.NDArray[np.int64]
+    """(N,) which image each is of."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run ready to be trained."""
+
+    config: RunConfig
+    """With every setting filled in that depended on the data."""
+    patch: Size
+    plan: BatchPlan
+    validation: Pieces
+    """What judges each epoch."""
+    validation_labels: FloatArray | None
+    """(N,) classes of those, if the data have them."""
+    calibration: Pieces
+    """What INT8 is calibrated with, the first two thirds, and judged by: of other images, unless there is only one."""
+    test: ImageSet | None
+    mean: float
+    """Mean value of the clean training images, in [0, 1]."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """What was found out on the way, for people."""
+
+
+def prepare(config: RunConfig, fresh: bool = True) -> Prepared:
+    """Read the images and fill in the settings that depend on them.
+
+    Args:
+        config: What to do.
+        fresh: Whether the run begins, so that it needs the network whose weights it starts from.
+
+    Raises:
+        DataError: The images cannot be had, or do not fit the network.
+        ConfigError: A trained network that the run needs cannot be had, or is for other images.
+    """
+    config = dataclasses.replace(config, training=_with_digests(config.training, fresh))
+    config, record = _with_noise(config)
+    training = config.training
+    dataset = load(config.data, config.model.channels, training.seed)
+    patch = choose_patch(config.data.patch_px, config.model, dataset.train.sizes | dataset.validation.sizes)
+    train, small = padded(dataset.train, patch)
+    if small:
+        _LOG.warning("%d images are smaller than the patch of %dx%d and are continued by reflection", small, *patch[::-1])
+    plan = plan_batches(
+        train,
+        patch,
+        training.batch_size,
+        training.steps_per_epoch,
+        training.seed,
+        config.data.augment,
+        training.steps,
+    )
+    for name, flag in ((training.init if fresh else None, "--init"), (training.teacher, "--teacher")):
+        if name is not None:
+            check_channels(name, train.channels, flag)
+    if plan.batch_size < (training.batch_size or 0):
+        _LOG.warning("batches of %d, not of %d: there are no more images to train on", plan.batch_size, training.batch_size)
+    judging = padded(dataset.validation, patch)[0]
+    validation = _pieces(judging, patch, _spread(len(judging), _count(judging, patch)))
+    labels = None if judging.labels is None else judging.labels[validation.images]
+    filled = _filled(config, train.channels, patch, train.sizes == {patch}, plan, dataset.sha256)
+    calibration = _pieces(judging, patch, _parted(len(judging), _count(judging, patch)))
+    return Prepared(filled, patch, plan, validation, labels, calibration, dataset.test, _mean(train), record)
+
+
+def _with_noise(config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
+    """Measure the noise if that is what is asked for; return the settings with its specification, and a record."""
+    request = None if config.noise.spec is None else parse_fit(config.noise.spec)
+    if request is None:
+        return config, {}
+    spec, record = resolve(request)
+    return dataclasses.replace(config, noise=dataclasses.replace(config.noise, spec=spec)), {"noise_fit": record}
+
+
+def _with_digests(training: TrainingSettings, fresh: bool) -> TrainingSettings:
+    init, teacher = training.init_sha256, training.teacher_sha256
+    if training.init is not None and fresh:
+        init = digest(training.init, init, "--init")
+    if training.teacher is not None:
+        teacher = digest(training.teacher, teacher, "--teacher")
+    return dataclasses.replace(training, init_sha256=init, teacher_sha256=teacher)
+
+
+def _filled(config: RunConfig, channels: int, patch: Size, whole: bool, plan: BatchPlan, sha256: str) -> RunConfig:
+    """Fill in what depended on the data; a patch of whole images or of a network's own size is left to follow from those."""
+    fixed = whole or config.model.image_px is not None
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, channels=channels),
+        noise=dataclasses.replace(config.noise, spec=config.noise_spec),
+        data=dataclasses.replace(
+            config.data,
+            patch_px=config.data.patch_px if fixed else patch[0],
+            sha256=sha256,
+            augment=plan.augment,
+        ),
+        training=_with_lengths(dataclasses.replace(config.training, optimizer=config.optimizer), plan),
+    )
+
+
+def _with_lengths(training: TrainingSettings, plan: BatchPlan) -> TrainingSettings:
+    epochs = training.epochs if training.steps is None else math.ceil(training.steps / plan.steps_per_epoch)
+    return dataclasses.replace(
+        training,
+        epochs=epochs,
+        steps_per_epoch=plan.steps_per_epoch,
+        batch_size=training.batch_size or plan.batch_size,
+        learning_rate=training.rate,
+    )
+
+
+def _count(images: ImageSet, patch: Size) -> int:
+    """Return how many pieces judge: all images if they are whole."""
+    return len(images) if images.sizes == {patch} else max(VALIDATION_CROPS, len(images))
+
+
+def _pieces(images: ImageSet, patch: Size, indices: npt.NDArray[np.int64]) -> Pieces:
+    return Pieces(*draw_patches(images, indices.tolist(), patch, np.random.default_rng(VALIDATION_SEED)), indices)
+
+
+def _spread(images: int, count: int) -> npt.NDArray[np.int64]:
+    """Return the images of pieces, (count,): all of them in turn."""
+    return np.resize(np.arange(images), count)
+
+
+def _parted(images: int, count: int) -> npt.NDArray[np.int64]:
+    """Return the images of pieces, (count,): the first two thirds are of two thirds of the images, the rest of others."""
+    if images < 2:
+        return _spread(images, count)
+    part, pieces = images * 2 // 3, count * 2 // 3
+    return np.concatenate([_spread(part, pieces), part + _spread(images - part, count - pieces)])
+
+
+def _mean(images: ImageSet) -> float:
+    """Return the mean over images, so that large images weigh no more than small ones: crops come from all alike."""
+    return float(np.mean([to_unit(image).mean() for image in images.clean]))

@@ -1,0 +1,69 @@
+"""The figures of each finished epoch, kept as a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Container, Sequence
+from pathlib import Path
+
+from dae_runtime.system.atomic import write_atomic
+
+from ..errors import RunError
+
+COLUMNS = ("epoch", "step", "loss", "val_loss", "val_psnr", "val_ssim", "lr", "seconds", "images_per_s", "waiting")
+"""`epoch` counts from 1; `step` is the number of weight updates since the beginning; `val_psnr` is in dB; `lr` is the learning
+rate after the epoch; `seconds` is how long the epoch took, judging it included; `images_per_s` is how many images or crops it
+took in a second, judging and compiling left out; `waiting` is the share of that time in which the device had no batch."""
+JUDGED = ("val_psnr", "val_est_psnr", "val_ssim")
+"""Columns that depend on what the network is judged by: runs without clean images have `val_est_psnr` (see `validation`) or
+none of them."""
+TIMINGS = ("seconds", "images_per_s", "waiting")
+"""The columns that differ from run to run even if nothing else does."""
+
+Row = dict[str, float]
+
+
+def read_history(path: Path) -> list[Row]:
+    """Read the rows of a history file; none if there is no file.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            columns = columns_of(reader.fieldnames or ())
+            return [{name: float(row[name]) for name in columns} for row in reader]
+    except FileNotFoundError:
+        return []
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path} is damaged ({error}). Start the run again with --overwrite.") from error
+
+
+def write_history(path: Path, rows: Sequence[Row]) -> None:
+    """Write the rows so that the file is whole or not there; numbers keep all their digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = columns_of(rows[0]) if rows else COLUMNS
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([int(row[name]) if name in ("epoch", "step") else repr(row[name]) for name in columns])
+    write_atomic(path, text.getvalue().encode())
+
+
+def columns_of(names: Container[str]) -> tuple[str, ...]:
+    """Return the columns of a history in their order: those of `JUDGED` that are among the names, and all others."""
+    judged = [name for name in JUDGED if name in names]
+    first, last = COLUMNS.index("val_psnr"), COLUMNS.index("val_ssim") + 1
+    return (*COLUMNS[:first], *judged, *COLUMNS[last:])
+
+
+def best_epoch(rows: Sequence[Row]) -> Row:
+    """Return the row with the lowest validation loss, the first of equals."""
+    return min(rows, key=lambda row: row["val_loss"])
+
+
+def out_of_patience(rows: Sequence[Row], patience: int) -> bool:
+    """Say whether the last `patience` epochs brought no lower validation loss; never if it is 0."""
+    return bool(patience and rows and rows[-1]["epoch"] - best_epoch(rows)["epoch"] >= patience)

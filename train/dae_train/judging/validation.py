@@ -1,0 +1,69 @@
+"""How the network is judged after each epoch, with clean images or without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from keras import ops
+
+from ..data.image_set import FloatArray
+from ..learning.losses import LOSSES, Loss
+from ..learning.supervision import hide, masked_loss, shot_variance
+from ..settings.config import RunConfig
+from ..settings.training import NOISE2NOISE
+from .image_metrics import Psnr, Ssim
+from .seeds import VALIDATION_SEED
+
+SMALLEST_MSE = 1e-6
+"""An estimated error may fall below 0; it is not told from 60 dB."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What an evaluating model needs."""
+
+    noisy: FloatArray
+    """What the network gets, (N, H, W, C)."""
+    target: FloatArray
+    """What its output is compared with."""
+    loss: Loss
+    metrics: list[Any]
+    """Their names, with `val_` before them, are columns of the history."""
+
+
+class EstimatedPsnr(Psnr):
+    """PSNR that the output would have against clean images, from its error against noisy ones, in dB.
+
+    The noise of the target is independent of the output and adds its variance to the mean square error: taken off again, an
+    unbiased estimate of the error is left.
+    """
+
+    def __init__(self, noise_variance: float, name: str) -> None:
+        super().__init__(name=name)
+        self.noise_variance = noise_variance
+
+    def result(self) -> Any:
+        """Return the estimate so far, in dB, at most 60."""
+        return -10 * ops.log10(ops.maximum(self.mean_square_error() - self.noise_variance, SMALLEST_MSE))
+
+
+def judging(config: RunConfig, noisy: FloatArray, target: FloatArray) -> Judging:
+    """Choose how to judge.
+
+    Args:
+        config: The run.
+        noisy: Validation images, (N, H, W, C) in [0, 1].
+        target: The clean ones, or other noisy shots; not looked at where the network learns from its input alone.
+
+    Returns:
+        With clean images `loss`, `psnr` and `ssim`; with other shots `loss` against those and `est_psnr`, an estimate of the
+        PSNR; with single noisy images the `loss` at pixels that the network does not see, the same ones in every epoch.
+    """
+    training = config.training
+    if config.has_clean:
+        return Judging(noisy, target, LOSSES[training.loss], [Psnr(name="psnr"), Ssim(name="ssim")])
+    if training.supervision == NOISE2NOISE:
+        estimate = EstimatedPsnr(shot_variance(noisy, target), name="est_psnr")
+        return Judging(noisy, target, LOSSES[training.loss], [estimate])
+    return Judging(*hide(noisy, VALIDATION_SEED), masked_loss(training), [])

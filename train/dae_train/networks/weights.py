@@ -1,0 +1,72 @@
+"""Weights of trained networks: loading them, and starting another network from them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..settings.trained_file import UNREADABLE, find_init, is_described
+from .widening import can_widen, widen
+
+_LOG = logging.getLogger("dae_train")
+
+
+def load(name: str, flag: str) -> Any:
+    """Return a trained network as a `keras.Model`, not compiled; imports the framework.
+
+    Raises:
+        ConfigError: The file cannot be loaded.
+    """
+    import keras
+
+    path = find_init(name)
+    try:
+        return keras.models.load_model(path, compile=False)
+    except UNREADABLE as error:
+        raise ConfigError(f"{flag} {name}: {path} cannot be loaded ({error}). Restore the file, or give another.") from error
+
+
+def start_from(name: str, network: Any) -> None:
+    """Put the weights of a trained network into another one of the same structure, or a wider one (see `widening`).
+
+    Args:
+        name: As `find_init` takes it.
+        network: A `keras.Model`; changed in place.
+
+    Raises:
+        ConfigError: The file cannot be loaded, or holds a network of another structure.
+    """
+    trained = load(name, "--init")
+    received, expected = _shapes(trained), _shapes(network)
+    if received == expected:
+        network.set_weights(trained.get_weights())
+    elif can_widen(trained, network):
+        _LOG.info("%s goes on in a wider network, %s", name, network.name)
+        widen(trained, network)
+    else:
+        raise ConfigError(
+            f"--init {name}: that network ({trained.name}) has other weights than one of the preset {network.name}: "
+            f"{_difference(received, expected)}. {_remedy(find_init(name), trained.name == network.name)}"
+        )
+
+
+def _remedy(path: Path, same_preset: bool) -> str:
+    if same_preset and not is_described(path):
+        return (
+            "A file that is not in its run directory, beside run.toml, says its preset only, and this network was changed "
+            "from it: give the run directory, or the settings of its network with --config."
+        )
+    return "Leave --preset and other changes of the network out, or give those of the file."
+
+
+def _shapes(model: Any) -> list[tuple[int, ...]]:
+    return [tuple(weight.shape) for weight in model.weights]
+
+
+def _difference(received: list[tuple[int, ...]], expected: list[tuple[int, ...]]) -> str:
+    if len(received) != len(expected):
+        return f"{len(received)} arrays instead of {len(expected)}"
+    number = next(i for i, pair in enumerate(zip(received, expected, strict=True)) if pair[0] != pair[1])
+    return f"array {number} has the shape {received[number]} instead of {expected[number]}"

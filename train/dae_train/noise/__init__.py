@@ -1,0 +1,30 @@
+"""Noise: drawn for training, and measured in images."""
+
+from typing import TYPE_CHECKING
+
+from dae_runtime.system.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from .fit import check_request, resolve
+    from .layer import NoiseLayer, draw_noisy
+
+__all__ = [
+    "NoiseLayer",
+    "check_request",
+    "draw_noisy",
+    "resolve",
+]
+
+__getattr__ = lazy_face(
+    __name__,
+    {
+        "fit": (
+            "check_request",
+            "resolve",
+        ),
+        "layer": (
+            "NoiseLayer",
+            "draw_noisy",
+        ),
+    },
+)

@@ -1,0 +1,175 @@
+"""Noise as functions on batches, drawn on the device; `noise_spec` reads the text that names them.
+
+Every function takes images (N, H, W, C) in [0, 1] of float32 with known H, W and C, one amount per image (N, 1, 1, 1), and a
+seed generator, and returns noisy images of the same shape, not clipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+from keras import ops, random
+
+from ..data.image_set import FloatArray, Images, Pixels, to_unit
+from ..settings.noise import Amount, NoiseStep, parse_noise
+from .jpeg import jpeg
+
+Seed: TypeAlias = Any
+"""A `keras.random.SeedGenerator`; Keras has no type information."""
+
+_SMALL_RATE = 10.0
+_INVERSION_STEPS = 36  # P(Poisson(10) > 36) is 2e-11, below the resolution of a float32 uniform number
+_DRAWN_AT_ONCE_PX = 2**20
+
+
+def gaussian(images: Any, sigma: Any, seed: Seed) -> Any:
+    """Add normal noise of standard deviation `sigma`."""
+    return images + sigma * random.normal(ops.shape(images), seed=seed)
+
+
+def poisson(images: Any, peak: Any, seed: Seed) -> Any:
+    """Count photons: a pixel of value v becomes Poisson(v * peak) / peak. Values below 0 count as 0."""
+    return sample_poisson(ops.maximum(images, 0) * peak, seed) / peak
+
+
+def poisson_gaussian(images: Any, gain: Any, sigma: Any, seed: Seed) -> Any:
+    """Read a sensor: variance `gain * v + sigma^2` at value v.
+
+    Source:
+        Foi, Trimeche, Katkovnik, Egiazarian: Practical Poissonian-Gaussian noise modeling and fitting for
+        single-image raw-data. IEEE Transactions on Image Processing 17(10), 2008.
+    """
+    return gaussian(poisson(images, 1 / gain, seed), sigma, seed)
+
+
+def salt_pepper(images: Any, probability: Any, seed: Seed) -> Any:
+    """Replace each value with this probability, by 0 or by 1 with equal chance."""
+    u = random.uniform(ops.shape(images), seed=seed)
+    return ops.where(u < probability / 2, 0.0, ops.where(u < probability, 1.0, images))
+
+
+def speckle(images: Any, sigma: Any, seed: Seed) -> Any:
+    """Multiply by 1 + normal noise of standard deviation `sigma`."""
+    return images * (1 + sigma * random.normal(ops.shape(images), seed=seed))
+
+
+def compress(images: Any, quality: Any, seed: Seed) -> Any:
+    """Compress as JPEG; nothing is drawn."""
+    del seed
+    return jpeg(images, quality)
+
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "gaussian": gaussian,
+    "poisson": poisson,
+    "poisson-gaussian": poisson_gaussian,
+    "salt-pepper": salt_pepper,
+    "speckle": speckle,
+    "jpeg": compress,
+}
+"""The functions by the names of `settings.noise.KINDS`."""
+
+
+def sample_poisson(rates: Any, seed: Seed) -> Any:
+    """Draw Poisson numbers.
+
+    Up to a rate of 10 by inverting the distribution function, which is exact; above it by rounding the normal quantile with
+    its Cornish-Fisher correction for skewness, whose mean, variance and skewness are right to one part in a hundred.
+
+    Args:
+        rates: At least 0, any shape.
+        seed: Where randomness comes from.
+
+    Returns:
+        Whole numbers as float32, of the shape of `rates`.
+
+    Source:
+        Devroye: Non-uniform random variate generation, 1986, III.2 and X.3. Cornish, Fisher: Moments and cumulants in the
+        specification of distributions, 1938.
+    """
+    u = random.uniform(ops.shape(rates), seed=seed)
+    z = random.normal(ops.shape(rates), seed=seed)
+    large = ops.maximum(ops.round(rates + ops.sqrt(rates) * z + (z * z - 1) / 6), 0)
+    return ops.where(rates < _SMALL_RATE, _invert_poisson(ops.minimum(rates, _SMALL_RATE), u), large)
+
+
+def _invert_poisson(rates: Any, u: Any) -> Any:
+    """Count how many k have P(X <= k) < u."""
+
+    def step(k: Any, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        probability, cumulative, count = state
+        count = count + ops.cast(u > cumulative, "float32")
+        probability = probability * rates / ops.cast(k + 1, "float32")
+        return probability, cumulative + probability, count
+
+    start = ops.exp(-rates)
+    return ops.fori_loop(0, _INVERSION_STEPS, step, (start, start, ops.zeros_like(rates)))[2]
+
+
+def apply_noise(images: Any, steps: Sequence[NoiseStep], clip: bool, seed: Seed) -> Any:
+    """Return a noisy batch.
+
+    Args:
+        images: (N, H, W, C) float32 in [0, 1].
+        steps: Applied in this order; amounts that are ranges are drawn uniformly for each image.
+        clip: Whether the result is clipped to [0, 1], once, at the end.
+        seed: Where randomness comes from.
+
+    Returns:
+        A new batch of the same shape.
+    """
+    for step in steps:
+        amounts = [_draw(amount, ops.shape(images)[0], seed) for amount in step.amounts]
+        images = FUNCTIONS[step.kind](images, *amounts, seed)
+    return ops.clip(images, 0, 1) if clip else images
+
+
+def _draw(amount: Amount, count: Any, seed: Seed) -> Any:
+    shape = (count, 1, 1, 1)
+    if amount.fixed:
+        return ops.full(shape, amount.low, dtype="float32")
+    return random.uniform(shape, amount.low, amount.high, seed=seed)
+
+
+def draw_noisy(images: Images, spec: str, clip: bool, seed: int) -> Images:
+    """Draw noise on images once, to be kept.
+
+    Args:
+        images: Arrays (H, W, C), or one array (N, H, W, C).
+        spec: A noise specification.
+        clip: Whether the result is clipped to [0, 1].
+        seed: Decides the noise.
+
+    Returns:
+        New float32 arrays of the same shapes, in one array if the images were.
+    """
+    steps, generator = parse_noise(spec), random.SeedGenerator(seed)
+
+    def noisy(batch: Pixels) -> FloatArray:
+        return np.asarray(ops.convert_to_numpy(apply_noise(ops.convert_to_tensor(to_unit(batch)), steps, clip, generator)))
+
+    if not isinstance(images, np.ndarray):
+        return [noisy(image[np.newaxis])[0] for image in images]
+    at_once = max(1, _DRAWN_AT_ONCE_PX // (images.shape[1] * images.shape[2]))
+    return np.concatenate([noisy(images[start : start + at_once]) for start in range(0, len(images), at_once)])
+
+
+class NoiseLayer(keras.layers.Layer):  # type: ignore[misc]
+    """Adds noise while training and passes images on unchanged otherwise; never part of a saved model."""
+
+    def __init__(self, spec: str, clip: bool, seed: int) -> None:
+        super().__init__(name="noise", dtype="float32")
+        self.steps = parse_noise(spec)
+        self.clip = clip
+        self.generator = random.SeedGenerator(seed)
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        """Return noisy images of the same shape, (N, H, W, C)."""
+        return apply_noise(images, self.steps, self.clip, self.generator) if training and self.steps else images
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sequence[int | None]:
+        """Return the shape unchanged."""
+        return input_shape

@@ -1,0 +1,11 @@
+"""Runs from beginning to end, in their directories."""
+
+from .run import Outcome, resume, train
+from .run_files import read_config
+
+__all__ = [
+    "Outcome",
+    "read_config",
+    "resume",
+    "train",
+]

@@ -1,0 +1,95 @@
+"""What a run leaves besides its models: calibration samples, figures, pictures."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import keras
+import numpy as np
+
+from dae_runtime.contract import RunDirectory
+from dae_runtime.system.atomic import atomic_path, write_atomic
+
+from ..data.image_set import FloatArray, to_unit
+from ..fitting.checkpoints import load_model
+from ..fitting.session import Session
+from ..judging.evaluation import calibration_samples, denoise, figures
+from ..judging.history import Row, best_epoch
+from ..judging.seeds import TEST_SEED, VALIDATION_SEED
+from ..noise import draw_noisy
+from ..settings.training import NOISE2VOID
+from . import plots
+
+_LOG = logging.getLogger("dae_train")
+
+SAMPLES = 10
+"""Columns of samples.png."""
+LATENT_POINTS = 4000
+_FIGURES = {"val_psnr": "psnr_db", "val_est_psnr": "estimated_psnr_db", "val_ssim": "ssim"}
+
+
+def write_calibration(run: RunDirectory, session: Session) -> None:
+    """Write the samples that INT8 needs."""
+    config, pieces = session.prepared.config, session.prepared.calibration
+    noisy = draw_noisy(pieces.input, config.noise_spec, config.noise.clip, VALIDATION_SEED)
+    samples = calibration_samples(np.asarray(noisy), pieces.clean, pieces.images)
+    if not config.has_clean:
+        samples = {name: images for name, images in samples.items() if not name.endswith("clean")}
+    with atomic_path(run.calibration) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **samples)
+
+
+def write_results(run: RunDirectory, session: Session, rows: list[Row]) -> dict[str, Any] | None:
+    """Judge the best model on the test images, write figures and pictures, and return the figures on the test images.
+
+    Raises:
+        RunError: The best model is missing or damaged.
+    """
+    import tomli_w
+
+    prepared = session.prepared
+    best = load_model(run.best_model)
+    row = best_epoch(rows)
+    result: dict[str, Any] = {
+        "epochs": len(rows),
+        "best_epoch": int(row["epoch"]),
+        "seconds": round(sum(row["seconds"] for row in rows), 1),
+        "parameters": int(best.count_params()),
+        "validation": {"loss": row["val_loss"], **{key: row[name] for name, key in _FIGURES.items() if name in row}},
+    }
+    pair = _test_pair(session)
+    if pair is not None:
+        result["test"] = figures(best, *pair, prepared.config.model.alignment_px)
+    write_atomic(run.result, tomli_w.dumps(result).encode())
+    _draw(run, session, rows, best, pair)
+    return result.get("test")
+
+
+def _test_pair(session: Session) -> tuple[FloatArray, FloatArray] | None:
+    """Return noisy and clean test images, if there are any and they fit the network."""
+    prepared, config = session.prepared, session.prepared.config
+    if prepared.test is None or not config.has_clean:
+        return None
+    if config.model.image_px is not None and prepared.test.sizes != {prepared.patch}:
+        _LOG.warning("the test images do not fit a network of fixed size and are left out")
+        return None
+    noisy = draw_noisy(prepared.test.clean, config.noise_spec, config.noise.clip, TEST_SEED)
+    return np.asarray(noisy), to_unit(np.asarray(prepared.test.clean))
+
+
+def _draw(
+    run: RunDirectory, session: Session, rows: list[Row], best: keras.Model, pair: tuple[FloatArray, FloatArray] | None
+) -> None:
+    prepared = session.prepared
+    alignment_px = prepared.config.model.alignment_px
+    noisy, clean = pair or (session.validation_noisy, prepared.validation.clean)
+    labels = prepared.validation_labels if pair is None or prepared.test is None else prepared.test.labels
+    plots.draw_curves(run.curves, rows)
+    rows_of_samples = {"noisy": noisy[:SAMPLES], "denoised": denoise(best, noisy[:SAMPLES], alignment_px)}
+    if prepared.config.training.supervision != NOISE2VOID or prepared.config.has_clean:
+        rows_of_samples["clean" if prepared.config.has_clean else "other shot"] = clean[:SAMPLES]
+    plots.draw_samples(run.samples, rows_of_samples)
+    if prepared.config.model.z_dim is not None:
+        points = best.get_layer("encoder").predict(noisy[:LATENT_POINTS], verbose=0)
+        plots.draw_latent(run.latent, points, None if labels is None else labels[:LATENT_POINTS])

@@ -1,0 +1,120 @@
+"""The run directory as its writer sees it: claiming it, describing the run, finding a run to continue."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from dae_runtime.contract import RunDirectory, read_description
+from dae_runtime.system.atomic import TEMPORARY_PREFIX, write_atomic
+
+from ..errors import RunError
+from ..settings.config import RECORDS, RunConfig, from_mapping, to_toml
+from ..settings.flags import with_epochs
+
+PACKAGES = ("dae-toolkit", "keras", "tensorflow", "jax", "jaxlib", "numpy", "matplotlib", "pyvips")
+
+
+def check_output(output: Path, overwrite: bool) -> None:
+    """Check that a new run may be written.
+
+    Args:
+        output: Its folder; may exist if it is empty.
+        overwrite: Whether a run that is there may be deleted.
+
+    Raises:
+        RunError: There are files and they may not be deleted, or they are not those of a run.
+    """
+    run = RunDirectory(output)
+    if not output.exists() or (output.is_dir() and not any(map(_is_finished, output.iterdir()))):
+        return
+    if not run.description.is_file():
+        raise RunError(f"{output} exists and is no run directory. Choose another --output.")
+    if not overwrite:
+        raise RunError(
+            f"{output} holds a run already. Continue it with --resume, replace it with --overwrite, "
+            "or choose another --output."
+        )
+
+
+def claim(output: Path, overwrite: bool) -> RunDirectory:
+    """Create the folder of a new run, deleting the run that is there if that is allowed; see `check_output`.
+
+    Raises:
+        RunError: As `check_output`, or the folder cannot be made.
+    """
+    check_output(output, overwrite)
+    run = RunDirectory(output)
+    try:
+        _clear(run)
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"the run directory {output} cannot be made: {error}.") from error
+    return run
+
+
+def _clear(run: RunDirectory) -> None:
+    remove_unfinished(run)
+    for path in (run.best_model, run.last_model, run.result, run.history, run.curves, run.samples, run.latent):
+        path.unlink(missing_ok=True)
+    run.calibration.unlink(missing_ok=True)
+    shutil.rmtree(run.tensorboard, ignore_errors=True)
+    run.description.unlink(missing_ok=True)  # last: until then the folder can be recognized
+
+
+def _is_finished(path: Path) -> bool:
+    return not path.name.startswith(TEMPORARY_PREFIX)
+
+
+def remove_unfinished(run: RunDirectory) -> None:
+    """Delete the temporary files of a command that was killed."""
+    if run.root.is_dir():
+        for path in run.root.glob(f"{TEMPORARY_PREFIX}*"):
+            path.unlink(missing_ok=True)
+
+
+def write_description(run: RunDirectory, config: RunConfig, command: str, record: Mapping[str, Any]) -> None:
+    """Write `run.toml`.
+
+    Args:
+        run: Where to.
+        config: With every setting filled in.
+        command: The command that repeats the run.
+        record: Further facts about the run, for people.
+    """
+    records = {"command": command, "versions": _versions(), "record": dict(record)}
+    write_atomic(run.description, to_toml(config, records).encode())
+
+
+def rewrite_description(run: RunDirectory, config: RunConfig) -> None:
+    """Write settings with another number of epochs into the `run.toml` that is there; its other records stay."""
+    records = {name: value for name, value in read_description(run).items() if name in RECORDS}
+    if records.get("command"):
+        records["command"] = with_epochs(records["command"], config.training.epochs)
+    write_atomic(run.description, to_toml(config, records).encode())
+
+
+def read_config(run: RunDirectory) -> RunConfig:
+    """Return the settings of a run.
+
+    Raises:
+        RunError: There is no run, or its description is damaged.
+        ConfigError: The description holds something unknown or impossible.
+    """
+    if not run.description.is_file():
+        raise RunError(f"nothing to resume: {run.root} has no {run.description.name}. Give the folder of a run with --output.")
+    return from_mapping(read_description(run), str(run.description))
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""Settings of a run: checked, read and written, without a framework."""

@@ -1,0 +1,249 @@
+"""What a training run is: the network, the noise, the data, the training. Frozen, checked when made, read and written as TOML.
+
+A configuration file has the tables `[model]`, `[noise]`, `[data]` and `[training]`, whose keys are the fields of the classes
+here; a key that is left out has the default. A run directory's `run.toml` is such a file too (its other entries are records
+of what happened and are not read back), so `dae-train --config RUN/run.toml` repeats a run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import ConfigError, check_setting
+from .networks import PRESETS, Architecture, preset_settings
+from .noise import NO_NOISE, parse_fit, parse_noise
+from .residual import ResidualSettings
+from .trained_file import channels_of, model_table
+from .training import MUON, NOISE2NOISE, NOISE2VOID, PLAIN_MUON, TrainingSettings
+
+RECORDS = ("command", "versions", "record", "card")
+"""Entries of run.toml that say what happened, and of a recipe that go into the model's card: no settings."""
+
+DEFAULT_NOISE = {"mnist": "gaussian:0.5", "fashion_mnist": "gaussian:0.2"}
+"""Noise for well-known data; `GENERAL_NOISE` for everything else."""
+GENERAL_NOISE = "gaussian:0.02-0.2"
+DEFAULT_PRESETS = dict.fromkeys(DEFAULT_NOISE, "v2")
+"""Network for well-known data; `GENERAL_PRESET` for everything else."""
+GENERAL_PRESET = "edge-s"
+SYNTHETIC = "synthetic"
+"""The source that needs no download."""
+CLEAN_SOURCES = (SYNTHETIC, *DEFAULT_NOISE)
+"""Sources that are known to be without noise."""
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class NoiseSettings:
+    """The noise that the network learns to remove."""
+
+    spec: str | None = None
+    """A noise specification (see `noise`). None: `DEFAULT_NOISE` of the data, `none` when those are noisy already. The
+    wish to have the noise of a folder measured becomes what was measured before anything is written."""
+    clip: bool = True
+    """Whether noisy values are clipped to [0, 1]."""
+    once: bool = False
+    """Draw the noise once and use it again in every epoch, instead of afresh for each batch."""
+
+    def __post_init__(self) -> None:
+        if self.spec is not None and parse_fit(self.spec) is None:
+            parse_noise(self.spec)
+
+    @property
+    def none(self) -> bool:
+        """Whether it was said that nothing is to be added."""
+        return self.spec is not None and parse_fit(self.spec) is None and not parse_noise(self.spec)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """The images."""
+
+    source: str = SYNTHETIC
+    """`synthetic`, `mnist`, `fashion_mnist`, a folder of images, an .npz or an .npy file."""
+    target: str | None = None
+    """Folder of clean images of the same relative paths; `source` is then the folder of noisy ones."""
+    patch_px: int | None = None
+    """Side of the square crops. None: whole images if they are all of one size up to 64 pixels, else 64."""
+    limit: int | None = None
+    """Use only the first images; for `synthetic` the number of images made."""
+    validation_fraction: float = 0.05
+    """Part of the images that is set aside to judge each epoch."""
+    validation_groups: str | None = None
+    """JSON file that says which images belong together (see `groups`): all or none of those judge."""
+    sha256: str | None = None
+    """Digest of the images and of the groups file; if given, others are refused."""
+    augment: bool | None = None
+    """Turn and mirror the pieces at random, all eight ways alike (four where they are not square). None: where crops are
+    drawn, and not where whole images are trained on, such as digits."""
+
+    def __post_init__(self) -> None:
+        check_setting(self.patch_px is None or self.patch_px > 0, "data.patch_px", "at least 1", self.patch_px)
+        check_setting(self.limit is None or self.limit >= 2, "data.limit", "at least 2", self.limit)
+        fraction = self.validation_fraction
+        check_setting(0 < fraction < 1, "data.validation_fraction", "above 0 and below 1", fraction)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what a run does."""
+
+    model: Architecture = field(default_factory=lambda: preset_settings(GENERAL_PRESET))
+    noise: NoiseSettings = field(default_factory=NoiseSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def __post_init__(self) -> None:
+        paired, kind = self.data.target is not None, self.training.supervision
+        if kind == NOISE2NOISE and not paired:
+            raise ConfigError(f"{kind} needs two folders of noisy shots of the same scenes: give the second with --target.")
+        if kind == NOISE2NOISE and self.noise.spec is not None and not self.noise.none:
+            raise ConfigError(f"{kind} learns from the noise that the images have; leave --noise {self.noise.spec} out.")
+        if kind == NOISE2VOID and paired:
+            raise ConfigError(f"{kind} learns from single noisy images; leave --target out, or choose another --supervision.")
+        if kind == NOISE2VOID and self.noise_spec == NO_NOISE and self.data.source in CLEAN_SOURCES:
+            raise ConfigError(f"the images of {self.data.source} are clean: to try {kind} out on them, give a noise.")
+        if kind == "clean" and not paired and self.noise.none:
+            raise ConfigError(f"noise {NO_NOISE!r} leaves nothing to remove. Give a noise, or clean images with --target.")
+        if self.training.loss == "bce" and isinstance(self.model, ResidualSettings) and not self.model.sigmoid:
+            raise ConfigError(
+                f"the loss bce needs an output between 0 and 1, and that of {self.model.preset} is a sum: where it leaves "
+                "that range nothing is learned. Use --preset digits or v2, model.sigmoid = true in a file, or another --loss."
+            )
+
+    @property
+    def noise_spec(self) -> str:
+        """The noise specification in force, the default filled in."""
+        if self.noise.spec is not None:
+            return self.noise.spec
+        noisy_already = self.data.target is not None or self.training.supervision == NOISE2VOID
+        return NO_NOISE if noisy_already else DEFAULT_NOISE.get(self.data.source, GENERAL_NOISE)
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer in force, the default filled in."""
+        return self.training.optimizer or default_optimizer(self.model)
+
+    @property
+    def has_clean(self) -> bool:
+        """Whether the target images are clean, so that the network can be judged by them."""
+        kind = self.training.supervision
+        return kind == "clean" or (kind == NOISE2VOID and self.noise_spec != NO_NOISE)
+
+
+def default_optimizer(model: Architecture) -> str:
+    """Return the optimizer of a run that sets none: the lower levels of U-shapes lose their units with plain Muon."""
+    return MUON if isinstance(model, ResidualSettings) and len(model.filters) > 1 else PLAIN_MUON
+
+
+def from_mapping(document: Mapping[str, Any], where: str = "the configuration") -> RunConfig:
+    """Make a configuration from nested tables.
+
+    Args:
+        document: The tables `model`, `noise`, `data`, `training`, each optional; records of a run are passed over.
+        where: What the tables came from, for messages.
+
+    Raises:
+        ConfigError: A table or key is unknown, a value is of the wrong type or impossible, or the trained network to start
+            from, which decides the network where no preset is named, cannot be had.
+    """
+    tables = {name: value for name, value in document.items() if name not in RECORDS}
+    known = [f.name for f in dataclasses.fields(RunConfig)]
+    if unknown := sorted(set(tables) - set(known)):
+        raise ConfigError(f"{where}: unknown tables {', '.join(unknown)}. Known are: {', '.join(known)}.")
+    training = _build(TrainingSettings, tables, "training", where)
+    model = dict(check_table(tables.get("model", {}), "model", where))
+    if "preset" not in model and training.init is not None:
+        model = model_table(training.init) | {"channels": channels_of(training.init, "--init")} | model
+    data = _build(DataSettings, tables, "data", where)
+    preset = model.pop("preset", DEFAULT_PRESETS.get(data.source, GENERAL_PRESET))
+    return RunConfig(
+        model=preset_settings(preset, **_checked(type(PRESETS.get(preset, PRESETS[GENERAL_PRESET])), model, "model", where)),
+        noise=_build(NoiseSettings, tables, "noise", where),
+        data=data,
+        training=training,
+    )
+
+
+def from_toml(path: str | os.PathLike[str]) -> RunConfig:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: The file cannot be read, is no TOML, or holds something unknown or impossible.
+    """
+    return from_mapping(read_toml(path), os.fspath(path))
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a TOML file as nested tables.
+
+    Raises:
+        ConfigError: The file cannot be read or is no TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"the configuration {os.fspath(path)} cannot be read: {error}.") from error
+
+
+def to_mapping(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """Return the configuration as nested tables that `from_mapping` reads; fields that are None are left out."""
+    document = dataclasses.asdict(config)
+    return {
+        name: {key: list(value) if isinstance(value, tuple) else value for key, value in table.items() if value is not None}
+        for name, table in document.items()
+    }
+
+
+def to_toml(config: RunConfig, records: Mapping[str, Any] | None = None) -> str:
+    """Return the configuration as TOML text.
+
+    Args:
+        config: What to write.
+        records: Further entries, of those named in `RECORDS`.
+    """
+    import tomli_w  # of the `train` extra: reading a configuration must work without it
+
+    return tomli_w.dumps({**(records or {}), **to_mapping(config)})
+
+
+def _build(kind: type[Settings], tables: Mapping[str, Any], name: str, where: str) -> Settings:
+    return kind(**_checked(kind, check_table(tables.get(name, {}), name, where), name, where))
+
+
+def check_table(value: object, name: str, where: str) -> Mapping[str, Any]:
+    """Return a table of a document as it is.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: [{name}] must be a table, not {value!r}.")
+    return value
+
+
+def _checked(kind: type[Any], values: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
+    """Check names and types against a dataclass; turn lists into tuples and whole numbers into floats where those are due."""
+    types = {f.name: str(f.type) for f in dataclasses.fields(kind) if f.name != "preset"}
+    if unknown := sorted(set(values) - set(types)):
+        raise ConfigError(f"{where}: [{name}] has unknown keys {', '.join(unknown)}. Known are: {', '.join(types)}.")
+    return {key: _convert(value, types[key], f"{where}: {name}.{key}") for key, value in values.items()}
+
+
+def _convert(value: Any, annotation: str, name: str) -> Any:
+    wanted = annotation.removesuffix(" | None")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if wanted == "float" and is_number:
+        return float(value)
+    if wanted == "tuple[int, ...]" and isinstance(value, list) and all(type(item) is int for item in value):
+        return tuple(value)
+    if wanted in ("int", "str", "bool") and type(value).__name__ == wanted:
+        return value
+    words = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
+    raise ConfigError(f"{name} must be {words.get(wanted, 'a list of whole numbers')}, not {value!r}.")

@@ -1,0 +1,135 @@
+"""Trained networks on the disk, to start from or to learn from: finding one by its name, and what its file says.
+
+No framework is imported before weights are wanted: a `.keras` file is a zip archive whose `config.json` describes the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+from dae_runtime.contract import RunDirectory, read_description
+from dae_runtime.errors import DaeError
+
+from ..errors import ConfigError
+
+BUNDLED = Path(__file__).parents[1] / "pretrained"
+"""Folder of the networks that come with the package."""
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What Keras and its parts raise when a `.keras` file is damaged."""
+
+
+def find_init(name: str) -> Path:
+    """Return the `.keras` file that a name stands for.
+
+    Args:
+        name: Of a network that comes with the package, or else the path of a `.keras` file, or of a run directory, whose best
+            model is meant.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    bundled = {path.stem: path for path in BUNDLED.glob("*.keras")}
+    if name in bundled:
+        return bundled[name]
+    path = RunDirectory(Path(name)).best_model if Path(name).is_dir() else Path(name)
+    if path.suffix == ".keras" and path.is_file() and zipfile.is_zipfile(path):
+        return path
+    names = f", or one of {', '.join(sorted(bundled))}" if bundled else ""
+    raise ConfigError(f"there is no trained network at {name!r}: expected a .keras file or a run directory with one{names}.")
+
+
+def model_table(name: str) -> dict[str, Any]:
+    """Return the `[model]` table for a network of the same structure as a trained one, without the number of channels.
+
+    Args:
+        name: As `find_init` takes it. Beside the file of a run its `run.toml` is read; any other file names its preset only.
+
+    Raises:
+        ConfigError: There is no such network, or its file is damaged.
+    """
+    path = find_init(name)
+    run = RunDirectory(path.parent)
+    if is_described(path):
+        try:
+            table = dict(read_description(run)["model"])
+        except (DaeError, KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{run.description} does not describe a network ({error}). Give --preset.") from error
+        return {key: value for key, value in table.items() if key != "channels"}
+    return {"preset": _description(path)["name"]}
+
+
+def channels_of(name: str, flag: str) -> int:
+    """Return whether a trained network is for images of 1 channel or of 3.
+
+    Raises:
+        ConfigError: There is no such network, or it is not for images.
+    """
+    inputs = [layer for layer in _description(find_init(name))["layers"] if layer["class_name"] == "InputLayer"]
+    shape = inputs[0]["config"]["batch_shape"] if inputs else []
+    if len(shape) != 4 or shape[3] not in (1, 3):
+        raise ConfigError(f"{flag} {name}: expected a network from images to images, received one for the shape {shape}.")
+    return int(shape[3])
+
+
+def check_channels(name: str, channels: int, flag: str) -> None:
+    """Check that a trained network is for images of so many channels.
+
+    Raises:
+        ConfigError: It is not, or its file is damaged.
+    """
+    found = channels_of(name, flag)
+    if found != channels:
+        raise ConfigError(
+            f"{flag} {name}: that network is for {_colours(found)}, this run is for {_colours(channels)}. "
+            f"Give --channels {found}, or a network for {_colours(channels)}."
+        )
+
+
+def digest(name: str, expected: str | None, flag: str) -> str:
+    """Return the SHA-256 of the file of a trained network, in hexadecimal.
+
+    Raises:
+        ConfigError: There is no such network, or it is not the one with the digest `expected`.
+    """
+    path = find_init(name)
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if expected not in (None, found):
+        raise ConfigError(
+            f"{flag} {name}: {path} is not the file that the run describes: expected SHA-256 {expected}, found {found}. "
+            "Restore the file, or start a new run."
+        )
+    return found
+
+
+def is_described(path: Path) -> bool:
+    """Return whether a `.keras` file is one of those of the run directory that it is in."""
+    run = RunDirectory(path.parent)
+    return path in (run.best_model, run.last_model) and run.description.is_file()
+
+
+def _description(path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))["config"]
+        return {"name": str(config["name"]), "layers": list(config["layers"])}
+    except UNREADABLE as error:
+        raise ConfigError(f"{path} is no .keras file of a functional network ({error!r}).") from error
+
+
+def _colours(channels: int) -> str:
+    return "gray images (1 channel)" if channels == 1 else "colour images (3 channels)"
