@@ -10,7 +10,7 @@ Importing this package loads neither onnxruntime nor the image library; each is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._version import __version__
 from .contract import Contract
@@ -24,8 +24,10 @@ from .errors import (
     ModelError,
     OutputExistsError,
 )
+from .system.lazy import lazy_face
 
 if TYPE_CHECKING:
+    from .folders import FolderOutcome, FolderRequest, run_folder
     from .inference import Denoiser
 
 __all__ = [
@@ -34,19 +36,27 @@ __all__ = [
     "DaeError",
     "Denoiser",
     "DeviceError",
+    "FolderOutcome",
+    "FolderRequest",
     "ImageError",
     "InputError",
     "MissingDependencyError",
     "ModelError",
     "OutputExistsError",
     "__version__",
+    "run_folder",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # The Denoiser needs numpy, which costs more than everything else here: load it when it is asked for (PEP 562).
-    if name == "Denoiser":
-        from .inference import Denoiser
-
-        return Denoiser
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# The Denoiser needs numpy, which costs more than everything else here: load it, and what needs it, when it is asked for.
+__getattr__ = lazy_face(
+    __name__,
+    {
+        "folders": (
+            "FolderOutcome",
+            "FolderRequest",
+            "run_folder",
+        ),
+        "inference": ("Denoiser",),
+    },
+)

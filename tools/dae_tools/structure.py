@@ -28,6 +28,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "inference",
         "jobs diagnosis",
         "report",
+        "folders",
         "cli",
         "__main__ __init__",
     ),

@@ -8,7 +8,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -18,7 +18,7 @@ from ..command import EXIT_FAILED, run_command
 from ..errors import InputError
 from ..models import bundled_models, describe_models
 from .files import denoise_files, watch_folder
-from .options import model_paths, open_denoiser
+from .options import RunOptions
 from .streams import STANDARD, denoise_frames, denoise_image
 
 LEAST_MEMORY_MB = 64
@@ -103,34 +103,30 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
 @click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 @click.version_option(__version__, prog_name="dae-run")
-def command(source: str | None, output: str | None, model: str | None, **options: Any) -> int:
+def command(source: str | None, output: str | None, self_test: bool, list_models: bool, doctor: bool, **values: Any) -> int:
     """Denoise IN (an image file, a folder, or a quoted pattern such as 'scans/*.png') to OUT (a folder; for one image also a
     file, whose suffix is the format). - is a standard stream.
 
     \b
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some files failed, 130 interrupted.
     """  # noqa: D301 - click's mark for a paragraph that is kept as it is
-    _configure_log(options["verbose"], options["quiet"], options["device"])
-    actions: dict[str, Callable[[], int]] = {
-        "list_models": _list_models,
-        "doctor": _doctor,
-        "self_test": lambda: _self_test(model, options),
-    }
-    chosen = [name for name in actions if options[name]]
+    options = RunOptions(**values)
+    _configure_log(options)
+    actions = ((list_models, _list_models), (doctor, _doctor), (self_test, lambda: _self_test(options)))
+    chosen = [action for wanted, action in actions if wanted]
     if len(chosen) > 1 or (chosen and source is not None):
         raise click.UsageError("--self-test, --list-models and --doctor stand alone: give one of them, without IN and OUT.")
     if chosen:
-        return actions[chosen[0]]()
-    if options["raw"]:
-        return denoise_frames(source or STANDARD, output or STANDARD, model, options)
+        return chosen[0]()
+    if options.raw:
+        return denoise_frames(source or STANDARD, output or STANDARD, options.raw, options)
     if source is None or output is None:
         raise click.UsageError("IN and OUT are needed. For instance: dae-run noisy/ clean/")
     if STANDARD in (source, output):
-        return denoise_image(source, output, model, options)
-    options["resume"] = options["resume"] or options["retry_failed"]
-    if options["watch"]:
-        return watch_folder(source, output, model, options)
-    return denoise_files(source, output, model, options)
+        return denoise_image(source, output, options)
+    if options.watch:
+        return watch_folder(source, output, options)
+    return denoise_files(source, output, options)
 
 
 def main() -> None:
@@ -144,15 +140,15 @@ def main() -> None:
     run_command(command)
 
 
-def _self_test(model: str | None, options: dict[str, Any]) -> int:
+def _self_test(options: RunOptions) -> int:
     from ..diagnosis.self_test import failure_cause, self_test
 
-    paths = list(bundled_models().values()) if model is None else model_paths(model)
+    paths = list(bundled_models().values()) if options.model is None else options.model_paths()
     if not paths:
         raise InputError("this installation holds no bundled models. Name a file with --model.")
     failed = False
     for path in paths:
-        with open_denoiser(os.fspath(path), options) as denoiser:
+        with replace(options, model=os.fspath(path)).open_denoiser() as denoiser:
             outcome = self_test(denoiser)
             click.echo(f"{denoiser.model.name} on {denoiser.device}: {outcome}: {'passed' if outcome.passed else 'FAILED'}")
             if not outcome.passed:
@@ -185,8 +181,8 @@ def _doctor() -> int:
     return EXIT_FAILED if diagnosis.problems else 0
 
 
-def _configure_log(verbose: bool, quiet: bool, device: str) -> None:
-    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO
+def _configure_log(options: RunOptions) -> None:
+    level = logging.DEBUG if options.verbose else logging.ERROR if options.quiet else logging.INFO
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log = logging.getLogger("dae_runtime")
@@ -195,6 +191,6 @@ def _configure_log(verbose: bool, quiet: bool, device: str) -> None:
     from ..engine.devices import AUTO
     from ..engine.packages import installed_engines
 
-    if level == logging.INFO and device == AUTO and list(installed_engines()) == ["onnxruntime"]:
+    if level == logging.INFO and options.device == AUTO and list(installed_engines()) == ["onnxruntime"]:
         # It knows no CUDA, so that it runs on the CPU is no news; with another package the reason is.
         logging.getLogger("dae_runtime.engine").setLevel(logging.WARNING)

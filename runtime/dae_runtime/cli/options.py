@@ -1,39 +1,112 @@
-"""What the options of `dae-run` come to: the model, opened, and limits."""
+"""The options of `dae-run`, and what they come to: a request, the model, opened, and limits."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import InputError
 from ..models import DEFAULT_MODEL, DEFAULT_MODELS, bundled_models, find_models
 
 if TYPE_CHECKING:
+    from ..folders import FolderRequest
     from ..inference import Denoiser
 
 
-def model_paths(model: str | None) -> list[Path]:
-    """Return the file of the model that was asked for; where none was, the default's, which may be two."""
-    if model is None and not set(DEFAULT_MODELS.values()) & set(bundled_models()):
-        raise click.UsageError("no model: give one with -m MODEL, an .onnx file from dae-export.")
-    return list(dict.fromkeys(find_models(model or DEFAULT_MODEL).values()))
+@dataclass(frozen=True)
+class RunOptions:
+    """What `dae-run` was told beside IN and OUT; the fields are the options, as `--help` describes them."""
+
+    model: str | None
+    device: str
+    threads: int | None
+    batch_size: int | None
+    tile_size: int | None
+    max_memory_mb: int | None
+    max_megapixels: float | None
+    strength: float
+    recursive: bool
+    format: str | None
+    suffix: str
+    reference: str | None
+    report: str | None
+    overwrite: bool
+    dry_run: bool
+    manifest: str | None
+    resume: bool
+    retry_failed: bool
+    watch: bool
+    raw: str | None
+    fail_fast: bool
+    verbose: bool
+    quiet: bool
+
+    @property
+    def max_pixels(self) -> int | None:
+        """How many pixels an image may have; None for the default."""
+        return None if self.max_megapixels is None else int(self.max_megapixels * 1e6)
+
+    def refuse(self, where: str, *names: str) -> None:
+        """Check that none of some options was given.
+
+        Raises:
+            click.UsageError: One was.
+        """
+        for name in names:
+            if getattr(self, name):
+                raise click.UsageError(f"--{name.replace('_', '-')} has no use with {where}; leave it out.")
+
+    def request(self, source: str, output: str) -> FolderRequest:
+        """Return what is asked for."""
+        from ..folders import FolderRequest
+
+        return FolderRequest(
+            source,
+            output,
+            recursive=self.recursive,
+            suffix=self.suffix,
+            format=self.format,
+            reference=self.reference,
+            strength=self.strength,
+            batch_size=self.batch_size,
+            max_pixels=self.max_pixels,
+            max_memory_mb=self.max_memory_mb,
+            overwrite=self.overwrite,
+            fail_fast=self.fail_fast,
+            resume=self.resume,
+            retry_failed=self.retry_failed,
+            manifest=self.manifest,
+            report=self.report,
+        )
+
+    def model_paths(self) -> list[Path]:
+        """Return the file of the model that was asked for; where none was, the default's, which may be two."""
+        if self.model is None and not set(DEFAULT_MODELS.values()) & set(bundled_models()):
+            if self.dry_run and not (self.resume or self.retry_failed):
+                return []  # nothing will be opened
+            raise click.UsageError("no model: give one with -m MODEL, an .onnx file from dae-export.")
+        return list(dict.fromkeys(find_models(self.model or DEFAULT_MODEL).values()))
+
+    def open_denoiser(self, files: int = 1) -> Denoiser:
+        """Open the model for so many files."""
+        self.model_paths()  # a wrong name is told before the engine is loaded
+        from ..inference import Denoiser
+        from ..jobs.run import threads_for
+
+        # A limit on memory leaves no room for several images at once.
+        threads = self.threads or (threads_for(files) if self.max_memory_mb is None else None)
+        return Denoiser(self.model or DEFAULT_MODEL, self.device, threads, self.tile_size, self.max_memory_mb)
 
 
-def open_denoiser(model: str | None, options: dict[str, Any], files: int = 1) -> Denoiser:
-    """Open the model that the options ask for, for so many files."""
-    model_paths(model)  # a wrong name is told before the engine is loaded
-    from ..inference import Denoiser
-    from ..jobs.run import threads_for
-
-    memory_mb = options["max_memory_mb"]
-    # A limit on memory leaves no room for several images at once.
-    threads = options["threads"] or (threads_for(files) if memory_mb is None else None)
-    return Denoiser(model or DEFAULT_MODEL, options["device"], threads, options["tile_size"], memory_mb)
-
-
-def max_pixels(options: dict[str, Any]) -> int:
-    """Return how many pixels an image may have."""
-    from ..images import MAX_PIXELS
-
-    return MAX_PIXELS if options["max_megapixels"] is None else int(options["max_megapixels"] * 1e6)
+@contextlib.contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn an unusable argument into an error of usage."""
+    try:
+        yield
+    except InputError as error:
+        raise click.UsageError(str(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,10 +35,10 @@ class Progress:
         self._bar: Any = None
         self._parts, self._drawn_s = 0, 0.0
 
-    @property
-    def step(self) -> Callable[[], None] | None:
-        """What to call before each run of the engine, from any thread; None where nobody would see it."""
-        return self._count_part if self._shown and self._files <= FEW_FILES else None
+    def step(self) -> None:
+        """Count a run of the engine; may be called by any thread."""
+        if self._shown and self._files <= FEW_FILES:
+            self._count_part()
 
     def show(self, results: Iterable[FileResult]) -> Iterator[FileResult]:
         """Yield the results, and draw the bar after each."""

@@ -6,14 +6,14 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import click
 
-from ..errors import ImageError, InputError
+from ..errors import ImageError
 from ..system.atomic import atomic_path, write_atomic
 from ..system.messages import counted
-from .options import max_pixels, open_denoiser
+from .options import RunOptions, usage_errors
 
 STANDARD = "-"
 """Stands for standard input or output."""
@@ -31,28 +31,29 @@ _OF_FILES = (
 )
 
 
-def denoise_image(source: str, output: str, model: str | None, options: dict[str, Any]) -> int:
+def denoise_image(source: str, output: str, options: RunOptions) -> int:
     """Denoise one image from standard input, to standard output, or both."""
-    _refuse(options, "standard input or output", "batch_size", *_OF_FILES)
+    options.refuse("standard input or output", "batch_size", *_OF_FILES)
     _check_source(source)
-    kind = _kind(output, options["format"])
+    kind = _kind(output, options.format)
+    from ..images import MAX_PIXELS
     from ..jobs.streams import denoise_file_bytes
 
     data = _read(source)
-    with open_denoiser(model, options) as denoiser:
+    with options.open_denoiser() as denoiser:
         content = denoise_file_bytes(
             denoiser,
             data,
             kind,
-            strength=options["strength"],
-            max_pixels=max_pixels(options),
+            strength=options.strength,
+            max_pixels=MAX_PIXELS if options.max_pixels is None else options.max_pixels,
             name="the image" if source == STANDARD else source,
         )
     if output == STANDARD:
         _write_out(content)
         return 0
     try:
-        write_atomic(output, content, overwrite=options["overwrite"])
+        write_atomic(output, content, overwrite=options.overwrite)
     except FileExistsError as error:
         raise ImageError(f"{output}: exists already. Give --overwrite to replace it.") from error
     except OSError as error:
@@ -60,19 +61,17 @@ def denoise_image(source: str, output: str, model: str | None, options: dict[str
     return 0
 
 
-def denoise_frames(source: str, output: str, model: str | None, options: dict[str, Any]) -> int:
-    """Denoise raw frames from a file or standard input to a file or standard output."""
+def denoise_frames(source: str, output: str, frame: str, options: RunOptions) -> int:
+    """Denoise raw frames, given as `WxHxC`, from a file or standard input to a file or standard output."""
     from ..jobs.streams import denoise_raw, parse_frame
 
-    try:
-        shape = parse_frame(options["raw"])
-    except InputError as error:
-        raise click.UsageError(str(error)) from error
-    _refuse(options, "--raw", "format", "max_megapixels", *_OF_FILES)
+    with usage_errors():
+        shape = parse_frame(frame)
+    options.refuse("--raw", "format", "max_megapixels", *_OF_FILES)
     many = 2**20  # how many frames will come is not known; several at once use the CPUs best
-    with open_denoiser(model, options, many) as denoiser, _streams(source, output, options["overwrite"]) as (frames, target):
-        count = denoise_raw(denoiser, frames, target, shape, strength=options["strength"], ahead=options["batch_size"])
-    if not options["quiet"]:
+    with options.open_denoiser(many) as denoiser, _streams(source, output, options.overwrite) as (frames, target):
+        count = denoise_raw(denoiser, frames, target, shape, strength=options.strength, ahead=options.batch_size)
+    if not options.quiet:
         click.echo(f"{counted(count, 'frame')} denoised on {denoiser.device} with {denoiser.model.name}", err=True)
     return 0
 
@@ -103,12 +102,6 @@ def _kind(output: str, format: str | None) -> str | None:
             f"the image from standard input needs a file as output ({', '.join(IMAGE_SUFFIXES)}) or -, and {output} is none."
         )
     return kind_to_write(output)
-
-
-def _refuse(options: dict[str, Any], where: str, *names: str) -> None:
-    for name in names:
-        if options[name]:
-            raise click.UsageError(f"--{name.replace('_', '-')} has no use with {where}; leave it out.")
 
 
 def _read(source: str) -> bytes:

@@ -78,6 +78,11 @@ class Denoiser:
         return self._first.device
 
     @property
+    def sources(self) -> tuple[bytes | Path, ...]:
+        """What its models were opened from: absolute paths, or content; one, of the two default models both."""
+        return tuple(dict.fromkeys(self._sources.values()))
+
+    @property
     def threads(self) -> int:
         """CPU threads that one call uses."""
         return self._threads
@@ -181,8 +186,7 @@ class Denoiser:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what it was made of: the process that gets it opens the model again."""
-        sources = list(dict.fromkeys(self._sources.values()))
-        return type(self), (sources[0] if len(sources) == 1 else DEFAULT_MODEL, *self._options)
+        return type(self), (self.sources[0] if len(self.sources) == 1 else DEFAULT_MODEL, *self._options)
 
     def __repr__(self) -> str:
         names = " and ".join(repr(network.model.name) for network in dict.fromkeys(self._networks.values()))

@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import DaeError, InputError
-from .plan import Job
+from ..images import FORMATS, read_image
+from .plan import Job, is_file_name
 
 MANIFEST_NAME = "dae-manifest.jsonl"
 """Name of the manifest in the output folder, where the caller gives no other."""
@@ -58,6 +59,20 @@ class Entry:
     def settings(self) -> Settings:
         """What it was made with."""
         return Settings(self.model_sha256, self.strength)
+
+
+def manifest_path(output: str | os.PathLike[str], name: str | os.PathLike[str] | None = None) -> Path:
+    """Return where the manifest of a run is: the file that is named, else MANIFEST_NAME in the output's folder.
+
+    Raises:
+        InputError: The name is that of an image, as those of a run are; a hot folder may have it later.
+    """
+    if name is None:
+        return (Path(output).parent if is_file_name(output) else Path(output)) / MANIFEST_NAME
+    path = Path(name)
+    if path.suffix.lower() in FORMATS:
+        raise InputError(f"--manifest {path} is named as an image. Give another name, such as {path.stem}.jsonl.")
+    return path
 
 
 class Manifest:
@@ -264,8 +279,6 @@ def _is_foreign(job: Job, entry: Entry | None) -> bool:
 
 
 def _is_whole(path: Path) -> bool:
-    from ..images import read_image
-
     try:
         read_image(path)
     except DaeError:

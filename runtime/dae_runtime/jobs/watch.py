@@ -25,7 +25,7 @@ class HotFolder:
 
         folder = HotFolder("scans/", "clean/")
         while True:
-            for result in run_jobs(denoiser, folder.look(), overwrite=folder.may_replace):
+            for result in run_jobs(denoiser, folder.look(), may_replace=folder.may_replace):
                 folder.note(result)
             time.sleep(POLL_S)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import CancelledError, DaeError, ImageError, MissingDependencyError
-from ..images import FORMATS, KINDS_OF_8_BITS, Image, image_format, read_image, write_image
+from ..images import FORMATS, KINDS_OF_8_BITS, MAX_PIXELS, Image, image_format, read_image, write_image
 from ..inference import Denoiser, by_shape, windows
 from ..pixels.arrays import Array
 from ..pixels.scores import Scores, score
@@ -25,6 +25,25 @@ logger = logging.getLogger(__name__)
 
 LOSSLESS_KINDS = ("png", "tiff", "bmp", "pnm")
 """Kinds of file that are written as the pixels are, to the last bit."""
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """How the files of a run are denoised."""
+
+    batch_size: int | None = None
+    """Files that a thread holds at once; those of one size run as one batch. None: up to 32, fewer if they are large."""
+    strength: float = 1.0
+    """How much of the change is taken, 0 to 1."""
+    max_pixels: int = MAX_PIXELS
+    """Larger images fail."""
+    max_memory_mb: int | None = None
+    """What the run should stay within, in MiB; give the denoiser the same. Images then wait for each other, and one is
+    denoised at a time."""
+    with_references: bool = False
+    """Compare with each job's reference; a job without one gets a `reference_error`."""
+    fail_fast: bool = False
+    """Begin no other file once one has failed."""
 
 
 @dataclass(frozen=True)
@@ -75,18 +94,17 @@ class Worker:
     """What the threads of one run share."""
 
     denoiser: Denoiser
+    options: JobOptions
     slots: threading.Semaphore
     """Bounds how many images are denoised at once."""
     gate: Gate
     """Bounds the bytes of the images that are held at once."""
-    batch_size: int | None
-    overwrite: bool | Callable[[Job], bool]
-    fail_fast: bool
-    with_references: bool
-    strength: float
-    max_pixels: int
+    may_replace: Callable[[Job], bool] | None
+    """Asked right before an output is written; None for no."""
     manifest: Manifest | None
-    step: Callable[[], None] | None = None
+    cancel: Callable[[], bool] | None
+    """Asked before each file and before each run of the engine; true ends the run."""
+    step: Callable[[], None] | None
     """Called before each run of the engine."""
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -94,11 +112,11 @@ class Worker:
         """Read, denoise and write a few files. Those that a stop overtakes have no result."""
         results: list[FileResult] = []
         try:
-            for window in windows(map(self._load, jobs), lambda work: work.values, self.batch_size):
+            for window in windows(map(self._load, jobs), lambda work: work.values, self.options.batch_size):
                 self._denoise(window)
                 for work in window:
                     results.append(self._finish(work))
-                    if self.fail_fast and work.error is not None:
+                    if self.options.fail_fast and work.error is not None:
                         self.stop.set()
                 self.gate.leave()
         except CancelledError:
@@ -112,7 +130,7 @@ class Worker:
         work, start = _Work(job, file_stamp(job.source)), time.perf_counter()
         try:
             # An image is there twice: as it was read, and denoised.
-            work.image = read_image(job.source, self.max_pixels, lambda size: self.gate.enter(2 * size, self.stop))
+            work.image = read_image(job.source, self.options.max_pixels, lambda size: self.gate.enter(2 * size, self.stop))
         except MissingDependencyError:
             raise
         except ImageError as error:
@@ -155,12 +173,12 @@ class Worker:
             work.fail(error)
 
     def _call(self, image: Array) -> Array:
-        return self.denoiser.denoise(image, strength=self.strength, cancel=self._next_step)
+        return self.denoiser.denoise(image, strength=self.options.strength, cancel=self._next_step)
 
     def _next_step(self) -> bool:
         if self.step is not None:
             self.step()
-        return self.stop.is_set()
+        return self.is_stopped()
 
     def _finish(self, work: _Work) -> FileResult:
         self._check_stop()
@@ -173,7 +191,7 @@ class Worker:
             if work.error is None:
                 stamp = file_stamp(job.destination)
                 loss, depth_loss = _loses_unasked(job, work.image), _loses_depth(job, work.image)
-            if self.with_references and work.error is None:
+            if self.options.with_references and work.error is None:
                 scores, reference_error = _compare(job, work.image, work.clean)
         work.image = work.clean = None
         seconds = work.seconds + time.perf_counter() - start
@@ -185,7 +203,7 @@ class Worker:
     def _write(self, work: _Work, image: Image) -> None:
         try:
             work.job.destination.parent.mkdir(parents=True, exist_ok=True)
-            overwrite = self.overwrite if isinstance(self.overwrite, bool) else self.overwrite(work.job)
+            overwrite = self.may_replace is not None and self.may_replace(work.job)
             write_image(work.job.destination, image, overwrite=overwrite)
         except MissingDependencyError:
             raise
@@ -198,8 +216,14 @@ class Worker:
             logger.debug("%s", work.job.destination, exc_info=True)
             work.error = f"{os.fspath(work.job.destination)}: {reason(error)}"
 
+    def is_stopped(self) -> bool:
+        """Tell whether the run is to end."""
+        if self.cancel is not None and self.cancel():
+            self.stop.set()
+        return self.stop.is_set()
+
     def _check_stop(self) -> None:
-        if self.stop.is_set():
+        if self.is_stopped():
             raise CancelledError("the run was stopped.")
 
 

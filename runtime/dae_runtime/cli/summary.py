@@ -1,0 +1,56 @@
+"""What `dae-run` prints of a run: each failure as it comes, and what the run has come to."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from ..system.messages import counted
+
+if TYPE_CHECKING:
+    from ..folders import FolderOutcome
+    from ..jobs.worker import FileResult
+
+
+def print_failure(result: FileResult) -> None:
+    """Print why a file failed or could not be compared, if it did."""
+    clear_line = "\r\033[K" if sys.stderr.isatty() else ""
+    if result.error:
+        click.echo(f"{clear_line}failed: {result.error}", err=True)
+    if result.reference_error:
+        click.echo(f"{clear_line}not compared: {result.reference_error}", err=True)
+
+
+def print_summary(outcome: FolderOutcome) -> None:
+    """Print what a run has come to."""
+    _print_losses(outcome)
+    before = f"{outcome.skipped} complete already, " if outcome.skipped else ""
+    click.echo(
+        f"{outcome.done} of {counted(outcome.total, 'file')} denoised, {before}{outcome.failed} failed, "
+        f"in {outcome.seconds:.2f} s on {outcome.device} with {' and '.join(outcome.models)}"
+    )
+    if outcome.scores:
+        mean, count = outcome.scores, counted(outcome.compared, "file")
+        click.echo(
+            f"PSNR {mean.noisy_psnr_db:.2f} -> {mean.denoised_psnr_db:.2f} dB, "
+            f"SSIM {mean.noisy_ssim:.4f} -> {mean.denoised_ssim:.4f} (mean of {count} with a reference)"
+        )
+    if outcome.not_compared:
+        click.echo(f"{counted(outcome.not_compared, 'file')} could not be compared with a reference")
+
+
+def _print_losses(outcome: FolderOutcome) -> None:
+    if outcome.lossy.count:
+        click.echo(
+            f"{counted(outcome.lossy.count, 'file')} named as JPEG or WebP but lossless inside, written with loss as named: "
+            f"{outcome.lossy}. Write PNG to keep every bit",
+            err=True,
+        )
+    if outcome.shallow.count:
+        click.echo(
+            f"{counted(outcome.shallow.count, 'file')} of 16 bits written with 8, all that JPEG, WebP and BMP hold: "
+            f"{outcome.shallow}. Write PNG or TIFF to keep every bit",
+            err=True,
+        )

@@ -1,0 +1,51 @@
+"""A folder run from request to outcome: what `dae-run IN OUT` does, for a program to call."""
+
+from typing import TYPE_CHECKING
+
+from ..system.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from .outcome import Failure, FolderOutcome, Tally
+    from .planning import FolderPlan, plan_request
+    from .request import FolderRequest
+    from .resume import manifest_of, open_manifest
+    from .run import job_options, open_run, run_folder
+
+__all__ = [
+    "Failure",
+    "FolderOutcome",
+    "FolderPlan",
+    "FolderRequest",
+    "Tally",
+    "job_options",
+    "manifest_of",
+    "open_manifest",
+    "open_run",
+    "plan_request",
+    "run_folder",
+]
+
+__getattr__ = lazy_face(
+    __name__,
+    {
+        "outcome": (
+            "Failure",
+            "FolderOutcome",
+            "Tally",
+        ),
+        "planning": (
+            "FolderPlan",
+            "plan_request",
+        ),
+        "request": ("FolderRequest",),
+        "resume": (
+            "manifest_of",
+            "open_manifest",
+        ),
+        "run": (
+            "job_options",
+            "open_run",
+            "run_folder",
+        ),
+    },
+)

@@ -1,0 +1,82 @@
+"""What is asked of a folder run, as plain data."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ..errors import InputError
+
+PathLike = str | os.PathLike[str]
+_PATHS = ("source", "output", "reference", "manifest", "report")
+
+
+@dataclass(frozen=True)
+class FolderRequest:
+    """What a folder run shall do: plain data, made in one process and carried out in this or another one.
+
+    Paths are kept as text. `dataclasses.asdict` gives what JSON holds, and `FolderRequest(**values)` takes it back; pickle
+    works too. Relative paths are relative to the working folder of the process that carries it out.
+
+    Raises:
+        InputError: A path is no path, or a number is out of its range.
+    """
+
+    source: PathLike
+    """An image file, a folder, or a glob (`**` for any depth). A path that exists is never taken as a glob."""
+    output: PathLike
+    """For one file, a file with an image suffix, or a folder: one that exists, or a name that ends in a slash or has no
+    suffix. Else a folder, in which the input's tree is mirrored; it must lie outside `source`."""
+    recursive: bool = False
+    """Take the sub-folders of a folder too."""
+    suffix: str = ""
+    """Added to each name before the extension: `_clean` makes `a_clean.png` of `a.png`."""
+    format: str | None = None
+    """Extension of the outputs, such as `png`; None to keep each input's."""
+    reference: PathLike | None = None
+    """Folder with clean images of the same relative path (any image extension), or, for one input file, a file: each output is
+    compared with its own."""
+    strength: float = 1.0
+    """How much of the change is taken, 0 to 1."""
+    batch_size: int | None = None
+    """Files that a thread holds at once, at least 1. None: up to 32, fewer if they are large."""
+    max_pixels: int | None = None
+    """Larger images fail. None: 2**29, which is 536 megapixels."""
+    max_memory_mb: int | None = None
+    """What the run should stay within, in MiB, at least 1; give the denoiser the same. None: no limit."""
+    overwrite: bool = False
+    """Replace outputs that exist. Inputs are never changed."""
+    fail_fast: bool = False
+    """Begin no other file once one has failed."""
+    resume: bool = False
+    """Keep a manifest, and leave out what it shows complete: an interrupted run goes on. Outputs of another model or strength
+    are replaced with `overwrite` only."""
+    retry_failed: bool = False
+    """Like `resume`, and try again what failed before."""
+    manifest: PathLike | None = None
+    """File that gets a line of JSON for each image as soon as it is done. None: `dae-manifest.jsonl` in the output's folder
+    where `resume` is set, else no manifest."""
+    report: PathLike | None = None
+    """HTML file that shows and judges what became of the images; None for none."""
+
+    def __post_init__(self) -> None:
+        for name in _PATHS:
+            value = getattr(self, name)
+            if value is None and name not in ("source", "output"):
+                continue
+            if not isinstance(value, str | os.PathLike) or not isinstance(text := os.fspath(value), str):
+                raise InputError(
+                    f"{name} must be a path, as text or pathlib.Path; received {value!r} ({type(value).__name__})."
+                )
+            object.__setattr__(self, name, text)
+        if not 0 <= self.strength <= 1:
+            raise InputError(f"strength must be from 0 to 1, not {self.strength}.")
+        for name, least in (("batch_size", 1), ("max_pixels", 0), ("max_memory_mb", 1)):
+            number = getattr(self, name)
+            if number is not None and number < least:
+                raise InputError(f"{name} must be at least {least}, not {number}.")
+
+    @property
+    def resumes(self) -> bool:
+        """Whether an interrupted run goes on."""
+        return self.resume or self.retry_failed
