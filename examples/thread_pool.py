@@ -3,7 +3,7 @@
 python examples/thread_pool.py model.onnx noisy/ clean/
 
 Threads decode and encode while others denoise. Two or three threads are enough: the engine uses every CPU for one image. (For
-nothing but files, `dae-run noisy/ clean/` does this with checks, resuming and bounded memory.)
+nothing but files, folder.py does this with checks, resuming and bounded memory.)
 """
 
 from __future__ import annotations

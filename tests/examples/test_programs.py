@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,39 @@ def test_embed(model_file, run_example, tmp_path):
     usage = run_example("embed", model_file)
     assert usage.returncode == 1
     assert "embed.py model.onnx noisy.png clean.png" in usage.stderr
+
+
+def test_folder(model_file, run_example, tmp_path):
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for number in range(5):
+        write_image(tmp_path / "in" / "sub" / f"{number}.png", Image(picture(number)))
+    (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    for done, before in ((5, 0), (0, 5)):
+        result = run_example("folder", model_file, tmp_path / "in", tmp_path / "out")
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith(f"{done} done, {before} done before, 1 failed in ")
+        assert f"failed: {tmp_path}/in/bad.png: " in result.stdout
+        assert ("6 of 6" in result.stderr) == (done == 5)
+    denoiser = Denoiser(model_file, "cpu")
+    for number in range(5):
+        written = read_image(tmp_path / "out" / "sub" / f"{number}.png").pixels
+        np.testing.assert_array_equal(written, denoiser.denoise(picture(number)))
+
+
+def test_the_folder_run_of_the_documentation(model_file, tmp_path, monkeypatch, capsys):
+    text = (EXAMPLES.parent / "docs" / "embedding.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(from dae_runtime import [^`]*run_folder.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(model_file.read_bytes())
+    (tmp_path / "noisy").mkdir()
+    write_image(tmp_path / "noisy" / "a.png", Image(picture()))
+    for printed in ("1 0 []", "0 1 []"):
+        exec(code, {})
+        assert capsys.readouterr().out.strip() == printed
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "clean" / "a.png").pixels, Denoiser(model_file, "cpu").denoise(picture())
+    )
+    assert (tmp_path / "report.html").exists()
 
 
 def test_thread_pool(model_file, run_example, tmp_path):
