@@ -49,14 +49,4 @@ __all__ = [
 
 
 # The Denoiser needs numpy, which costs more than everything else here: load it, and what needs it, when it is asked for.
-__getattr__ = lazy_face(
-    __name__,
-    {
-        "folders": (
-            "FolderOutcome",
-            "FolderRequest",
-            "run_folder",
-        ),
-        "inference": ("Denoiser",),
-    },
-)
+__getattr__ = lazy_face(__name__, {"folders": ("FolderOutcome", "FolderRequest", "run_folder"), "inference": ("Denoiser",)})

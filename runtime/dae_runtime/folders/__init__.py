@@ -28,24 +28,10 @@ __all__ = [
 __getattr__ = lazy_face(
     __name__,
     {
-        "outcome": (
-            "Failure",
-            "FolderOutcome",
-            "Tally",
-        ),
-        "planning": (
-            "FolderPlan",
-            "plan_request",
-        ),
+        "outcome": ("Failure", "FolderOutcome", "Tally"),
+        "planning": ("FolderPlan", "plan_request"),
         "request": ("FolderRequest",),
-        "resume": (
-            "manifest_of",
-            "open_manifest",
-        ),
-        "run": (
-            "job_options",
-            "open_run",
-            "run_folder",
-        ),
+        "resume": ("manifest_of", "open_manifest"),
+        "run": ("job_options", "open_run", "run_folder"),
     },
 )

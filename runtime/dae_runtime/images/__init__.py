@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ..system.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from .codec import KINDS_OF_8_BITS, MAX_PIXELS, codec_versions, decode, disable_cache, encode
+    from .codec import KINDS_OF_8_BITS, MAX_PIXELS, decode, encode
     from .files import (
         FORMATS,
         IMAGE_SUFFIXES,
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         tell_of_further_images,
         write_image,
     )
+    from .vips import codec_versions, disable_cache
 
 __all__ = [
     "FORMATS",
@@ -43,14 +44,7 @@ __all__ = [
 __getattr__ = lazy_face(
     __name__,
     {
-        "codec": (
-            "KINDS_OF_8_BITS",
-            "MAX_PIXELS",
-            "codec_versions",
-            "decode",
-            "disable_cache",
-            "encode",
-        ),
+        "codec": ("KINDS_OF_8_BITS", "MAX_PIXELS", "decode", "encode"),
         "files": (
             "FORMATS",
             "IMAGE_SUFFIXES",
@@ -64,5 +58,6 @@ __getattr__ = lazy_face(
             "tell_of_further_images",
             "write_image",
         ),
+        "vips": ("codec_versions", "disable_cache"),
     },
 )

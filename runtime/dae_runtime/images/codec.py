@@ -1,8 +1,4 @@
-"""Bytes of image files to pixels and back: the one place that imports pyvips (libvips).
-
-libvips keeps 16 bits per channel, writes PNG fast, and has wheels for x86-64 and aarch64. Each format's own loader is
-called, chosen by the file's first bytes, so that none of libvips' other readers ever sees a file.
-"""
+"""Bytes of image files to pixels and back. Each format's own reader is chosen by the file's first bytes."""
 
 from __future__ import annotations
 
@@ -14,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ImageError, MissingDependencyError
+from ..errors import ImageError
 from ..pixels.arrays import convert
 from .bmp import bmp_size, decode_bmp, encode_bmp
 from .headers import Read, check_png, compression, holds_more_images, sniff
-from .metadata import attach_metadata, read_metadata, with_sound_resolution
+from .metadata import read_metadata, with_sound_resolution
 from .pnm import Pixels, decode_pnm, encode_pnm, pnm_size
-from .vips_errors import reading_reason, writing_reason
+from .vips import load_vips, open_image, reading_reason, to_vips, upright, writing_reason
 
 MAX_PIXELS = 2**29
 """Larger images are refused unless the caller allows them: a header may announce any size over no data."""
@@ -78,15 +74,15 @@ def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, admit: Callable[[i
         return _decode_plain(kind, read, size, max_pixels, admit)
     if kind == "png":
         check_png(read, size)
-    vips = _load_vips()
+    vips = load_vips()
     try:
-        image = _open(vips, kind, source)
+        image = open_image(vips, kind, source)
         pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
         _check_kind(image)
         _check_size(image.height, image.width, max_pixels)
         if admit is not None:
             admit(image.width * image.height * image.bands * (2 if image.format == "ushort" else 1))
-        image = _upright(vips, image, pages)
+        image = upright(vips, image, pages)
         shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
         metadata = {**read_metadata(image), _COMPRESSION: (kind, compression(kind, read))}
         pixels = image.numpy().reshape(shape)
@@ -130,10 +126,10 @@ def encode(
     if kind in (*_PORTABLE_MAPS, "bmp"):
         content = encode_bmp(pixels, metadata) if kind == "bmp" else encode_pnm(pixels, kind)
         return content if target is None else _write_all(target, content)
-    vips = _load_vips()
+    vips = load_vips()
     options = _save_options(pixels, kind, metadata)
     try:
-        image = _to_vips(vips, pixels, metadata, pages)
+        image = to_vips(vips, pixels, metadata, pages)
         if target is None:
             return bytes(getattr(image, f"{kind}save_buffer")(**options))
         getattr(image, f"{kind}save_target")(vips.Target.new_to_descriptor(target), **options)
@@ -141,32 +137,6 @@ def encode(
     except vips.Error as error:
         reason = writing_reason(str(error), kind)
         raise ImageError(f"cannot write {pixels.shape} {pixels.dtype} as {kind.upper()} ({reason})") from error
-
-
-def disable_cache() -> None:
-    """Stop libvips from keeping recent results: for a command that reads each file once. Holds for the whole process."""
-    _load_vips().cache_set_max(0)
-
-
-def codec_versions() -> str:
-    """Return the versions of libvips and pyvips, for people.
-
-    Raises:
-        MissingDependencyError: pyvips is not installed.
-    """
-    vips = _load_vips()
-    return f"libvips {'.'.join(str(vips.version(part)) for part in range(3))} through pyvips {vips.__version__}"
-
-
-def _load_vips() -> Any:
-    try:
-        import pyvips
-    except (ImportError, OSError) as error:  # OSError: the Python package is there, the library is not
-        raise MissingDependencyError(
-            f"reading and writing image files needs pyvips with libvips ({error}). "
-            "Install it with: pip install 'pyvips[binary]'"
-        ) from error
-    return pyvips
 
 
 def _reader(source: bytes | int) -> tuple[Read, int]:
@@ -195,28 +165,6 @@ def _decode_plain(kind: str, read: Read, size: int, max_pixels: int, admit: Call
     data = read(0, size)
     pixels, metadata = (decode_pnm(data), {}) if kind == "pnm" else decode_bmp(data)
     return Decoded(pixels, kind, 1, metadata)
-
-
-def _open(vips: Any, kind: str, source: bytes | int) -> Any:
-    """Open an image with all its pages, without decoding it."""
-    stream = vips.Source.new_from_descriptor(source) if isinstance(source, int) else vips.Source.new_from_memory(source)
-    pages = {"n": -1} if kind in ("tiff", "webp") else {}
-    try:
-        return getattr(vips.Image, f"{kind}load_source")(stream, fail_on="error", access="sequential", **pages)
-    except vips.Error as error:
-        if kind == "tiff" and "differs" in str(error):
-            raise ImageError("the pages of the TIFF differ in size, kind or orientation; split it into single ones") from error
-        raise
-
-
-def _upright(vips: Any, image: Any, pages: int) -> Any:
-    """Turn each page as the tag says, which is the same of all: libvips takes no others together."""
-    if not image.get_typeof("orientation") or image.get("orientation") <= 1:
-        return image
-    image = image.copy_memory()  # turning needs the rows in another order than they come
-    height = image.height // pages
-    turned = [image.crop(0, number * height, image.width, height).autorot() for number in range(pages)]
-    return vips.Image.arrayjoin(turned, across=1)
 
 
 def _check_size(height: int, width: int, max_pixels: int) -> None:
@@ -261,16 +209,3 @@ def _write_all(target: int, content: bytes) -> bytes:
     while view:
         view = view[os.write(target, view) :]
     return b""
-
-
-def _to_vips(vips: Any, pixels: Pixels, metadata: Mapping[str, Any], pages: int) -> Any:
-    height, width = pixels.shape[:2]
-    bands = pixels.shape[2] if pixels.ndim == 3 else 1
-    wide = pixels.dtype == np.uint16
-    flat = np.ascontiguousarray(pixels).data
-    image = vips.Image.new_from_memory(flat, width, height, bands, "ushort" if wide else "uchar")
-    gray, color = ("grey16", "rgb16") if wide else ("b-w", "srgb")
-    image = image.copy(interpretation=gray if bands < 3 else color)
-    if pages > 1:
-        image.set_type(vips.GValue.gint_type, "page-height", height // pages)
-    return attach_metadata(vips, image, metadata)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import glob
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ImageError, InputError, OutputExistsError
-from ..images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, find_images, image_format, is_image_name
+from ..images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format
 from ..system.messages import counted, listed
-from .references import find_references
-
-logger = logging.getLogger(__name__)
+from .inputs import find_references, find_sources
 
 PathLike = str | os.PathLike[str]
 
@@ -116,39 +112,6 @@ def plan(
     return jobs
 
 
-def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tuple[Path, list[Path]]:
-    """Return the folder that relative paths start from, and the image files, sorted.
-
-    Raises:
-        InputError: There is none.
-        ImageError: A folder cannot be read.
-    """
-    path = Path(source)
-    if path.is_dir():
-        found = find_images(path, recursive)
-        if not found:
-            hint = "" if recursive else " Sub-folders are taken with --recursive."
-            raise InputError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)}).{hint}")
-        if not recursive and _has_folders(path):
-            logger.info("%s: its sub-folders are left out; --recursive takes them", path)
-        return path, found
-    if path.exists() or path.is_symlink():
-        return path.parent, [path]
-    pattern = os.fspath(source)
-    if not glob.has_magic(pattern):
-        raise InputError(f"{pattern} does not exist. Give an image file, a folder, or a pattern such as 'images/*.png'.")
-    matches = (Path(match) for match in glob.iglob(pattern, recursive=True))  # noqa: PTH207 - Path.glob treats ** otherwise
-    found = sorted({match for match in matches if is_image_name(match) and not match.is_dir()})
-    if not found:
-        raise InputError(f"no image file ({', '.join(IMAGE_SUFFIXES)}) matches {pattern!r}.")
-    return _fixed_part(path), found
-
-
-def _has_folders(folder: Path) -> bool:
-    with os.scandir(folder) as entries:  # knows what is a folder without asking for each of many files
-        return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
-
-
 def is_file_name(output: PathLike) -> bool:
     """Tell whether an output is meant as an image file rather than as a folder."""
     return not _means_folder(output) and Path(output).suffix.lower() in (*FORMATS, *OTHER_SUFFIXES)
@@ -166,13 +129,6 @@ def _check_file_name(output: Path, suffix: str, format: str | None) -> None:
         )
     if suffix or format:
         raise InputError(f"the output {output} is named already; leave out --suffix and --format, or give a folder.")
-
-
-def _fixed_part(pattern: Path) -> Path:
-    """Return the folders of a glob before its first wildcard."""
-    parts = pattern.parts
-    wild = next(index for index, part in enumerate(parts) if glob.has_magic(part))
-    return Path(*parts[:wild])
 
 
 def _extension(format: str | None) -> str | None:

@@ -17,7 +17,7 @@ from dae_runtime.errors import ImageError, OutputExistsError
 from dae_runtime.images import IMAGE_SUFFIXES, Image, decode, encode, find_images, read_image, write_image
 from dae_runtime.images.headers import jpeg_quality
 from dae_runtime.images.pnm import decode_pnm
-from dae_runtime.images.vips_errors import reading_reason, writing_reason
+from dae_runtime.images.vips import reading_reason, writing_reason
 
 LOSSLESS = (".png", ".tif", ".tiff")
 

@@ -1,0 +1,84 @@
+"""Which image files a run is about, and which clean image belongs to each."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import InputError
+from ..images import IMAGE_SUFFIXES, find_images, is_image_name
+
+logger = logging.getLogger(__name__)
+
+
+def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tuple[Path, list[Path]]:
+    """Return the folder that relative paths start from, and the image files, sorted.
+
+    Raises:
+        InputError: There is none.
+        ImageError: A folder cannot be read.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = find_images(path, recursive)
+        if not found:
+            hint = "" if recursive else " Sub-folders are taken with --recursive."
+            raise InputError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)}).{hint}")
+        if not recursive and _has_folders(path):
+            logger.info("%s: its sub-folders are left out; --recursive takes them", path)
+        return path, found
+    if path.exists() or path.is_symlink():
+        return path.parent, [path]
+    pattern = os.fspath(source)
+    if not glob.has_magic(pattern):
+        raise InputError(f"{pattern} does not exist. Give an image file, a folder, or a pattern such as 'images/*.png'.")
+    matches = (Path(match) for match in glob.iglob(pattern, recursive=True))  # noqa: PTH207 - Path.glob treats ** otherwise
+    found = sorted({match for match in matches if is_image_name(match) and not match.is_dir()})
+    if not found:
+        raise InputError(f"no image file ({', '.join(IMAGE_SUFFIXES)}) matches {pattern!r}.")
+    return _fixed_part(path), found
+
+
+def find_references(sources: Sequence[Path], base: Path, root: Path) -> list[Path | None]:
+    """Return the clean image of each source, or None for one that has none.
+
+    Args:
+        sources: Image files within `base`; one at least.
+        base: The folder that their relative paths start from.
+        root: Folder with clean images of the same relative path (any image extension), or, for one source, a file.
+
+    Raises:
+        InputError: `root` is no folder, or holds no image for any of the sources.
+        ImageError: A folder cannot be read.
+    """
+    if root.is_file() and len(sources) == 1:
+        return [root]
+    if not root.is_dir():
+        raise InputError(f"the reference {root} is not a folder of clean images.")
+    folders: dict[Path, dict[str, Path]] = {}
+    found: list[Path | None] = []
+    for source in sources:
+        folder = root / source.relative_to(base).parent
+        if folder not in folders:
+            images = find_images(folder) if folder.is_dir() else []
+            # By whole name first, then by stem: a clean a.png serves a noisy a.jpg.
+            folders[folder] = {path.stem: path for path in images} | {path.name: path for path in images}
+        found.append(folders[folder].get(source.name, folders[folder].get(source.stem)))
+    if not any(found):
+        raise InputError(f"the reference {root} holds no image of the name of an input, as {sources[0].name}.")
+    return found
+
+
+def _has_folders(folder: Path) -> bool:
+    with os.scandir(folder) as entries:  # knows what is a folder without asking for each of many files
+        return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Return the folders of a glob before its first wildcard."""
+    parts = pattern.parts
+    wild = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:wild])
