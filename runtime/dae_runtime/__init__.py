@@ -1,16 +1,17 @@
 """Run exported denoisers with onnxruntime: batched, on CPU or CUDA, without a training framework.
 
-    from dae_runtime import Denoiser
+    from dae_runtime import Denoiser, FolderRequest, run_folder
 
     with Denoiser("model.onnx") as denoiser:     # opening a model takes far longer than a small image: keep it and reuse it
         clean = denoiser.denoise(noisy)          # (H, W), (H, W, C) or (N, H, W, C); uint8, uint16 or float32
+        outcome = run_folder(FolderRequest("noisy/", "clean/"), denoiser)      # what `dae-run noisy/ clean/` does
 
 Importing this package loads neither onnxruntime nor the image library; each is loaded at its first use.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .contract import Contract
@@ -24,7 +25,6 @@ from .errors import (
     ModelError,
     OutputExistsError,
 )
-from .system.lazy import lazy_face
 
 if TYPE_CHECKING:
     from .folders import FolderOutcome, FolderRequest, run_folder
@@ -48,5 +48,14 @@ __all__ = [
 ]
 
 
-# The Denoiser needs numpy, which costs more than everything else here: load it, and what needs it, when it is asked for.
-__getattr__ = lazy_face(__name__, {"folders": ("FolderOutcome", "FolderRequest", "run_folder"), "inference": ("Denoiser",)})
+def __getattr__(name: str) -> Any:
+    # These need numpy, which costs more than everything else here: load them when they are asked for (PEP 562).
+    if name == "Denoiser":
+        from .inference import Denoiser
+
+        return Denoiser
+    if name in ("FolderOutcome", "FolderRequest", "run_folder"):
+        from . import folders
+
+        return getattr(folders, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

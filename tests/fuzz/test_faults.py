@@ -16,6 +16,7 @@ from dae_runtime import Denoiser
 from dae_runtime.images import Image, read_image, write_image
 from dae_runtime.jobs.plan import plan
 from dae_runtime.jobs.run import run_jobs
+from dae_runtime.jobs.worker import JobOptions
 
 # Root may read and write everything; without its capabilities it is told off like anybody else (capset(2), version 3).
 POWERLESS = """
@@ -164,7 +165,7 @@ def test_an_output_that_vanishes_during_the_run(folder, sound_files):
     jobs = plan(folder / "in", folder / "out")
     with Denoiser(sound_files / "models" / "float.onnx", "cpu", 1) as denoiser:
         results = []
-        for result in run_jobs(denoiser, jobs, batch_size=1):
+        for result in run_jobs(denoiser, jobs, JobOptions(batch_size=1)):
             results.append(result)
             if len(results) == 2:
                 (folder / "out").rename(folder / "taken")
