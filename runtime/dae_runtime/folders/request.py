@@ -9,6 +9,8 @@ from ..errors import InputError
 
 PathLike = str | os.PathLike[str]
 _PATHS = ("source", "output", "reference", "manifest", "report")
+_FLAGS = ("recursive", "overwrite", "fail_fast", "resume", "retry_failed")
+_LEAST = {"batch_size": 1, "max_pixels": 0, "max_memory_mb": 1}
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class FolderRequest:
     works too. Relative paths are relative to the working folder of the process that carries it out.
 
     Raises:
-        InputError: A path is no path, or a number is out of its range.
+        InputError: A value is not of its field's type, or out of its range.
     """
 
     source: PathLike
@@ -69,12 +71,18 @@ class FolderRequest:
                     f"{name} must be a path, as text or pathlib.Path; received {value!r} ({type(value).__name__})."
                 )
             object.__setattr__(self, name, text)
-        if not 0 <= self.strength <= 1:
-            raise InputError(f"strength must be from 0 to 1, not {self.strength}.")
-        for name, least in (("batch_size", 1), ("max_pixels", 0), ("max_memory_mb", 1)):
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} must be True or False, not {getattr(self, name)!r}.")
+        for name, text in (("suffix", self.suffix), ("format", self.format or "")):
+            if not isinstance(text, str):
+                raise InputError(f"{name} must be text, not {text!r}.")
+        if not isinstance(self.strength, int | float) or not 0 <= self.strength <= 1:
+            raise InputError(f"strength must be a number from 0 to 1, not {self.strength!r}.")
+        for name, least in _LEAST.items():
             number = getattr(self, name)
-            if number is not None and number < least:
-                raise InputError(f"{name} must be at least {least}, not {number}.")
+            if number is not None and not (isinstance(number, int) and number >= least):
+                raise InputError(f"{name} must be a whole number of at least {least}, not {number!r}.")
 
     @property
     def resumes(self) -> bool:

@@ -64,8 +64,17 @@ def run_jobs(
     """
     memory_mb = options.max_memory_mb
     slots = 1 if denoiser.device != "cpu" or memory_mb is not None else max(1, available_cpus() // denoiser.threads)
-    gate = Gate(None if memory_mb is None else int((1 - ENGINE_SHARE) * memory_mb * 2**20))
-    worker = Worker(denoiser, options, threading.Semaphore(slots), gate, may_replace, manifest, cancel, step)
+    limit = None if memory_mb is None else int((1 - ENGINE_SHARE) * memory_mb * 2**20)
+    worker = Worker(
+        denoiser,
+        options,
+        slots=threading.Semaphore(slots),
+        gate=Gate(limit),
+        may_replace=may_replace,
+        manifest=manifest,
+        cancel=cancel,
+        step=step,
+    )
     chunks = itertools.takewhile(lambda chunk: not worker.is_stopped(), _chunks(jobs, options.batch_size))
     # One thread more than can be denoising: it reads and writes meanwhile, and fills the gaps while others wait for the disk.
     for results in ordered_map(chunks, worker.process, slots + 1, worker.stop):
