@@ -68,7 +68,7 @@ def convert_file(
     model = onnx.load_from_string(content)
     graph = Graph(model)
     round_sums_alike(graph)
-    put_weights(graph, round_weights(model, samples.calibration, contract.alignment_px))
+    put_weights(graph, round_weights(model, samples.calibration, contract.alignment_px), {})
     exact = graph.to_model()
     free = contract.fixed_size is None
     if free and options.pad and not contract.any_size:

@@ -132,7 +132,7 @@ def quantize(
     graph = Graph(quantizer.model.model)  # drops what the quantizer adds to the file and nothing needs
     graph.name = model.graph.name
     round_sums_alike(graph)
-    put_weights(graph, round_weights(model) if weights is None else weights)
+    put_weights(graph, round_weights(model) if weights is None else weights, plain.constants)
     if total:
         give_exact_image(graph)
     exact = graph.to_model()
@@ -140,12 +140,14 @@ def quantize(
     return exact
 
 
-def put_weights(graph: Graph, weights: Mapping[str, IntegerWeights]) -> None:
+def put_weights(graph: Graph, weights: Mapping[str, IntegerWeights], biases: Mapping[str, Array]) -> None:
     """Give the integer layers of a QDQ graph other weights, and biases on the scale that goes with them.
 
     Args:
         graph: Changed in place.
         weights: By the name that the weights have behind DequantizeLinear, or had in float.
+        biases: In float, by name. A layer whose bias is not there keeps what its integers stand for, which the quantizer has
+            rounded already: to whole steps of the data beside weights of zero.
     """
     for node in graph.nodes:
         unpack = graph.producer(node.input[1]) if node.op_type in INTEGER else None
@@ -159,7 +161,8 @@ def put_weights(graph: Graph, weights: Mapping[str, IntegerWeights]) -> None:
         data = graph.producer(node.input[0])
         if offset is not None and offset.op_type == "DequantizeLinear" and data is not None:
             unit = graph.constants[data.input[1]].astype(np.float64)
-            bias = graph.constants[offset.input[0]].astype(np.float64) * graph.constants[offset.input[1]]
+            bias = biases.get(node.input[2], graph.constants[offset.input[0]] * graph.constants[offset.input[1]])
+            bias = bias.astype(np.float64)
             values, scales = _with_room(values, scales, axis, np.abs(bias) / unit)
             step = (unit * scales).astype(np.float32)
             _fill(graph, offset, np.rint(bias / step).astype(np.int32), step, 0)

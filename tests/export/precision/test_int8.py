@@ -96,6 +96,21 @@ def test_no_samples_are_refused(blur_denoiser):
         calibrate(blur_denoiser, [])
 
 
+def test_a_bias_beside_weights_of_zero_is_as_exact_as_the_output_can_tell(blur_denoiser, samples, run_onnx):
+    lone = onnx.ModelProto()
+    lone.CopyFrom(blur_denoiser)
+    by_name = {tensor.name: tensor for tensor in lone.graph.initializer}
+    by_name["w2"].CopyFrom(numpy_helper.from_array(np.zeros((1, 8, 3, 3), np.float32), "w2"))
+    for bias in (np.float32(0.3), np.float32(0.6)):  # no whole number of steps of the data
+        by_name["b2"].CopyFrom(numpy_helper.from_array(bias.reshape(1), "b2"))
+        int8 = quantize(lone, calibrate(lone, samples.calibration))
+        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in int8.graph.initializer}
+        stored = constants["b2_quantized"] * np.float64(constants["b2_quantized_scale"])
+        assert stored == pytest.approx(bias, rel=1e-6)
+        received = run_onnx(int8, np.full((1, 8, 8, 1), 0.5, np.float32))
+        np.testing.assert_allclose(received, bias, atol=0.5 / 255 + 1e-6)
+
+
 def test_chosen_nodes_stay_in_float(blur_denoiser, ranges):
     model = quantize(blur_denoiser, ranges, ["conv_2", "transpose_2"])
     names = {tensor.name for tensor in model.graph.initializer}
