@@ -20,6 +20,7 @@ def test_public_names() -> None:
         "RunError",
         "TrainError",
         "TrainingSettings",
+        "from_mapping",
         "from_toml",
         "preset_settings",
         "resume",
