@@ -59,6 +59,7 @@ RUN ?= runs/$(NAME)
 MODEL ?= runtime/dae_runtime/models/$(NAME).onnx
 CARD ?= docs/models/$(NAME).md
 RECIPE ?= train/dae_train/recipes/$(NAME).toml
+WORDS ?= tools/dae_tools/cards/$(NAME).toml
 
 model: $(VENV)/.installed-dev
 	@test -n "$(NAME)" -a -n "$(DATA)" -a -n "$(TEST)" || { echo "error: expected NAME, DATA and TEST; say for instance: make model NAME=gray DATA=photos TEST=set12" >&2; exit 2; }
@@ -82,9 +83,9 @@ $(MODEL): $(LAST)/result.toml
 	@mkdir -p $(@D)
 	$(BIN)/dae-export $(LAST) --name $(NAME) --quantize $(EXPORT) --overwrite -o $@
 
-$(CARD): $(MODEL) $(RECIPE)
+$(CARD): $(MODEL) $(WORDS)
 	@mkdir -p $(@D)
-	$(BIN)/python -m dae_tools.cards --run $(LAST) --model $(MODEL) --recipe $(RECIPE) --test $(TEST) $(if $(REFERENCE),--reference $(REFERENCE)) -o $@
+	$(BIN)/python -m dae_tools.cards --run $(LAST) --model $(MODEL) --words $(WORDS) --test $(TEST) $(if $(REFERENCE),--reference $(REFERENCE)) -o $@
 
 clean:
 	rm -rf $(VENV) .emulation demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -27,8 +27,8 @@ from dae_runtime.system.processor import cpu_name
 from dae_train import PRESETS, DataError, DataSettings, RunError, from_toml, networks
 from dae_train.data import sources
 from dae_train.data.image_set import to_unit
-from dae_train.judging.seeds import TEST_SEED, VALIDATION_SEED
 from dae_train.runs.plots import to_plane
+from dae_train.settings.noise import TEST_SEED, VALIDATION_SEED
 
 NEIGHBOURS, KNOWN, _DRAWN, _BATCH = 10, 10_000, 1000, 256
 _HEAD = "z_dim | parameters | MSE | PSNR, dB | BCE | overlap | relative error | wrong / right | rank correlation"
@@ -71,7 +71,7 @@ def measure(run: RunDirectory) -> Study:
     images, labels, test, truth = read(config.data, config.model.channels, config.training.seed)
     network = networks.load(str(run.root), "--runs")
     known, latents = (
-        network.get_layer("encoder").predict(draw_noisy(part, config.noise_spec, config.noise.clip, seed), _BATCH, verbose=0)
+        network.get_layer("encoder").predict(draw_noisy(part, config.noise, seed), _BATCH, verbose=0)
         for part, seed in ((images, VALIDATION_SEED), (test, TEST_SEED))
     )
     clean, denoised = to_unit(test), network.get_layer("decoder").predict(latents, _BATCH, verbose=0)

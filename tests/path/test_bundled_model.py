@@ -7,12 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from dae_runtime.models import bundled_models
-from dae_tools.cards.command import default_recipe
+from dae_tools.cards.command import default_words
 from dae_tools.cards.run import DIGITS, PAIRS, read_card_text
 from dae_train.data.groups import read_groups
 from dae_train.settings.config import from_toml
@@ -36,14 +37,15 @@ def test_there_are_recipes_of_all_bundled_models():
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_is_a_configuration_and_holds_the_words_of_the_card(path, tmp_path):
-    assert default_recipe(path.stem) == path
-    text, config = read_card_text(path), from_toml(path)
+def test_a_recipe_is_a_configuration_and_its_card_has_words(path, tmp_path):
+    assert set(tomllib.loads(path.read_text("utf-8"))) <= {"model", "noise", "training", "data"}
+    text, config = read_card_text(default_words(path.stem)), from_toml(path)
     assert f"NAME={path.stem} " in text.repeat
     assert (text.protocol == PAIRS) == ("TARGET=" in text.repeat) == ("REFERENCE=" in text.repeat)
     assert config.data.source == "synthetic"  # data are given on the command line
-    (tmp_path / "bare.toml").write_text(path.read_text("utf-8").partition("[card]")[0], "utf-8")
-    assert from_toml(tmp_path / "bare.toml") == config
+    old = tmp_path / "old.toml"  # recipes held the words themselves once
+    old.write_text(path.read_text("utf-8") + default_words(path.stem).read_text("utf-8"), "utf-8")
+    assert from_toml(old) == merge(str(old), {}) == config
     merged = merge(str(path), {"data": "photos", "steps": 5 if config.training.steps else None})
     assert merged.data.source == "photos"
     if text.protocol == DIGITS:
@@ -62,7 +64,7 @@ def test_a_second_part_goes_on_with_the_same_network_and_noise(path):
 def make(tmp_path):
     """Run `make model` with steps that only say what they were asked for; returns what they said."""
     shutil.copy(ROOT / "Makefile", tmp_path)
-    for name in ("pyproject.toml", "recipe.toml", "venv/.installed", "venv/.installed-dev"):
+    for name in ("pyproject.toml", "recipe.toml", "words.toml", "venv/.installed", "venv/.installed-dev"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "bin").mkdir()
@@ -72,7 +74,7 @@ def make(tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 
     def run(*words: str) -> tuple[list[str], subprocess.CompletedProcess[str]]:
-        fixed = "VENV=venv BIN=./bin RUN=run MODEL=toy.onnx CARD=toy.md RECIPE=recipe.toml".split()
+        fixed = "VENV=venv BIN=./bin RUN=run MODEL=toy.onnx CARD=toy.md RECIPE=recipe.toml WORDS=words.toml".split()
         line = ["make", "model", *fixed, *words]
         finished = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
         calls = tmp_path / "calls"
@@ -89,7 +91,7 @@ def test_the_chain_of_steps(make):
     assert [" ".join(call.split()) for call in said] == [
         "dae-train noisy --config recipe.toml --target clean -o run",
         "dae-export run --name toy --quantize --max-psnr-drop 1 --overwrite -o toy.onnx",
-        "python -m dae_tools.cards --run run --model toy.onnx --recipe recipe.toml --test other --reference pure -o toy.md",
+        "python -m dae_tools.cards --run run --model toy.onnx --words words.toml --test other --reference pure -o toy.md",
     ]
 
 
@@ -113,7 +115,7 @@ def test_a_second_part_of_the_recipe_comes_between_training_and_export(make, tmp
         "dae-train photos --config recipe.toml -o run",
         "dae-train photos --config recipe-int8.toml --init run -o run-int8",
         "dae-export run-int8 --name toy --quantize --overwrite -o toy.onnx",
-        "python -m dae_tools.cards --run run-int8 --model toy.onnx --recipe recipe.toml --test set12 -o toy.md",
+        "python -m dae_tools.cards --run run-int8 --model toy.onnx --words words.toml --test set12 -o toy.md",
     ]
 
 

@@ -1,18 +1,17 @@
 """Train small convolutional denoisers with Keras.
 
-    from pathlib import Path
     from dae_train import RunConfig, train
 
-    outcome = train(RunConfig(), Path("runs/first"))
+    outcome = train(RunConfig(), "runs/first")
 
-Importing this package loads no framework; the first call that trains does.
+Importing this package loads no framework; the first call that trains does. See docs/python-api.md.
 """
 
 from .errors import ConfigError, DataError, RunError, TrainError
 from .runs import Outcome, resume, train
-from .settings.config import DataSettings, NoiseSettings, RunConfig, from_toml, to_toml
-from .settings.networks import PRESETS, NetworkSettings, preset_settings
-from .settings.residual import ResidualSettings
+from .settings.config import DataSettings, RunConfig, from_mapping, from_toml, to_toml
+from .settings.networks import PRESETS, NetworkSettings, ResidualSettings, preset_settings
+from .settings.noise import NoiseSettings
 from .settings.training import TrainingSettings
 
 __all__ = [
@@ -28,6 +27,7 @@ __all__ = [
     "RunError",
     "TrainError",
     "TrainingSettings",
+    "from_mapping",
     "from_toml",
     "preset_settings",
     "resume",

@@ -11,17 +11,19 @@ from typing import Any
 import click
 
 from dae_runtime.command import EXIT_INTERRUPTED, require, run_command
-from dae_runtime.contract import RunDirectory
+from dae_runtime.contract import RunDirectory, noise_forms
 
+from . import runs
 from .data.sources import check_source
 from .errors import ConfigError, DataError
+from .fitting.custom import Custom
 from .fitting.device import DEVICES, backend
 from .noise import check_request
-from .runs import read_config
+from .runs import Outcome, read_config
 from .settings.config import GENERAL_PRESET, RunConfig
 from .settings.flags import check_same, command_line, default_output, merge
 from .settings.networks import PRESETS
-from .settings.noise import forms, parse_fit
+from .settings.noise import FitRequest
 from .settings.trained_file import find_init
 from .settings.training import LEARNING_RATES, LOSSES, PRECISIONS, SCHEDULES, SUPERVISIONS, TrainingSettings
 
@@ -31,7 +33,7 @@ _RATES = ", ".join(f"{rate:g} ({name})" for name, rate in LEARNING_RATES.items()
 EPILOG = f"""
 \b
 NOISE is one of
-  {forms().replace(", ", chr(10) + "  ")}
+  {noise_forms().replace(", ", chr(10) + "  ")}
 \b
 or several joined by +, applied in that order. An amount may be a fraction (25/255)
 or a range that is drawn from for each image (0.02-0.2). fit:FOLDER measures the noise
@@ -129,9 +131,10 @@ def command(output: str | None, config: str | None, device: str, resume: bool, o
     before = None if resume else _described_ns(run)
     try:
         if resume:
-            outcome = _continue(run, device, given["epochs"])
+            outcome = runs.resume(run.root, epochs=given["epochs"], device=device, verbose=_verbosity())
         else:
-            outcome = _train(run, settings, device, overwrite, command_line(settings, given, config))
+            line = command_line(settings, given, config)
+            outcome = runs.train(settings, run.root, device=device, overwrite=overwrite, verbose=_verbosity(), command=line)
     except KeyboardInterrupt:
         return _interrupted(run, before)
     _report(outcome)
@@ -146,9 +149,9 @@ def main() -> None:
 def _new(output: str | None, config: str | None, given: dict[str, Any]) -> tuple[RunDirectory, RunConfig]:
     settings = merge(config, given)
     check_source(settings.data)
-    request = None if settings.noise.spec is None else parse_fit(settings.noise.spec)
-    if request is not None:
-        check_request(request)
+    Custom().check(settings)
+    if isinstance(settings.noise.spec, FitRequest):
+        check_request(settings.noise.spec)
     for name in (settings.training.init, settings.training.teacher):
         if name is not None:
             find_init(name)
@@ -161,27 +164,16 @@ def _resumed(output: str | None, config: str | None, overwrite: bool, given: dic
             raise ConfigError(f"--resume takes the settings of the run itself; leave {flag} out.")
     run = RunDirectory(Path(output) if output else default_output(merge(None, given)))
     settings = read_config(run)
+    Custom().check(settings, str(run.root))
     check_same(settings, given)
     return run, settings
-
-
-def _train(run: RunDirectory, settings: RunConfig, device: str, overwrite: bool, line: str) -> Any:
-    from . import runs
-
-    return runs.train(settings, run.root, device=device, overwrite=overwrite, verbose=_verbosity(), command=line)
-
-
-def _continue(run: RunDirectory, device: str, epochs: int | None) -> Any:
-    from . import runs
-
-    return runs.resume(run.root, epochs=epochs, device=device, verbose=_verbosity())
 
 
 def _verbosity() -> int:
     return 1 if sys.stdout.isatty() else 2
 
 
-def _report(outcome: Any) -> None:
+def _report(outcome: Outcome) -> None:
     run, best, test = outcome.run, outcome.best, outcome.test
     click.echo(f"validation: {_judged(best)}  (best of {outcome.epochs} epochs: {best['epoch']:.0f})")
     if test:

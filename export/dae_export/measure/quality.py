@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from dae_runtime.contract import Quality
 from dae_runtime.engine.session import open_session
+from dae_runtime.pixels.metrics import psnr_of_mse
 
 from .running import run_on_floats
 from .samples import Samples
@@ -105,8 +106,7 @@ class _Errors:
         self.sums[name] += float(np.sum(np.square(first.astype(np.float64) - second)))
 
     def psnr_db(self, name: str) -> float:
-        mean = self.sums[name] / self.values
-        return LARGEST_PSNR_DB if mean == 0 else min(-10 * math.log10(mean), LARGEST_PSNR_DB)
+        return psnr_of_mse(self.sums[name] / self.values, largest_db=LARGEST_PSNR_DB)
 
     def judgment(self, samples: Samples) -> Judgment:
         shift = tuple(float(s) * 255 / self.pixels for s in self.shift)

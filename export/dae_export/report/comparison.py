@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from dae_runtime.engine.session import open_session
-from dae_runtime.pixels.metrics import ssim
+from dae_runtime.pixels.metrics import psnr_of_mse, ssim
 
 from ..measure.quality import LARGEST_PSNR_DB
 from ..measure.running import run_on_floats
@@ -122,8 +121,7 @@ class _Figures:
         self.pixels += stack["noisy"][..., 0].size
 
     def psnr_db(self, name: str) -> float:
-        mean = self.squares[name] / self.values
-        return LARGEST_PSNR_DB if mean == 0 else min(-10 * math.log10(mean), LARGEST_PSNR_DB)
+        return psnr_of_mse(self.squares[name] / self.values, largest_db=LARGEST_PSNR_DB)
 
     def _add(self, name: str, stack: Stack, first: str, second: str) -> None:
         self.squares[name] += float(np.sum(np.square(stack[first].astype(np.float64) - stack[second])))

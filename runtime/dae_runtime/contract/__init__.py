@@ -14,6 +14,18 @@ from .document import (
     from_json,
     to_json,
 )
+from .noise_spec import (
+    NO_NOISE,
+    NOISE_KINDS,
+    NoiseAmount,
+    NoiseParameter,
+    NoiseSpec,
+    NoiseStep,
+    gaussian_range,
+    noise_forms,
+    parse_noise,
+    parse_range,
+)
 from .parts import CALIBRATION_METHODS, Calibration, Golden, Parity, Quality
 from .run_directory import RunDirectory, read_description
 
@@ -25,16 +37,26 @@ __all__ = [
     "INPUT_NAME",
     "IO_DTYPES",
     "METADATA_KEY",
+    "NOISE_KINDS",
+    "NO_NOISE",
     "OUTPUT_NAME",
     "PRECISIONS",
     "READABLE_VERSIONS",
     "Calibration",
     "Contract",
     "Golden",
+    "NoiseAmount",
+    "NoiseParameter",
+    "NoiseSpec",
+    "NoiseStep",
     "Parity",
     "Quality",
     "RunDirectory",
     "from_json",
+    "gaussian_range",
+    "noise_forms",
+    "parse_noise",
+    "parse_range",
     "read_description",
     "to_json",
 ]

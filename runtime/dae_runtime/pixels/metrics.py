@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -44,8 +46,18 @@ def psnr_db(reference: npt.ArrayLike, image: npt.ArrayLike, data_range: float = 
     Raises:
         InputError: The shapes differ.
     """
-    error = mean_square_error(reference, image)
-    return float("inf") if error == 0 else float(10 * np.log10(data_range**2 / error))
+    return psnr_of_mse(mean_square_error(reference, image), data_range)
+
+
+def psnr_of_mse(mse: float, data_range: float = 1.0, largest_db: float = math.inf) -> float:
+    """Return the peak signal-to-noise ratio in dB that belongs to a mean squared error.
+
+    Args:
+        mse: At least 0, in the square of the unit of `data_range`.
+        data_range: Distance between the smallest and the largest possible value.
+        largest_db: What is returned for 0, and for an error too small to tell from it.
+    """
+    return largest_db if mse == 0 else min(float(10 * np.log10(data_range**2 / mse)), largest_db)
 
 
 def ssim(reference: npt.ArrayLike, image: npt.ArrayLike, data_range: float = 1.0) -> float:

@@ -9,7 +9,6 @@ edges and texture count little, from D. Donoho and I. Johnstone, Ideal spatial a
 from __future__ import annotations
 
 import math
-import re
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +21,6 @@ _MASK_NORM = 6.0
 """Root of the sum of the squares of the mask's weights: what white noise is multiplied with."""
 _MAD_TO_SIGMA = 0.6744897501960817
 """The median of the absolute value of a standard normal variable."""
-_DECIMAL = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_GAUSSIAN = re.compile(rf"gaussian:({_DECIMAL})(?:/({_DECIMAL}))?(?:-({_DECIMAL})(?:/({_DECIMAL}))?)?")
 
 
 def noise_sigma(image: npt.ArrayLike) -> float:
@@ -69,29 +66,7 @@ def expected_sigma(clean: npt.ArrayLike, sigma: float) -> float:
     return noise_sigma(np.clip(pixels + np.float32(sigma) * noise, 0, 1))
 
 
-def gaussian_range(spec: str) -> tuple[float, float] | None:
-    """Return the smallest and the largest standard deviation that a noise specification stands for.
-
-    Args:
-        spec: A contract's `noise`, such as `gaussian:0.1`, `gaussian:0.02-0.2` or `gaussian:15/255-50/255`.
-
-    Returns:
-        On the scale where white is 1; None where the specification holds noise that is not Gaussian, or is none at all.
-    """
-    match = _GAUSSIAN.fullmatch(spec.strip())
-    if match is None:
-        return None
-    low = _ratio(match[1], match[2])
-    high = low if match[3] is None else _ratio(match[3], match[4])
-    return (low, high) if 0 <= low <= high < math.inf else None
-
-
 def _sigma(plane: Array) -> float:
     rows = plane[:-2] - 2 * plane[1:-1] + plane[2:]
     filtered = rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
     return float(np.median(np.abs(filtered))) / (_MASK_NORM * _MAD_TO_SIGMA)
-
-
-def _ratio(numerator: str, denominator: str | None) -> float:
-    below = float(denominator or 1)
-    return float(numerator) / below if below else math.inf

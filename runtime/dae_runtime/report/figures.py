@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..contract import gaussian_range
 from ..errors import DaeError, InputError
 from ..images import encode, read_image
 from ..pixels.arrays import Array, as_batch, color_channels, convert
-from ..pixels.noise_level import SMALLEST_PX, expected_sigma, gaussian_range, noise_sigma
+from ..pixels.noise_level import SMALLEST_PX, expected_sigma, noise_sigma
 from .residual import Residual, residual_picture, residual_structure
 
 if TYPE_CHECKING:

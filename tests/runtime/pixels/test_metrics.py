@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dae_runtime.errors import InputError
-from dae_runtime.pixels.metrics import gaussian_window, mean_square_error, psnr_db, ssim
+from dae_runtime.pixels.metrics import gaussian_window, mean_square_error, psnr_db, psnr_of_mse, ssim
 from dae_runtime.pixels.scores import Scores, mean_scores, score
 
 
@@ -18,6 +18,14 @@ def test_psnr_of_known_errors():
     assert mean_square_error(clean, clean + 0.1) == pytest.approx(0.01)
     # uint8 differences do not wrap around.
     assert mean_square_error(np.uint8([0]), np.uint8([255])) == 65025
+
+
+def test_psnr_of_an_error_stops_at_a_ceiling():
+    assert psnr_of_mse(0.01) == pytest.approx(20)
+    assert psnr_of_mse(25.0, 255) == pytest.approx(20 * math.log10(51))
+    assert psnr_of_mse(0.0) == math.inf
+    assert psnr_of_mse(0.0, largest_db=100) == psnr_of_mse(1e-12, largest_db=100) == 100
+    assert psnr_of_mse(1e-9, largest_db=100) == pytest.approx(90)
 
 
 def test_ssim_of_flat_images_is_the_luminance_term():

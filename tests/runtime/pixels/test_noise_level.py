@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dae_runtime import InputError
-from dae_runtime.pixels.noise_level import expected_sigma, gaussian_range, noise_sigma
+from dae_runtime.pixels.noise_level import expected_sigma, noise_sigma
 
 SIGMAS = (0, 2, 5, 10, 25, 40)
 
@@ -60,24 +60,3 @@ def test_the_expected_estimate_knows_of_clipping(sigma):
 def test_what_is_too_small_is_refused(shape):
     with pytest.raises(InputError, match="3 x 3"):
         noise_sigma(np.zeros(shape, np.float32))
-
-
-@pytest.mark.parametrize(
-    ("spec", "expected"),
-    [
-        ("gaussian:0.1", (0.1, 0.1)),
-        ("gaussian:0.02-0.2", (0.02, 0.2)),
-        ("gaussian:40/255", (40 / 255, 40 / 255)),
-        ("gaussian:10/255-50/255", (10 / 255, 50 / 255)),
-        (" gaussian:1e-2-.5 ", (0.01, 0.5)),
-        ("gaussian:0.2-0.1", None),
-        ("gaussian:1/0", None),
-        ("gaussian:0.1+jpeg:50", None),
-        ("poisson:30", None),
-        ("poisson-gaussian:0.01,0.02", None),
-        ("unknown", None),
-        ("", None),
-    ],
-)
-def test_the_range_of_a_specification(spec, expected):
-    assert gaussian_range(spec) == expected

@@ -1,4 +1,4 @@
-"""A model's card: what it takes from recipe and run, what it measures, what it writes."""
+"""A model's card: what it takes from words and run, what it measures, what it writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dae_runtime.contract import Quality
 from dae_runtime.images import Image, read_image, write_image
 from dae_runtime.pixels.metrics import psnr_db
 from dae_tools.cards import drawings as drawn
-from dae_tools.cards.command import CardRequest, command, default_recipe, write_card
+from dae_tools.cards.command import CardRequest, command, default_words, write_card
 from dae_tools.cards.errors import CardError
 from dae_tools.cards.picture import photograph_strip
 from dae_tools.cards.run import CardText, late_gain, read_card_text, read_training, shortened
@@ -78,13 +78,13 @@ def request_for(tmp_path, make_run, make_contract_file):
     """Return a request for a card of the blur, by protocol, with everything that it needs."""
 
     def make(protocol, noise="gaussian:0.1", extra="", **changes):
-        recipe = tmp_path / "toy.toml"
-        recipe.write_text(CARD.format(protocol=protocol) + extra, "utf-8")
+        words = tmp_path / "toy.toml"
+        words.write_text(CARD.format(protocol=protocol) + extra, "utf-8")
         quality = Quality(8, 20.0, 25.0, 25.0)
         model = make_contract_file("toy", quality=quality, report={"macs_per_pixel": {"network": 144.0, "computed": 150.0}})
         test = {"gaussian": photographs, "pairs": pairs, "digits": digits}[protocol](tmp_path)
         reference = tmp_path / "clean" if protocol == "pairs" else None
-        request = CardRequest(make_run(noise), model, recipe, test, reference, photographs(tmp_path), threads=1, rounds=1)
+        request = CardRequest(make_run(noise), model, words, test, reference, photographs(tmp_path), threads=1, rounds=1)
         return dataclasses.replace(request, **changes)
 
     return make
@@ -261,23 +261,23 @@ def test_non_local_means_is_scored_on_the_same_noise(request_for):
         ({"limits": [3]}, "text that is not empty"),
     ],
 )
-def test_the_words_of_a_recipe_are_checked(change, words):
+def test_the_words_of_a_card_are_checked(change, words):
     sound = dict.fromkeys(("purpose", "data", "terms", "test_data", "licence", "repeat"), "words") | {"protocol": "pairs"}
     assert CardText(**sound).limits == ()
     with pytest.raises(CardError, match=words):
         CardText(**(sound | change))
 
 
-def test_a_recipe_without_a_whole_card_is_refused(tmp_path):
-    recipe = tmp_path / "recipe.toml"
+def test_words_without_a_whole_card_are_refused(tmp_path):
+    path = tmp_path / "words.toml"
     for content, words in (
         ("", "lacks data, licence, protocol"),
         (CARD.format(protocol="pairs") + "colour = 1\n", "unknown keys colour"),
         ("[card", "cannot be read"),
     ):
-        recipe.write_text(content, "utf-8")
+        path.write_text(content, "utf-8")
         with pytest.raises(CardError, match=words):
-            read_card_text(recipe)
+            read_card_text(path)
     with pytest.raises(CardError, match="cannot be read"):
         read_card_text(tmp_path / "missing.toml")
 
@@ -346,17 +346,15 @@ def test_what_does_not_fit_the_protocol_is_refused_before_anything_is_measured(r
     pairs_request = request_for("pairs")
     for request, words in cases:
         with pytest.raises(CardError, match=words):
-            write_card(dataclasses.replace(request, recipe=recipe_of("gaussian", tmp_path)), tmp_path / "toy.md")
+            write_card(dataclasses.replace(request, words=words_of("gaussian", tmp_path)), tmp_path / "toy.md")
     with pytest.raises(CardError, match="exactly with the protocol pairs"):
-        write_card(
-            dataclasses.replace(pairs_request, recipe=recipe_of("pairs", tmp_path), reference=None), tmp_path / "toy.md"
-        )
+        write_card(dataclasses.replace(pairs_request, words=words_of("pairs", tmp_path), reference=None), tmp_path / "toy.md")
     with pytest.raises(CardError, match=r"must be a \.md file"):
-        write_card(dataclasses.replace(gaussian, recipe=recipe_of("gaussian", tmp_path)), tmp_path / "toy.txt")
+        write_card(dataclasses.replace(gaussian, words=words_of("gaussian", tmp_path)), tmp_path / "toy.txt")
     assert not (tmp_path / "toy.md").exists()
 
 
-def recipe_of(protocol, tmp_path):
+def words_of(protocol, tmp_path):
     path = tmp_path / f"{protocol}.toml"
     path.write_text(CARD.format(protocol=protocol), "utf-8")
     return path
@@ -364,7 +362,7 @@ def recipe_of(protocol, tmp_path):
 
 def test_the_command_writes_both_files(request_for, tmp_path):
     request = request_for("gaussian")
-    arguments = ["--run", request.run, "--model", request.model, "--test", request.test, "--recipe", request.recipe]
+    arguments = ["--run", request.run, "--model", request.model, "--test", request.test, "--words", request.words]
     arguments += ["--pictures", request.pictures, "--threads", 1, "--rounds", 1, "-o", tmp_path / "card.md"]
     finished = CliRunner().invoke(command, [str(word) for word in arguments], catch_exceptions=False)
     assert finished.exit_code == 0
@@ -373,8 +371,8 @@ def test_the_command_writes_both_files(request_for, tmp_path):
     assert (tmp_path / "card.png").is_file()
 
 
-def test_recipes_are_found_by_the_name_of_their_model():
-    assert default_recipe("gray").is_file()
+def test_words_are_found_by_the_name_of_their_model():
+    assert default_words("gray").is_file()
 
 
 def test_the_drawn_page_is_soiled_and_has_writing():

@@ -8,8 +8,7 @@ from keras import layers
 
 from dae_train.errors import ConfigError
 from dae_train.networks import build_network, start_at_mean
-from dae_train.settings.networks import PRESETS, preset_settings
-from dae_train.settings.residual import ResidualSettings
+from dae_train.settings.networks import PRESETS, ResidualSettings, preset_settings
 
 BLOCKS = [name for name, settings in PRESETS.items() if isinstance(settings, ResidualSettings)]
 EDGE = [name for name in BLOCKS if name.startswith("edge")]

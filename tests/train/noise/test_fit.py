@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dae_runtime.contract import parse_noise
 from dae_runtime.images import Image, write_image
-from dae_train import ConfigError, DataError, DataSettings, NoiseSettings, RunConfig
+from dae_train import DataError, DataSettings, NoiseSettings, RunConfig
 from dae_train.data import synthetic, textures
 from dae_train.fitting.preparation import prepare
 from dae_train.noise.fit import NoiseFit, fit_folder, fit_images
-from dae_train.settings.noise import parse_fit, parse_noise
 
 VALUES = (0.25, 0.5, 0.75)
 
@@ -94,33 +94,20 @@ def test_alpha_is_passed_over() -> None:
 
 def test_specifications_can_be_read_and_ranges_multiply_the_deviation() -> None:
     fit = NoiseFit(2e-5, 0.003, 1, 200, 0.1, 0.9)
-    (step,) = parse_noise(fit.spec(0.5, 2))
+    (step,) = parse_noise(fit.spec(0.5, 2)).steps
     assert (step.kind, [(a.low, a.high) for a in step.amounts]) == ("poisson-gaussian", [(5e-6, 8e-5), (0.0015, 0.006)])
-    (step,) = parse_noise(NoiseFit(0, 1 / 3, 1, 200, 0.1, 0.9).spec())
+    (step,) = parse_noise(NoiseFit(0, 1 / 3, 1, 200, 0.1, 0.9).spec()).steps
     assert (step.kind, step.amounts[0].low, step.amounts[0].fixed) == ("gaussian", 0.3333, True)
-
-
-def test_requests() -> None:
-    request = parse_fit(" fit:0.7-1.4:some folder/a+b ")
-    assert request is not None
-    assert (request.folder, request.low, request.high) == ("some folder/a+b", 0.7, 1.4)
-    plain = parse_fit("fit:C:/shots")
-    assert plain is not None
-    assert (plain.folder, plain.low, plain.high) == ("C:/shots", 1, 1)
-    assert parse_fit("gaussian:0.1") is None
-    for text, part in (("fit:", "expected fit:FOLDER"), ("fit:1.4-0.7:x", "smaller one first"), ("fit:0-1:x", "above 0")):
-        with pytest.raises(ConfigError, match=part):
-            NoiseSettings(text)
 
 
 def test_a_run_uses_and_keeps_what_was_measured(tmp_path: Path) -> None:
     folder = write_all(tmp_path / "shots", shots(scenes(32), 0.0, 0.05, 3))
     prepared = prepare(RunConfig(noise=NoiseSettings(f"fit:0.5-2:{folder}"), data=DataSettings(limit=4)))
-    (step,) = parse_noise(str(prepared.config.noise.spec))
+    (step,) = prepared.config.noise.steps
     assert step.amounts[0].low == pytest.approx(0.025, rel=0.08)
     assert step.amounts[0].high == pytest.approx(0.1, rel=0.08)
     record = prepared.record["noise_fit"]
-    assert (record["request"], record["spec"]) == (f"fit:0.5-2:{folder}", prepared.config.noise.spec)
+    assert (record["request"], record["spec"]) == (f"fit:0.5-2:{folder}", str(prepared.config.noise.spec))
     assert prepare(prepared.config).record == {}
 
 

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from keras import ops, random
 
+from dae_runtime.contract import NOISE_KINDS, parse_noise
 from dae_train.noise import NoiseLayer, draw_noisy
 from dae_train.noise.jpeg import jpeg
 from dae_train.noise.layer import apply_noise, sample_poisson
-from dae_train.settings.noise import KINDS, parse_noise
+from dae_train.settings.noise import NoiseSettings
 
 
 def noisy(spec: str, value: float | np.ndarray, clip: bool = False, seed: int = 0) -> np.ndarray:
     images = np.full((8, 64, 64, 1), value, np.float32) if isinstance(value, float) else value
-    return np.asarray(apply_noise(ops.convert_to_tensor(images), parse_noise(spec), clip, random.SeedGenerator(seed)))
+    return np.asarray(apply_noise(ops.convert_to_tensor(images), parse_noise(spec).steps, clip, random.SeedGenerator(seed)))
 
 
 def test_gaussian_has_its_mean_and_deviation() -> None:
@@ -115,9 +116,9 @@ def test_kinds_apply_in_order() -> None:
     np.testing.assert_allclose(smoothed * 255, np.rint(smoothed * 255), atol=1e-3)  # compressed last: whole levels
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", list(NOISE_KINDS))
 def test_every_kind_keeps_shape_and_type_and_input(kind: str) -> None:
-    spec = f"{kind}:{','.join(['0.5'] * len(KINDS[kind]))}".replace("jpeg:0.5", "jpeg:50")
+    spec = f"{kind}:{','.join(['0.5'] * len(NOISE_KINDS[kind]))}".replace("jpeg:0.5", "jpeg:50")
     image = np.random.default_rng(0).random((3, 10, 14, 3), np.float32)
     before = image.copy()
     found = noisy(spec, image)
@@ -127,19 +128,20 @@ def test_every_kind_keeps_shape_and_type_and_input(kind: str) -> None:
 
 
 def test_layer_is_active_in_training_only_and_draws_afresh() -> None:
-    layer = NoiseLayer("gaussian:0.1", True, seed=3)
+    steps = parse_noise("gaussian:0.1").steps
+    layer = NoiseLayer(steps, True, seed=3)
     image = ops.full((2, 8, 8, 1), 0.5, dtype="float32")
     first, second = np.asarray(layer(image, training=True)), np.asarray(layer(image, training=True))
     assert not np.array_equal(first, second)
     np.testing.assert_array_equal(np.asarray(layer(image, training=False)), np.asarray(image))
-    np.testing.assert_array_equal(np.asarray(NoiseLayer("gaussian:0.1", True, seed=3)(image, training=True)), first)
+    np.testing.assert_array_equal(np.asarray(NoiseLayer(steps, True, seed=3)(image, training=True)), first)
 
 
 def test_kept_noise_depends_on_the_seed_alone() -> None:
     images = np.full((5, 12, 12, 1), 128, np.uint8)
-    first, again, other = (np.asarray(draw_noisy(images, "gaussian:0.2", True, seed)) for seed in (1, 1, 2))
+    first, again, other = (np.asarray(draw_noisy(images, NoiseSettings("gaussian:0.2"), seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     assert not np.array_equal(first[0], first[1])
-    mixed = draw_noisy([images[0], images[1, :8, :5]], "gaussian:0.2", True, 1)
+    mixed = draw_noisy([images[0], images[1, :8, :5]], NoiseSettings("gaussian:0.2"), 1)
     assert [image.shape for image in mixed] == [(12, 12, 1), (8, 5, 1)]

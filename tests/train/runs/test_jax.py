@@ -23,6 +23,10 @@ train(config, Path(sys.argv[2]), device="cpu")
 assert resume(Path(sys.argv[2]), epochs=3, device="cpu").epochs == 3
 import keras
 assert keras.config.backend() == "jax"
+image = keras.Input((28, 28, 1))
+network = keras.Model(image, keras.layers.Conv2D(1, 3, padding="same")(image))
+own = RunConfig(data=config.data, training=TrainingSettings(steps=4, batch_size=16))
+train(own, sys.argv[2] + "-own", model=network, noise=lambda images, seed: images * 0.9)
 assert "onnxruntime" not in sys.modules
 """
 

@@ -1,63 +1,75 @@
-"""Noise specifications as text."""
+"""The noise of a run: text that is read once, a request to measure, and what is refused."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from dae_train.errors import ConfigError
-from dae_train.settings.noise import KINDS, Amount, NoiseStep, forms, parse_noise
+from dae_runtime.contract import NoiseSpec, parse_noise
+from dae_train import ConfigError, NoiseSettings, RunConfig, from_toml, to_toml
+from dae_train.settings.noise import FitRequest
+
+COUNTED = """
+import sys
+from dae_runtime.contract import noise_spec
+
+read, calls = noise_spec._parse_step, []
+noise_spec._parse_step = lambda part, spec: (calls.append(part), read(part, spec))[1]
+from dae_train.cli import command
+
+command(sys.argv[1:], standalone_mode=False)
+print("read:", *calls)
+"""
 
 
-def one(kind: str, *amounts: tuple[float, float]) -> tuple[NoiseStep, ...]:
-    return (NoiseStep(kind, tuple(Amount(*amount) for amount in amounts)),)
+def test_settings_keep_what_was_read_and_give_its_text_back() -> None:
+    text = " gaussian:5/255-50/255 + jpeg:30-90"
+    settings = NoiseSettings(text)
+    assert settings.spec == parse_noise(text)
+    assert str(settings.spec) == text
+    assert settings.steps == parse_noise(text).steps
+    assert not settings.none
+    assert NoiseSettings("none").none
+    assert not NoiseSettings().none
+    assert dataclasses.replace(settings, clip=False).spec is settings.spec
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("gaussian:0.5", one("gaussian", (0.5, 0.5))),
-        ("gaussian:0.02-0.2", one("gaussian", (0.02, 0.2))),
-        ("gaussian:25/255", one("gaussian", (25 / 255, 25 / 255))),
-        ("gaussian:5/255-50/255", one("gaussian", (5 / 255, 50 / 255))),
-        ("gaussian:1e-3-1e-2", one("gaussian", (1e-3, 1e-2))),
-        ("poisson:1e+3", one("poisson", (1000, 1000))),
-        ("poisson-gaussian:0.01,0.02-0.03", one("poisson-gaussian", (0.01, 0.01), (0.02, 0.03))),
-        ("salt-pepper:.05", one("salt-pepper", (0.05, 0.05))),
-        ("speckle:0.1", one("speckle", (0.1, 0.1))),
-        ("jpeg:30-90", one("jpeg", (30, 90))),
-        (" gaussian:0.1 + jpeg:50 ", one("gaussian", (0.1, 0.1)) + one("jpeg", (50, 50))),
-        ("none", ()),
-    ],
-)
-def test_specification_means(text: str, expected: tuple[NoiseStep, ...]) -> None:
-    assert parse_noise(text) == expected
+def test_a_request_to_measure_is_kept_as_such(tmp_path: Path) -> None:
+    settings = NoiseSettings(" fit:0.7-1.4:some folder/a+b ")
+    assert settings.spec == FitRequest("fit:0.7-1.4:some folder/a+b", "some folder/a+b", 0.7, 1.4)
+    assert not settings.none
+    for text in ("fit:C:/shots", "fit:0.7-1.4:", "fit:0.7:x", "fit:x-y:z"):
+        assert NoiseSettings(text).spec == FitRequest(text, text.removeprefix("fit:"), 1, 1)
+    (tmp_path / "run.toml").write_text(to_toml(RunConfig(noise=settings)))
+    assert from_toml(tmp_path / "run.toml").noise == NoiseSettings("fit:0.7-1.4:some folder/a+b")
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "use one of"),
-        ("gauss:0.5", "'gauss' is no kind of noise"),
-        ("gaussian", "expected gaussian:S"),
-        ("gaussian:", "expected gaussian:S"),
-        ("gaussian:0.1,0.2", "expected gaussian:S"),
-        ("poisson-gaussian:0.1", "expected poisson-gaussian:GAIN,SIGMA"),
-        ("gaussian:x", "S must be a number"),
-        ("gaussian:-0.1", "S must be a number"),
-        ("gaussian:nan", "S must be a number"),
-        ("gaussian:0.2-0.1", "Write 0.1-0.2"),
-        ("gaussian:1/0", "divides by zero"),
-        ("poisson:0", "PEAK must be above 0"),
-        ("salt-pepper:1.5", "P must be from 0 up to 1"),
-        ("jpeg:0", "QUALITY must be from 1 up to 100"),
-        ("jpeg:101", "received 101"),
-        ("gaussian:0.1++jpeg:5", "'' is no kind of noise"),
+        ("gauss:0.5", "noise 'gauss:0.5': 'gauss' is no kind of noise. Use one of: gaussian:S, poisson:PEAK, "),
+        ("fit", "noise 'fit': 'fit' is no kind of noise"),
+        ("fit:", "noise 'fit:': expected fit:FOLDER or fit:LOW-HIGH:FOLDER, as fit:0.7-1.4:shots."),
+        ("fit:1.4-0.7:x", "the factors must be above 0, the smaller one first; received 1.4 and 0.7."),
+        ("fit:0-1:x", "the factors must be above 0, the smaller one first; received 0 and 1."),
+        ("fit:1/0-1:x", "noise 'fit:1/0-1:x': '1/0' divides by zero."),
     ],
 )
-def test_wrong_specification_is_explained(text: str, said: str) -> None:
+def test_wrong_texts_are_errors_of_the_configuration(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_noise(text)
-    assert said.lower() in str(caught.value).lower()
-    assert repr(text) in str(caught.value)
+        NoiseSettings(text)
+    assert said in str(caught.value)
 
 
-def test_forms_name_every_kind() -> None:
-    assert all(f"{kind}:" in forms() for kind in KINDS)
+def test_dae_train_reads_the_text_once(digits_file: Path, tmp_path: Path) -> None:
+    words = f"{digits_file} --noise gaussian:0.5+jpeg:50 --epochs 1 --steps-per-epoch 2 --device cpu -o {tmp_path / 'run'}"
+    line = [sys.executable, "-c", COUNTED, *words.split()]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300, check=False, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "read: gaussian:0.5 jpeg:50"
+    written = from_toml(tmp_path / "run" / "run.toml").noise.spec
+    assert isinstance(written, NoiseSpec)
+    assert written.text == "gaussian:0.5+jpeg:50"

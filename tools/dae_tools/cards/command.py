@@ -1,6 +1,7 @@
 """The card of a bundled model: `python -m dae_tools.cards --run RUN --model FILE.onnx --test DIR -o docs/models/NAME.md`.
 
-Everything in a card comes from the recipe, the run directory and the model file, or is measured when it is written.
+Everything in a card comes from its words (NAME.toml beside this module), the run directory and the model file, or is measured
+when it is written.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-import dae_train
 from dae_runtime.command import require
 from dae_runtime.images import Image, write_image
 from dae_runtime.inference import Denoiser
@@ -40,7 +40,7 @@ class CardRequest:
     """Run directory of the training."""
     model: Path
     """The `.onnx` file that was made of it."""
-    recipe: Path
+    words: Path
     """TOML file with the table `[card]`."""
     test: Path
     """Test images: a folder (clean ones, or noisy ones with `reference`), or the `.npz` file of digits."""
@@ -100,12 +100,12 @@ def write_card(request: CardRequest, output: Path) -> Card:
 
 
 def check_request(request: CardRequest, output: Path) -> tuple[CardText, Training]:
-    """Check everything that needs no model, and return what recipe and run say.
+    """Check everything that needs no model, and return what words and run say.
 
     Raises:
         CardError: Something is missing, damaged, or does not fit the protocol.
     """
-    text, training = read_card_text(request.recipe), read_training(request.run)
+    text, training = read_card_text(request.words), read_training(request.run)
     _check(request.model.is_file(), f"there is no model file {request.model}. Export it first: dae-export {request.run} ...")
     _check(output.suffix == ".md" and output.parent.is_dir(), f"{output} must be a .md file in a folder that exists.")
     needs_file = text.protocol == DIGITS
@@ -170,9 +170,7 @@ def _portable(path: Path) -> str:
     help="Clean images of the same relative paths; those of --test are then noisy.",
 )
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Markdown file to write.")
-@click.option(
-    "--recipe", type=click.Path(path_type=Path), help="TOML file with a table [card] [default: of the model's name]."
-)
+@click.option("--words", type=click.Path(path_type=Path), help="TOML file with a table [card] [default: of the model's name].")
 @click.option(
     "--pictures",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -189,7 +187,7 @@ def command(
     test: Path,
     reference: Path | None,
     output: Path,
-    recipe: Path | None,
+    words: Path | None,
     pictures: Path,
     threads: int,
     seed: int,
@@ -198,12 +196,12 @@ def command(
     """Measure a model that was trained and exported, and write its card and a picture."""
     require("dae_tools.cards", "export", "onnx")
     require("dae_tools.cards", "cpu", "onnxruntime")
-    recipe = recipe or default_recipe(model.stem)
-    request = CardRequest(run, model, recipe, test, reference, pictures, threads, seed, rounds)
+    words = words or default_words(model.stem)
+    request = CardRequest(run, model, words, test, reference, pictures, threads, seed, rounds)
     write_card(request, output)
     click.echo(f"wrote {output} and {output.with_suffix('.png')}")
 
 
-def default_recipe(name: str) -> Path:
-    """Return where the recipe of a bundled model is: in the training package."""
-    return Path(dae_train.__file__).parent / "recipes" / f"{name}.toml"
+def default_words(name: str) -> Path:
+    """Return where the words of a bundled model's card are: beside this module."""
+    return Path(__file__).with_name(f"{name}.toml")

@@ -6,4 +6,4 @@ from dae_runtime.errors import DaeError
 
 
 class CardError(DaeError):
-    """A model's card cannot be written: its recipe, its run or its test images are missing or damaged."""
+    """A model's card cannot be written: its words, its run or its test images are missing or damaged."""

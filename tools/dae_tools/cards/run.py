@@ -1,4 +1,4 @@
-"""What a model's card tells of its making: the recipe's words, and what the run directory holds."""
+"""What a model's card tells of its making: words that people wrote, and what the run directory holds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ABSOLUTE = re.compile(r"(?<![\w./-])/(?:[^\s\"'/]+/)*([^\s\"'/]+)")
 
 @dataclass(frozen=True)
 class CardText:
-    """The table `[card]` of a recipe: what no program can find out."""
+    """The table `[card]` of a file of words: what no program can find out."""
 
     purpose: str
     """What the model is for."""
@@ -93,23 +93,23 @@ class Training:
     """Name or path of the network that it started from; None: random weights."""
 
 
-def read_card_text(recipe: Path) -> CardText:
-    """Read the table `[card]` of a recipe.
+def read_card_text(words: Path) -> CardText:
+    """Read the table `[card]` of a TOML file.
 
     Raises:
         CardError: The file cannot be read, or the table is missing, lacks an entry or holds an unknown one.
     """
     try:
-        table = tomllib.loads(recipe.read_text("utf-8")).get("card")
+        table = tomllib.loads(words.read_text("utf-8")).get("card")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CardError(f"the recipe {recipe} cannot be read: {error}. Give one with --recipe.") from error
+        raise CardError(f"the words of the card, {words}, cannot be read: {error}. Give a file with --words.") from error
     fields = dataclasses.fields(CardText)
     needed = {field.name for field in fields if field.default is dataclasses.MISSING}
     if not isinstance(table, dict) or needed - set(table):
         missing = ", ".join(sorted(needed - set(table or ())))
-        raise CardError(f"{recipe}: the table [card] lacks {missing}. Write it; docs/models tells what it is for.")
+        raise CardError(f"{words}: the table [card] lacks {missing}. Write it; docs/models tells what it is for.")
     if unknown := sorted(set(table) - {field.name for field in fields}):
-        raise CardError(f"{recipe}: [card] has unknown keys {', '.join(unknown)}. Known: {', '.join(f.name for f in fields)}.")
+        raise CardError(f"{words}: [card] has unknown keys {', '.join(unknown)}. Known: {', '.join(f.name for f in fields)}.")
     return CardText(**table)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
+from dae_runtime.contract import gaussian_range
 from dae_runtime.images import find_images, read_image
 from dae_runtime.inference import Denoiser
 from dae_runtime.pixels.arrays import color_channels, convert
-from dae_runtime.pixels.metrics import mean_square_error, psnr_db
+from dae_runtime.pixels.metrics import mean_square_error, psnr_db, psnr_of_mse
 
 from ..gaussian import SIGMAS, SigmaScore, add_gaussian, read_clean, score_gaussian
 from .errors import CardError
@@ -26,8 +26,8 @@ FloatArray = npt.NDArray[np.float32]
 DIGITS_AT_ONCE = 500
 BCE_EPSILON = 1e-7
 """As Keras has it: probabilities of exactly 0 or 1 would cost infinitely much."""
-_NUMBER = r"\d*\.?\d+"
-_GAUSSIAN = re.compile(rf"gaussian:({_NUMBER})(?:/({_NUMBER}))?")
+LARGEST_PSNR_DB = 100.0
+"""Of images without an error, so that a mean can be had."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ class DigitScores:
     @property
     def psnr_db(self) -> float:
         """Of the mean squared error over all images."""
-        return -10 * math.log10(self.mse)
+        return psnr_of_mse(self.mse)
 
     @property
     def noisy_psnr_db(self) -> float:
         """Likewise."""
-        return -10 * math.log10(self.noisy_mse)
+        return psnr_of_mse(self.noisy_mse)
 
 
 Scores = GaussianScores | PairScores | DigitScores
@@ -95,7 +95,7 @@ def pair_scores(denoiser: Denoiser, noisy: Path, clean: Path) -> PairScores:
     errors = [_errors(denoiser, path, clean / path.relative_to(noisy)) for path in _images(noisy)]
     pixels = sum(size for _, _, size in errors)
     before, after = (math.sqrt(sum(error[i] * error[2] for error in errors) / pixels) for i in (0, 1))
-    psnr = [fmean(-10 * math.log10(max(error[i], 1e-10)) for error in errors) for i in (0, 1)]
+    psnr = [fmean(psnr_of_mse(error[i], largest_db=LARGEST_PSNR_DB) for error in errors) for i in (0, 1)]
     return PairScores(len(errors), before, after, *psnr)
 
 
@@ -133,10 +133,10 @@ def fixed_sigma(noise: str) -> float:
     Raises:
         CardError: It is another noise.
     """
-    match = _GAUSSIAN.fullmatch(noise)
-    if match is None:
+    deviations = gaussian_range(noise)
+    if deviations is None or deviations[0] != deviations[1]:
         raise CardError(f"the protocol digits needs a model trained with the noise gaussian:S, received {noise!r}.")
-    return float(match[1]) / float(match[2] or 1)
+    return deviations[0]
 
 
 def read_digits(archive: Path) -> npt.NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from keras import ops
 
 from ..data.batches import BatchPlan
-from ..data.image_set import Images, Pixels
+from ..data.image_set import FloatArray, Images, Pixels
 from ..data.patches import Places, Size
 
 DEVICE_MEMORY = 10**9
@@ -19,6 +20,8 @@ DEVICE_MEMORY = 10**9
 _AHEAD = 4  # batches; more only cost memory
 
 Arrays = tuple[npt.NDArray[Any], ...]
+BatchNoise = Callable[[FloatArray, int], FloatArray]
+"""Takes the images of a step, (N, H, W, C) in [0, 1], and its number from the beginning of the run; returns noisy ones."""
 
 
 class Feed(Protocol):
@@ -34,8 +37,9 @@ class Feed(Protocol):
 class HostFeed:
     """Cuts the pieces with numpy, in a thread of its own and a few batches ahead."""
 
-    def __init__(self, plan: BatchPlan) -> None:
-        self.plan = plan
+    def __init__(self, plan: BatchPlan, noise: BatchNoise | None = None) -> None:
+        """Add noise to the images, but not to the targets, if any is to be added here."""
+        self.plan, self.noise = plan, noise
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._coming: dict[int, Future[Arrays]] = {}
 
@@ -48,12 +52,14 @@ class HostFeed:
 
     def _cut(self, step: int) -> Arrays:
         image, target = self.plan.batch(step)
+        if self.noise is not None:
+            image = self.noise(image, step)
         return (image,) if image is target else (image, target)
 
     def tensors(self) -> tuple[list[Any], Any, Any]:
         """See `Feed`."""
         shape = (*self.plan.patch, self.plan.images.channels)
-        count = 1 if self.plan.images.noisy is None else 2
+        count = 1 if self.plan.images.noisy is None and self.noise is None else 2
         inputs = [keras.Input(shape, batch_size=self.plan.batch_size) for _ in range(count)]
         return inputs, inputs[0], inputs[-1]
 

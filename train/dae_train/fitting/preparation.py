@@ -16,10 +16,9 @@ from ..data.batches import BatchPlan, plan_batches
 from ..data.image_set import FloatArray, ImageSet, to_unit
 from ..data.patches import Size, choose_patch, draw_patches, padded
 from ..data.sources import load
-from ..judging.seeds import VALIDATION_SEED
 from ..noise import resolve
 from ..settings.config import RunConfig
-from ..settings.noise import parse_fit
+from ..settings.noise import VALIDATION_SEED, FitRequest
 from ..settings.trained_file import check_channels, digest
 from ..settings.training import TrainingSettings
 
@@ -105,10 +104,9 @@ def prepare(config: RunConfig, fresh: bool = True) -> Prepared:
 
 def _with_noise(config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
     """Measure the noise if that is what is asked for; return the settings with its specification, and a record."""
-    request = None if config.noise.spec is None else parse_fit(config.noise.spec)
-    if request is None:
+    if not isinstance(config.noise.spec, FitRequest):
         return config, {}
-    spec, record = resolve(request)
+    spec, record = resolve(config.noise.spec)
     return dataclasses.replace(config, noise=dataclasses.replace(config.noise, spec=spec)), {"noise_fit": record}
 
 
@@ -127,7 +125,7 @@ def _filled(config: RunConfig, channels: int, patch: Size, whole: bool, plan: Ba
     return dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, channels=channels),
-        noise=dataclasses.replace(config.noise, spec=config.noise_spec),
+        noise=config.noise if config.noise.spec is not None else dataclasses.replace(config.noise, spec=config.noise_spec),
         data=dataclasses.replace(
             config.data,
             patch_px=config.data.patch_px if fixed else patch[0],

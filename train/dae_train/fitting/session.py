@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,26 +12,23 @@ import numpy as np
 from dae_runtime.contract import RunDirectory
 
 from ..data.batches import BatchPlan
-from ..data.image_set import FloatArray, ImageSet
+from ..data.image_set import FloatArray, Images, ImageSet
 from ..judging.history import Row, write_history
-from ..judging.seeds import VALIDATION_SEED
 from ..judging.validation import judging
-from ..learning.optimizers import OPTIMIZERS, averages
-from ..learning.schedule import learning_rate
-from ..networks import FULL_PRECISION, build_network, fake_quantized, start_at_mean, start_from
-from ..noise import NoiseLayer, draw_noisy
-from ..settings.config import RunConfig
-from ..settings.noise import NO_NOISE
-from ..settings.training import TrainingSettings
+from ..learning.optimizers import averages, make_optimizer
+from ..noise import NoiseLayer, add_custom, draw_noisy
+from ..settings.noise import VALIDATION_SEED, CustomNoise
 from .callbacks import Judge, Recorder, ReseedEpoch, tensorboard
 from .checkpoints import load_last, save_model, save_with_optimizer
 from .device import on_gpu
-from .input_pipeline import BatchStream, DeviceFeed, Feed, HostFeed, fits_device
+from .input_pipeline import BatchNoise, BatchStream, DeviceFeed, Feed, HostFeed, fits_device
+from .models import Models, compute_dtype
 from .preparation import Prepared
 from .throughput import Meter
 from .trainer import Trainer, build_trainer
 
 _VALIDATION_BATCH_PX = 2**18
+_CUSTOM_NOISE = 5  # what a random number is for, as part of its seed
 _MEASURE_EVERY = 8  # steps on a GPU, which must not be kept waiting; a CPU does one thing after the other anyway
 
 
@@ -42,19 +38,20 @@ class Session:
 
     prepared: Prepared
     run: RunDirectory
-    denoiser: keras.Model
-    """What is trained; its layers compute in the precision of the run."""
-    judged: keras.Model
-    """`denoiser` itself, or a float32 twin, which has the average of the weights."""
-    saved: keras.Model
-    """What is written: `judged` itself, or a twin that rounds nothing."""
+    models: Models
     trainer: Trainer
     feed: Feed
+    custom_noise: CustomNoise | None
+    """What adds the noise if it is a function of the program."""
     validation_noisy: FloatArray
+
+    def draw_noisy(self, images: Images, seed: int) -> FloatArray:
+        """Return images with the noise of the run, as `noise.draw_noisy`, of which all must be of one size."""
+        return np.asarray(draw_noisy(images, self.prepared.config.noise, seed, self.custom_noise))
 
     def restore(self, path: Path) -> int:
         """Take up weights and optimizer state; return the number of weight updates so far."""
-        return load_last(path, self.denoiser, self.trainer.optimizer)
+        return load_last(path, self.models.trained, self.trainer.optimizer)
 
     def fit(self, rows: list[Row], verbose: int) -> None:
         """Train the epochs that are missing in `rows`, which grows by them."""
@@ -78,20 +75,16 @@ class Session:
         )
 
     def _judge(self) -> Judge:
+        network = self.models.judged
         judged = judging(self.prepared.config, self.validation_noisy, self.prepared.validation.clean)
-        evaluator = keras.Model(self.judged.inputs, self.judged.outputs)
+        evaluator = keras.Model(network.inputs, network.outputs)
         evaluator.compile(loss=judged.loss, metrics=judged.metrics)
         size = max(1, _VALIDATION_BATCH_PX // (judged.noisy.shape[1] * judged.noisy.shape[2]))
-        return Judge(evaluator, lambda: self._give(self.judged), judged.noisy, judged.target, size)
+        return Judge(evaluator, lambda: self._give_averages(network), judged.noisy, judged.target, size)
 
-    def _give(self, twin: keras.Model, averaged: bool = True) -> None:
-        """Give a twin the weights as they are, or the average of them if the run keeps one."""
-        if twin is self.denoiser:
-            return
-        twin.set_weights(self.denoiser.get_weights())
-        means = averages(self.trainer.optimizer) if averaged and self.prepared.config.training.ema else None
-        for variable, mean in zip(twin.trainable_variables, means or [], strict=means is not None):
-            variable.assign(keras.ops.copy(mean))  # JAX would make them one and the same buffer
+    def _give_averages(self, twin: keras.Model) -> None:
+        """Give a twin the average of the weights if the run keeps one, or else the weights as they are."""
+        self.models.give(twin, averages(self.trainer.optimizer) if self.prepared.config.training.ema else None)
 
     def _save(self, rows: list[Row], improved: bool) -> None:
         """Write history, then the best model, then the last one: whichever of them a kill prevents is made again on resume.
@@ -99,57 +92,42 @@ class Session:
         The best model has averaged weights, the last one those to continue from; the averages are in its optimizer.
         """
         write_history(self.run.history, rows)
+        saved = self.models.saved
         if improved:
-            self._give(self.saved)
-            save_model(self.saved, self.run.best_model)
-        self._give(self.saved, averaged=False)
-        save_with_optimizer(self.saved, self.trainer.optimizer, self.run.last_model)
+            self._give_averages(saved)
+            save_model(saved, self.run.best_model)
+        self.models.give(saved)
+        save_with_optimizer(saved, self.trainer.optimizer, self.run.last_model)
 
 
-def open_session(prepared: Prepared, run: RunDirectory, fresh: bool) -> Session:
-    """Build the models of a run; nothing is written.
+def open_session(prepared: Prepared, run: RunDirectory, models: Models, noise: CustomNoise | None = None) -> Session:
+    """Connect the models of a run with its data, noise and optimizer; nothing is written.
 
     Args:
         prepared: The run.
         run: Where it will be written.
-        fresh: Whether it begins, with random weights or those of the trained network to start from.
+        models: Of the run; see `build_models`.
+        noise: What adds the noise if it is a function of the program.
 
     Raises:
-        ConfigError: The trained network has another structure.
+        ConfigError: The teacher cannot be used, or the function returned something else than a noisy batch.
     """
     config, plan = prepared.config, prepared.plan
-    spec, clip = config.noise_spec, config.noise.clip
-    dtype = _dtype(config.training)
-    denoiser = build_network(config.model, dtype)
-    if fresh and config.training.init is not None:
-        start_from(config.training.init, denoiser)
-    else:
-        start_at_mean(denoiser, prepared.mean)
-    denoiser, judged, saved = _twins(denoiser, config)
-    if config.noise.once:
-        plan, layer_spec = _with_noise(plan, spec, clip), NO_NOISE
-    else:
-        layer_spec = spec
-    # Determinism rules out XLA in TensorFlow, without which 8-bit images may be gathered on the host.
-    feed = HostFeed(plan) if config.training.deterministic else choose_feed(plan)
-    meter = Meter(plan.batch_size, _MEASURE_EVERY if on_gpu() else 1)
-    noise = NoiseLayer(layer_spec, clip, config.training.seed)
-    trainer = build_trainer(denoiser, feed, noise, config.training, meter)
-    optimizer = _optimizer(config, plan.steps_per_epoch, dtype)
-    optimizer.build(denoiser.trainable_variables)
-    trainer.compile(optimizer, auto_scale_loss=False)
-    noisy = draw_noisy(prepared.validation.input, spec, clip, VALIDATION_SEED)
-    return Session(prepared, run, denoiser, judged, saved, trainer, feed, np.asarray(noisy))
-
-
-def _twins(network: keras.Model, config: RunConfig) -> tuple[keras.Model, keras.Model, keras.Model]:
-    """Return what is trained, what is judged and what is saved; see `Session`."""
     training = config.training
-    denoiser = fake_quantized(network) if training.qat else network
-    if not training.ema and _dtype(training) == FULL_PRECISION:
-        return denoiser, denoiser, network
-    judged = build_network(config.model)
-    return (denoiser, fake_quantized(judged), judged) if training.qat else (denoiser, judged, judged)
+    steps = () if config.noise.once else config.noise.steps
+    if config.noise.once:
+        plan = _with_noise(plan, prepared, noise)
+    batch_noise = None if config.noise.once else _batch_noise(prepared, noise)
+    # Determinism rules out XLA in TensorFlow, without which 8-bit images may be gathered on the host.
+    on_host = training.deterministic or batch_noise is not None
+    feed = HostFeed(plan, batch_noise) if on_host else choose_feed(plan)
+    meter = Meter(plan.batch_size, _MEASURE_EVERY if on_gpu() else 1)
+    trainer = build_trainer(models.trained, feed, NoiseLayer(steps, config.noise.clip, training.seed), training, meter)
+    optimizer = make_optimizer(config, plan.steps_per_epoch, compute_dtype(training))
+    optimizer.build(models.trained.trainable_variables)
+    trainer.compile(optimizer, auto_scale_loss=False)
+    noisy = draw_noisy(prepared.validation.input, config.noise, VALIDATION_SEED, noise)
+    return Session(prepared, run, models, trainer, feed, noise, np.asarray(noisy))
 
 
 def choose_feed(plan: BatchPlan) -> Feed:
@@ -157,21 +135,15 @@ def choose_feed(plan: BatchPlan) -> Feed:
     return DeviceFeed(plan) if on_gpu() and fits_device(plan) else HostFeed(plan)
 
 
-def _with_noise(plan: BatchPlan, spec: str, clip: bool) -> BatchPlan:
+def _batch_noise(prepared: Prepared, noise: CustomNoise | None) -> BatchNoise | None:
+    """Return what adds a program's noise to the batch of a step; the seed of each step is its own."""
+    if noise is None:
+        return None
+    clip, seed = prepared.config.noise.clip, prepared.config.training.seed
+    return lambda images, step: add_custom(noise, images, clip, (seed, _CUSTOM_NOISE, step))
+
+
+def _with_noise(plan: BatchPlan, prepared: Prepared, noise: CustomNoise | None) -> BatchPlan:
     images = plan.images
-    noisy = draw_noisy(images.clean if images.noisy is None else images.noisy, spec, clip, plan.seed)
+    noisy = draw_noisy(images.clean if images.noisy is None else images.noisy, prepared.config.noise, plan.seed, noise)
     return dataclasses.replace(plan, images=ImageSet(images.clean, noisy))
-
-
-def _optimizer(config: RunConfig, steps_per_epoch: int, dtype: str) -> Any:
-    rate = learning_rate(config.training, steps_per_epoch)
-    optimizer: Any = OPTIMIZERS[config.optimizer](rate, config.training.ema)
-    if dtype == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # float16 gradients underflow without it
-    return optimizer
-
-
-def _dtype(training: TrainingSettings) -> str:
-    if training.precision == "fp32":
-        return FULL_PRECISION
-    return "mixed_float16" if on_gpu() else "mixed_bfloat16"

@@ -9,6 +9,9 @@ from keras import ops
 
 from dae_runtime.pixels.metrics import SSIM_K1, SSIM_K2, SSIM_WINDOW_PX, gaussian_window
 
+SMALLEST_MSE = 1e-12
+"""Of images that are all but equal; it is 120 dB."""
+
 
 def ssim(clean: Any, denoised: Any) -> Any:
     """Return the structural similarity of each image of a batch, as `dae_runtime.pixels.metrics.ssim` defines it.
@@ -44,6 +47,11 @@ def _blur(images: Any) -> Any:
     return images
 
 
+def psnr_of_mse(mse: Any, smallest_mse: float) -> Any:
+    """Return PSNR in dB, as `dae_runtime.pixels.metrics.psnr_of_mse` on tensors; smaller errors count as `smallest_mse`."""
+    return -10 * ops.log10(ops.maximum(mse, smallest_mse))
+
+
 class Psnr(keras.metrics.Mean):  # type: ignore[misc]
     """PSNR in dB of the mean squared error over all images seen (not the mean of the PSNRs, which one image can spoil)."""
 
@@ -58,7 +66,7 @@ class Psnr(keras.metrics.Mean):  # type: ignore[misc]
 
     def result(self) -> Any:
         """Return the PSNR so far, in dB."""
-        return -10 * ops.log10(ops.maximum(self.mean_square_error(), 1e-12))
+        return psnr_of_mse(self.mean_square_error(), SMALLEST_MSE)
 
 
 class Ssim(keras.metrics.Mean):  # type: ignore[misc]

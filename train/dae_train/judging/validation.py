@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from keras import ops
-
 from ..data.image_set import FloatArray
 from ..learning.losses import LOSSES, Loss
 from ..learning.supervision import hide, masked_loss, shot_variance
 from ..settings.config import RunConfig
+from ..settings.noise import VALIDATION_SEED
 from ..settings.training import NOISE2NOISE
-from .image_metrics import Psnr, Ssim
-from .seeds import VALIDATION_SEED
+from .image_metrics import Psnr, Ssim, psnr_of_mse
 
-SMALLEST_MSE = 1e-6
+SMALLEST_ESTIMATE = 1e-6
 """An estimated error may fall below 0; it is not told from 60 dB."""
 
 
@@ -45,7 +43,7 @@ class EstimatedPsnr(Psnr):
 
     def result(self) -> Any:
         """Return the estimate so far, in dB, at most 60."""
-        return -10 * ops.log10(ops.maximum(self.mean_square_error() - self.noise_variance, SMALLEST_MSE))
+        return psnr_of_mse(self.mean_square_error() - self.noise_variance, SMALLEST_ESTIMATE)
 
 
 def judging(config: RunConfig, noisy: FloatArray, target: FloatArray) -> Judging:

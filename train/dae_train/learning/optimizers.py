@@ -1,4 +1,4 @@
-"""Optimizers that also average the weights they find."""
+"""Optimizers that also average the weights they find, and the learning rate over the steps of a run."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.optimizers import schedules
 
+from ..settings.config import RunConfig
+from ..settings.training import TrainingSettings
 from .muon import ConvolutionMuon
+
+WARMUP_STEPS = 200
+WARMUP_SHARE = 0.1
+FINAL_RATE_SHARE = 0.01
 
 
 class Averaging(keras.optimizers.Optimizer):  # type: ignore[misc]
@@ -73,6 +80,48 @@ OPTIMIZERS: Mapping[str, Any] = {
 """By the names that settings use."""
 
 
+def make_optimizer(config: RunConfig, steps_per_epoch: int, dtype: str) -> Any:
+    """Return the optimizer of a run, with its learning rate over the steps.
+
+    Args:
+        config: The run.
+        steps_per_epoch: Weight updates in an epoch.
+        dtype: Keras dtype policy that it trains in.
+    """
+    optimizer: Any = OPTIMIZERS[config.optimizer](learning_rate(config.training, steps_per_epoch), config.training.ema)
+    # Gradients of float16 underflow without it.
+    return keras.optimizers.LossScaleOptimizer(optimizer) if dtype == "mixed_float16" else optimizer
+
+
 def averages(optimizer: Any) -> list[Any] | None:
     """Return the averages that an optimizer keeps, in the order of the trainable weights; None if it keeps none."""
     return getattr(getattr(optimizer, "inner_optimizer", optimizer), "averages", None)
+
+
+def learning_rate(training: TrainingSettings, steps_per_epoch: int) -> Any:
+    """Return what an optimizer takes as its learning rate: a number, or a schedule that Keras can save.
+
+    Source:
+        Loshchilov, Hutter: SGDR: stochastic gradient descent with warm restarts. ICLR 2017 (the half cosine).
+    """
+    if training.schedule == "constant":
+        return training.rate
+    total = training.epochs * steps_per_epoch
+    warmup = warmup_steps(training, total)
+    falling = max(1, total - warmup)
+    if warmup == 0:
+        return schedules.CosineDecay(training.rate, falling, alpha=FINAL_RATE_SHARE)
+    return schedules.CosineDecay(
+        training.rate / warmup,  # the first step moves too
+        falling,
+        alpha=FINAL_RATE_SHARE,
+        warmup_target=training.rate,
+        warmup_steps=warmup,
+    )
+
+
+def warmup_steps(training: TrainingSettings, total_steps: int) -> int:
+    """Return the length of the warm-up in steps: as set, or 200, or a tenth of all steps where that is less."""
+    if training.warmup_steps is not None:
+        return min(training.warmup_steps, total_steps)
+    return min(WARMUP_STEPS, int(WARMUP_SHARE * total_steps))

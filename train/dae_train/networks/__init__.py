@@ -6,12 +6,15 @@ from dae_runtime.system.lazy import lazy_face
 
 if TYPE_CHECKING:
     from .autoencoder import FULL_PRECISION, build_network, start_at_mean
+    from .custom import copy_network, custom_settings
     from .fake_quantization import fake_quantized
     from .weights import load, start_from
 
 __all__ = [
     "FULL_PRECISION",
     "build_network",
+    "copy_network",
+    "custom_settings",
     "fake_quantized",
     "load",
     "start_at_mean",
@@ -25,6 +28,10 @@ __getattr__ = lazy_face(
             "FULL_PRECISION",
             "build_network",
             "start_at_mean",
+        ),
+        "custom": (
+            "copy_network",
+            "custom_settings",
         ),
         "fake_quantization": ("fake_quantized",),
         "weights": (

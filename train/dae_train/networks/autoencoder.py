@@ -8,8 +8,7 @@ import keras
 from keras import layers
 
 from ..errors import ConfigError
-from ..settings.networks import Architecture, NetworkSettings
-from ..settings.residual import ResidualSettings
+from ..settings.networks import Architecture, CustomSettings, NetworkSettings, ResidualSettings
 from .residual import build_residual
 
 FULL_PRECISION = "float32"
@@ -28,10 +27,12 @@ def build_network(settings: Architecture, dtype: str = FULL_PRECISION) -> keras.
         `decoder`; otherwise H and W are free multiples of the alignment.
 
     Raises:
-        ConfigError: `channels` is None.
+        ConfigError: `channels` is None, or the settings describe a network that a program brings itself.
     """
     if settings.channels is None:
         raise ConfigError("model.channels must be 1 or 3 to build a network, not None.")
+    if isinstance(settings, CustomSettings):
+        raise ConfigError("a custom network cannot be built from its settings. Give the network itself.")
     if isinstance(settings, ResidualSettings):
         return build_residual(settings, dtype, FULL_PRECISION)
     shape = (settings.image_px, settings.image_px, settings.channels)

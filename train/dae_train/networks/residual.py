@@ -7,7 +7,7 @@ import string
 import keras
 from keras import layers
 
-from ..settings.residual import ResidualSettings
+from ..settings.networks import ResidualSettings
 
 NEARLY_ZERO = 0.01
 """Variance of what a fresh residual branch adds, relative to its input: the network starts as the identity.

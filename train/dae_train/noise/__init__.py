@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 from dae_runtime.system.lazy import lazy_face
 
 if TYPE_CHECKING:
+    from .custom import add_custom
     from .fit import check_request, resolve
     from .layer import NoiseLayer, draw_noisy
 
 __all__ = [
     "NoiseLayer",
+    "add_custom",
     "check_request",
     "draw_noisy",
     "resolve",
@@ -18,6 +20,7 @@ __all__ = [
 __getattr__ = lazy_face(
     __name__,
     {
+        "custom": ("add_custom",),
         "fit": (
             "check_request",
             "resolve",

@@ -1,4 +1,4 @@
-"""Noise as functions on batches, drawn on the device; `noise_spec` reads the text that names them.
+"""Noise as functions on batches, drawn on the device; `dae_runtime.contract.parse_noise` reads the text that names them.
 
 Every function takes images (N, H, W, C) in [0, 1] of float32 with known H, W and C, one amount per image (N, 1, 1, 1), and a
 seed generator, and returns noisy images of the same shape, not clipped.
@@ -13,8 +13,11 @@ import keras
 import numpy as np
 from keras import ops, random
 
+from dae_runtime.contract import NoiseAmount, NoiseStep
+
 from ..data.image_set import FloatArray, Images, Pixels, to_unit
-from ..settings.noise import Amount, NoiseStep, parse_noise
+from ..settings.noise import CustomNoise, NoiseSettings
+from .custom import add_custom
 from .jpeg import jpeg
 
 Seed: TypeAlias = Any
@@ -70,7 +73,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "speckle": speckle,
     "jpeg": compress,
 }
-"""The functions by the names of `settings.noise.KINDS`."""
+"""The functions by the names of `dae_runtime.contract.NOISE_KINDS`."""
 
 
 def sample_poisson(rates: Any, seed: Seed) -> Any:
@@ -127,42 +130,46 @@ def apply_noise(images: Any, steps: Sequence[NoiseStep], clip: bool, seed: Seed)
     return ops.clip(images, 0, 1) if clip else images
 
 
-def _draw(amount: Amount, count: Any, seed: Seed) -> Any:
+def _draw(amount: NoiseAmount, count: Any, seed: Seed) -> Any:
     shape = (count, 1, 1, 1)
     if amount.fixed:
         return ops.full(shape, amount.low, dtype="float32")
     return random.uniform(shape, amount.low, amount.high, seed=seed)
 
 
-def draw_noisy(images: Images, spec: str, clip: bool, seed: int) -> Images:
+def draw_noisy(images: Images, noise: NoiseSettings, seed: int, custom: CustomNoise | None = None) -> Images:
     """Draw noise on images once, to be kept.
 
     Args:
         images: Arrays (H, W, C), or one array (N, H, W, C).
-        spec: A noise specification.
-        clip: Whether the result is clipped to [0, 1].
+        noise: What to draw, everything filled in.
         seed: Decides the noise.
+        custom: What adds the noise if it is a function of the program.
 
     Returns:
         New float32 arrays of the same shapes, in one array if the images were.
     """
-    steps, generator = parse_noise(spec), random.SeedGenerator(seed)
+    generator = random.SeedGenerator(seed)
 
-    def noisy(batch: Pixels) -> FloatArray:
-        return np.asarray(ops.convert_to_numpy(apply_noise(ops.convert_to_tensor(to_unit(batch)), steps, clip, generator)))
+    def noisy(batch: Pixels, number: int) -> FloatArray:
+        unit = to_unit(batch)
+        if custom is not None:
+            return add_custom(custom, unit, noise.clip, (seed, number))
+        drawn = apply_noise(ops.convert_to_tensor(unit), noise.steps, noise.clip, generator)
+        return np.asarray(ops.convert_to_numpy(drawn))
 
     if not isinstance(images, np.ndarray):
-        return [noisy(image[np.newaxis])[0] for image in images]
+        return [noisy(image[np.newaxis], number)[0] for number, image in enumerate(images)]
     at_once = max(1, _DRAWN_AT_ONCE_PX // (images.shape[1] * images.shape[2]))
-    return np.concatenate([noisy(images[start : start + at_once]) for start in range(0, len(images), at_once)])
+    return np.concatenate([noisy(images[start : start + at_once], start) for start in range(0, len(images), at_once)])
 
 
 class NoiseLayer(keras.layers.Layer):  # type: ignore[misc]
     """Adds noise while training and passes images on unchanged otherwise; never part of a saved model."""
 
-    def __init__(self, spec: str, clip: bool, seed: int) -> None:
+    def __init__(self, steps: Sequence[NoiseStep], clip: bool, seed: int) -> None:
         super().__init__(name="noise", dtype="float32")
-        self.steps = parse_noise(spec)
+        self.steps = tuple(steps)
         self.clip = clip
         self.generator = random.SeedGenerator(seed)
 

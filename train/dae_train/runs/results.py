@@ -16,8 +16,7 @@ from ..fitting.checkpoints import load_model
 from ..fitting.session import Session
 from ..judging.evaluation import calibration_samples, denoise, figures
 from ..judging.history import Row, best_epoch
-from ..judging.seeds import TEST_SEED, VALIDATION_SEED
-from ..noise import draw_noisy
+from ..settings.noise import TEST_SEED, VALIDATION_SEED
 from ..settings.training import NOISE2VOID
 from . import plots
 
@@ -32,8 +31,7 @@ _FIGURES = {"val_psnr": "psnr_db", "val_est_psnr": "estimated_psnr_db", "val_ssi
 def write_calibration(run: RunDirectory, session: Session) -> None:
     """Write the samples that INT8 needs."""
     config, pieces = session.prepared.config, session.prepared.calibration
-    noisy = draw_noisy(pieces.input, config.noise_spec, config.noise.clip, VALIDATION_SEED)
-    samples = calibration_samples(np.asarray(noisy), pieces.clean, pieces.images)
+    samples = calibration_samples(session.draw_noisy(pieces.input, VALIDATION_SEED), pieces.clean, pieces.images)
     if not config.has_clean:
         samples = {name: images for name, images in samples.items() if not name.endswith("clean")}
     with atomic_path(run.calibration) as temporary:
@@ -74,8 +72,7 @@ def _test_pair(session: Session) -> tuple[FloatArray, FloatArray] | None:
     if config.model.image_px is not None and prepared.test.sizes != {prepared.patch}:
         _LOG.warning("the test images do not fit a network of fixed size and are left out")
         return None
-    noisy = draw_noisy(prepared.test.clean, config.noise_spec, config.noise.clip, TEST_SEED)
-    return np.asarray(noisy), to_unit(np.asarray(prepared.test.clean))
+    return session.draw_noisy(prepared.test.clean, TEST_SEED), to_unit(np.asarray(prepared.test.clean))
 
 
 def _draw(

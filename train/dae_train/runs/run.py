@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,18 @@ from dae_runtime.contract import RunDirectory
 
 from ..errors import ConfigError, RunError
 from ..fitting import device as devices
+from ..fitting.custom import Custom
 from ..fitting.preparation import Prepared, prepare
 from ..judging.history import Row, best_epoch, out_of_patience, read_history, write_history
 from ..settings.config import RunConfig
+from ..settings.noise import CustomNoise
 from ..settings.trained_file import find_init
 from ..settings.training import CONSTANT
 from .run_files import check_output, claim, read_config, remove_unfinished, rewrite_description, write_description
 
 if TYPE_CHECKING:
+    import keras
+
     from ..fitting.session import Session
 
 _LOG = logging.getLogger("dae_train")
@@ -44,50 +49,84 @@ class Outcome:
 
 
 def train(
-    config: RunConfig, output: Path, *, device: str = "auto", overwrite: bool = False, verbose: int = 0, command: str = ""
+    config: RunConfig,
+    output: str | os.PathLike[str],
+    *,
+    model: keras.Model | None = None,
+    noise: CustomNoise | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    verbose: int = 0,
+    command: str = "",
 ) -> Outcome:
     """Train a denoiser into a new run directory.
 
     Args:
-        config: What to do.
+        config: What to do. Settings that are None are filled in; `run.toml` in the run directory has them all.
         output: Folder to write; must not exist or be empty.
-        device: `auto`, `cpu` or `gpu`; see `device.start`.
+        model: A network of your own in place of `config.model`: a functional model from images to images, (N, H, W, C) to the
+            same shape, float32, with 1 or 3 channels and H and W free or equal. It is copied; its weights are those that the
+            run starts with, unless `config.training.init` names others. Layers of your own must be registered with
+            `keras.saving.register_keras_serializable`, here and in the program that exports.
+        noise: A function of your own in place of `config.noise.spec`, called as `noise(images, seed)` with a batch, float32
+            (N, H, W, C) in [0, 1], and a number from 0 up to 2^31 - 1; it returns the noisy batch, of the same shape and any
+            numeric type, about 0 to 1, and should depend on its arguments alone, so that a resumed run sees the same noise.
+            It is called in a thread of its own while training; `config.noise` still says whether its result is clipped to
+            [0, 1] and whether it is drawn once.
+        device: `auto`, `cpu` or `gpu`: for the whole process.
         overwrite: Whether a run that is there may be deleted, unless the new one needs its network.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
         command: What to write into `run.toml` as the command that repeats the run.
 
+    Returns:
+        What it came to; `Outcome.run` has the paths of all files, `run.best_model` that of the trained network.
+
     Raises:
-        TrainError: Settings, images or folder cannot be used, or the loss became infinite.
+        TrainError: Settings, model, noise, images or folder cannot be used, or the loss became infinite.
         DeviceError: A GPU was demanded and there is none.
         KeyboardInterrupt: The user stopped it; `resume` continues.
     """
-    check_output(output, overwrite)  # before the slow parts; nothing is deleted until all of them have succeeded
-    _check_kept(config, output)
+    folder, custom = Path(output), Custom(model, noise)
+    check_output(folder, overwrite)  # before the slow parts; nothing is deleted until all of them have succeeded
+    config = custom.begin(config)
+    _check_kept(config, folder)
     prepared = prepare(config)
     described = devices.start(device, config.training.seed, config.training.deterministic)
-    current = _open(prepared, RunDirectory(output), described, fresh=True)
-    run = claim(output, overwrite)
+    current = _open(prepared, RunDirectory(folder), described, True, custom)
+    run = claim(folder, overwrite)
     write_description(run, prepared.config, command, {"device": described, **prepared.record})
     return _train(current, verbose)
 
 
-def resume(output: Path, *, epochs: int | None = None, device: str = "auto", verbose: int = 0) -> Outcome:
+def resume(
+    output: str | os.PathLike[str],
+    *,
+    model: keras.Model | None = None,
+    noise: CustomNoise | None = None,
+    epochs: int | None = None,
+    device: str = "auto",
+    verbose: int = 0,
+) -> Outcome:
     """Continue an interrupted run as if it had not been interrupted.
 
     Args:
         output: Its run directory.
+        model: A network like that which `train` was given, if it was given one; its weights do not matter.
+        noise: The function that `train` was given, if it was given one.
         epochs: Another number of epochs than the run was started with, at least as many as are done; only with the `constant`
             schedule. It becomes part of the run's description.
-        device: `auto`, `cpu` or `gpu`; see `device.start`.
+        device: `auto`, `cpu` or `gpu`: for the whole process.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
 
     Raises:
-        TrainError: There is no run, it is damaged, or its images have changed.
+        TrainError: There is no run, it is damaged, its images have changed, or it was begun with a model or noise of a
+            program that is not given again.
         DeviceError: A GPU was demanded and there is none.
         KeyboardInterrupt: The user stopped it; `resume` continues.
     """
-    run = RunDirectory(output)
+    run, custom = RunDirectory(Path(output)), Custom(model, noise)
     recorded = read_config(run)
+    custom.resume(recorded, str(run.root))
     fresh = not run.last_model.exists()
     if not fresh and not run.best_model.is_file():
         raise RunError(f"{run.best_model}, the best model so far, is gone. Restore it, or start again with --overwrite.")
@@ -95,7 +134,7 @@ def resume(output: Path, *, epochs: int | None = None, device: str = "auto", ver
     remove_unfinished(run)
     prepared = prepare(config, fresh)
     described = devices.start(device, config.training.seed, config.training.deterministic)
-    current = _open(prepared, run, described, fresh)
+    current = _open(prepared, run, described, fresh, custom)
     if config.training.epochs != recorded.training.epochs:
         rewrite_description(run, prepared.config)
     return _train(current, verbose)
@@ -127,11 +166,13 @@ def _with_epochs(config: RunConfig, epochs: int | None, done: int) -> RunConfig:
     return dataclasses.replace(config, training=dataclasses.replace(training, epochs=epochs))
 
 
-def _open(prepared: Prepared, run: RunDirectory, described: str, fresh: bool) -> Session:
-    from ..fitting.session import open_session  # needs the framework, which has been started
+def _open(prepared: Prepared, run: RunDirectory, described: str, fresh: bool, custom: Custom) -> Session:
+    from ..fitting.models import build_models  # needs the framework, which has been started
+    from ..fitting.session import open_session
 
     _LOG.info("training on %s", described)
-    return open_session(prepared, run, fresh)
+    models = build_models(prepared.config, fresh, prepared.mean, custom.model)
+    return open_session(prepared, run, models, custom.noise)
 
 
 def _train(current: Session, verbose: int) -> Outcome:

@@ -15,15 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dae_runtime.contract import NO_NOISE, NoiseSpec
+
 from ..errors import ConfigError, check_setting
-from .networks import PRESETS, Architecture, preset_settings
-from .noise import NO_NOISE, parse_fit, parse_noise
-from .residual import ResidualSettings
+from .networks import Architecture, ResidualSettings, preset_class, preset_settings
+from .noise import FitRequest, NoiseSettings
 from .trained_file import channels_of, model_table
 from .training import MUON, NOISE2NOISE, NOISE2VOID, PLAIN_MUON, TrainingSettings
 
-RECORDS = ("command", "versions", "record", "card")
-"""Entries of run.toml that say what happened, and of a recipe that go into the model's card: no settings."""
+RECORDS = ("command", "versions", "record")
+"""Entries of run.toml that say what happened: no settings."""
+_PASSED_OVER = (*RECORDS, "card")  # the latter is of recipes as they were before the cards had files of their own
 
 DEFAULT_NOISE = {"mnist": "gaussian:0.5", "fashion_mnist": "gaussian:0.2"}
 """Noise for well-known data; `GENERAL_NOISE` for everything else."""
@@ -37,28 +39,6 @@ CLEAN_SOURCES = (SYNTHETIC, *DEFAULT_NOISE)
 """Sources that are known to be without noise."""
 
 Settings = TypeVar("Settings")
-
-
-@dataclass(frozen=True)
-class NoiseSettings:
-    """The noise that the network learns to remove."""
-
-    spec: str | None = None
-    """A noise specification (see `noise`). None: `DEFAULT_NOISE` of the data, `none` when those are noisy already. The
-    wish to have the noise of a folder measured becomes what was measured before anything is written."""
-    clip: bool = True
-    """Whether noisy values are clipped to [0, 1]."""
-    once: bool = False
-    """Draw the noise once and use it again in every epoch, instead of afresh for each batch."""
-
-    def __post_init__(self) -> None:
-        if self.spec is not None and parse_fit(self.spec) is None:
-            parse_noise(self.spec)
-
-    @property
-    def none(self) -> bool:
-        """Whether it was said that nothing is to be added."""
-        return self.spec is not None and parse_fit(self.spec) is None and not parse_noise(self.spec)
 
 
 @dataclass(frozen=True)
@@ -121,7 +101,7 @@ class RunConfig:
     def noise_spec(self) -> str:
         """The noise specification in force, the default filled in."""
         if self.noise.spec is not None:
-            return self.noise.spec
+            return str(self.noise.spec)
         noisy_already = self.data.target is not None or self.training.supervision == NOISE2VOID
         return NO_NOISE if noisy_already else DEFAULT_NOISE.get(self.data.source, GENERAL_NOISE)
 
@@ -153,7 +133,7 @@ def from_mapping(document: Mapping[str, Any], where: str = "the configuration") 
         ConfigError: A table or key is unknown, a value is of the wrong type or impossible, or the trained network to start
             from, which decides the network where no preset is named, cannot be had.
     """
-    tables = {name: value for name, value in document.items() if name not in RECORDS}
+    tables = settings_of(document)
     known = [f.name for f in dataclasses.fields(RunConfig)]
     if unknown := sorted(set(tables) - set(known)):
         raise ConfigError(f"{where}: unknown tables {', '.join(unknown)}. Known are: {', '.join(known)}.")
@@ -164,11 +144,16 @@ def from_mapping(document: Mapping[str, Any], where: str = "the configuration") 
     data = _build(DataSettings, tables, "data", where)
     preset = model.pop("preset", DEFAULT_PRESETS.get(data.source, GENERAL_PRESET))
     return RunConfig(
-        model=preset_settings(preset, **_checked(type(PRESETS.get(preset, PRESETS[GENERAL_PRESET])), model, "model", where)),
+        model=preset_settings(preset, **_checked(preset_class(preset), model, "model", where)),
         noise=_build(NoiseSettings, tables, "noise", where),
         data=data,
         training=training,
     )
+
+
+def settings_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a configuration file that are settings: all but records."""
+    return {name: value for name, value in document.items() if name not in _PASSED_OVER}
 
 
 def from_toml(path: str | os.PathLike[str]) -> RunConfig:
@@ -194,11 +179,18 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def to_mapping(config: RunConfig) -> dict[str, dict[str, Any]]:
     """Return the configuration as nested tables that `from_mapping` reads; fields that are None are left out."""
-    document = dataclasses.asdict(config)
-    return {
-        name: {key: list(value) if isinstance(value, tuple) else value for key, value in table.items() if value is not None}
-        for name, table in document.items()
-    }
+    return {field.name: _table(getattr(config, field.name)) for field in dataclasses.fields(config)}
+
+
+def _table(settings: Any) -> dict[str, Any]:
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    return {key: _plain(value) for key, value in values.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, NoiseSpec | FitRequest) else value
 
 
 def to_toml(config: RunConfig, records: Mapping[str, Any] | None = None) -> str:
@@ -237,13 +229,13 @@ def _checked(kind: type[Any], values: Mapping[str, Any], name: str, where: str) 
 
 
 def _convert(value: Any, annotation: str, name: str) -> Any:
-    wanted = annotation.removesuffix(" | None")
+    wanted, *others = annotation.split(" | ")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if wanted == "float" and is_number:
         return float(value)
     if wanted == "tuple[int, ...]" and isinstance(value, list) and all(type(item) is int for item in value):
         return tuple(value)
-    if wanted in ("int", "str", "bool") and type(value).__name__ == wanted:
+    if type(value).__name__ in (wanted, *others):
         return value
     words = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
     raise ConfigError(f"{name} must be {words.get(wanted, 'a list of whole numbers')}, not {value!r}.")

@@ -13,13 +13,13 @@ from ..errors import ConfigError
 from .config import (
     DEFAULT_PRESETS,
     GENERAL_PRESET,
-    RECORDS,
     SYNTHETIC,
     RunConfig,
     check_table,
     default_optimizer,
     from_mapping,
     read_toml,
+    settings_of,
     to_mapping,
 )
 from .networks import PRESETS
@@ -94,7 +94,7 @@ def merge(config_file: str | None, given: Mapping[str, Any]) -> RunConfig:
         ConfigError: Something is unknown or impossible.
     """
     where = config_file or "the command line"
-    document = {} if config_file is None else {k: v for k, v in read_toml(config_file).items() if k not in RECORDS}
+    document = {} if config_file is None else settings_of(read_toml(config_file))
     for table, content in document.items():
         check_table(content, table, where)
     given = _given(given)
@@ -182,6 +182,7 @@ def _differing(config: RunConfig) -> dict[str, Any]:
     """Return the settings that have flags and are not the defaults, by the names of the flags."""
     defaults, wanted = _defaults(config), to_mapping(config)
     found = {name: wanted[flag.table].get(flag.key) for name, flag in FLAGS.items()}
+    found["noise"] = config.noise.spec  # as it has been read
     if config.training.steps is not None:
         del found["epochs"]
     return {
