@@ -5,24 +5,16 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
+from builders import random_pixels, wait_until
 from dae_runtime.images import Image, read_image, write_image
 
 
 def picture(seed=0, dtype=np.uint8):
-    return Image(np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, (10, 12)).astype(dtype))
-
-
-@pytest.fixture
-def images(tmp_path):
-    (tmp_path / "in").mkdir()
-    for index in range(3):
-        write_image(tmp_path / "in" / f"{index}.png", picture(index))
-    return tmp_path / "in"
+    return Image(random_pixels((10, 12), dtype, seed))
 
 
 @pytest.fixture
@@ -102,13 +94,6 @@ def test_a_report_of_another_run_is_told_from_other_files(tmp_path, images, blur
     assert dae_run(*resumed, "--dry-run").returncode == 0
     page.write_bytes(b"\xff\x00 no text")
     assert dae_run(*resumed, "--dry-run").returncode == 1
-
-
-def wait_until(condition):
-    end = time.monotonic() + 60
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
-    assert condition()
 
 
 def test_a_hot_folder_leaves_alone_what_others_changed(tmp_path, images, blur_file):

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from dae_train import DataSettings, NoiseSettings, RunConfig, TrainingSettings, preset_settings, train
+from builders import small_autoencoder
+from dae_train import DataSettings, NoiseSettings, RunConfig, TrainingSettings, train
 from dae_train.data.batches import BatchPlan, plan_batches
 from dae_train.data.image_set import ImageSet
 from dae_train.fitting import session
@@ -16,15 +17,7 @@ from dae_train.fitting.input_pipeline import DEVICE_MEMORY, DeviceFeed, Feed, Ho
 from dae_train.fitting.throughput import Meter
 from dae_train.judging.history import read_history
 
-TINY = preset_settings(
-    "v2",
-    encoder_filters=(4, 8),
-    encoder_kernels_px=(3, 3),
-    encoder_strides=(1, 2),
-    decoder_filters=(4,),
-    decoder_kernels_px=(3, 3),
-    decoder_strides=(2, 1),
-)
+TINY = small_autoencoder()
 
 
 def plans() -> Iterator[BatchPlan]:

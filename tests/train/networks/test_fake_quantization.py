@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from builders import small_autoencoder
 from dae_train import (
     PRESETS,
     ConfigError,
@@ -22,15 +23,7 @@ from dae_train.judging.history import read_history
 from dae_train.networks import build_network, fake_quantized
 from dae_train.networks.fake_quantization import Rounded, round_activation, round_kernel
 
-SMALL = preset_settings(
-    "v2",
-    encoder_filters=(4, 8),
-    encoder_kernels_px=(3, 3),
-    encoder_strides=(1, 2),
-    decoder_filters=(4,),
-    decoder_kernels_px=(3, 3),
-    decoder_strides=(2, 1),
-)
+SMALL = small_autoencoder()
 
 
 def test_kernels_have_255_levels_for_each_output_channel() -> None:
