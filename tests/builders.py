@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 import onnx
 import onnxruntime
+from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 
 from dae_runtime.contract import METADATA_KEY, Calibration, Contract, Golden, Parity, to_json
@@ -187,3 +190,15 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
     assert condition()
+
+
+def invoke(command: click.Command, *arguments: object) -> Result:
+    """Run a command in this process, with nothing on standard input, and leave the loggers as they were."""
+    loggers = [logging.getLogger(name) for name in ("dae_runtime", "dae_runtime.engine")]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    try:
+        return CliRunner().invoke(command, [str(argument) for argument in arguments])
+    finally:
+        for logger, (level, handlers) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.handlers[:] = handlers

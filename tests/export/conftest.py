@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from builders import model_bytes, tiny_contract
+from dae_export.measure import tune
 from dae_export.measure.samples import Batches, Samples
 from dae_export.precision import Ranges, calibrate
 from dae_export.product.model_file import golden_sample
@@ -23,6 +24,14 @@ from dae_export.product.model_file import golden_sample
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before the first test imports TensorFlow
 
 Keras = Any
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_timings() -> Iterator[None]:
+    """Time the forms of a graph for a moment only: which one wins does not matter to these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tune, "TUNING_S", 0.2)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ from dae_runtime.contract import METADATA_KEY, from_json
 from dae_runtime.engine.session import open_session, read_contract, run_session
 from dae_runtime.system.processor import available_cpus, cpu_name
 
+pytestmark = pytest.mark.slow
+
 INT8 = ExportOptions(quantize=True, max_psnr_drop=1.0)
 
 

@@ -21,6 +21,8 @@ from dae_export import (
 )
 from dae_runtime.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_existing_file_is_replaced_only_on_request(run, tmp_path):
     target = tmp_path / "model.onnx"

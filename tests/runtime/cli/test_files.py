@@ -10,9 +10,12 @@ import sys
 from functools import partial
 
 import numpy as np
+import pytest
 
 from builders import random_pixels, wait_until
 from dae_runtime.images import Image, read_image, write_image
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_folder_with_bad_files(tmp_path, blur_file, blur, dae_run):

@@ -14,6 +14,8 @@ import pytest
 from builders import random_pixels
 from dae_runtime.images import Image, read_image, write_image
 
+pytestmark = pytest.mark.slow
+
 
 def run_on_terminal(*arguments):
     """Run Python with a terminal as standard error; return the process and what the terminal got."""

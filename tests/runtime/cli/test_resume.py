@@ -16,6 +16,8 @@ from builders import random_pixels, wait_until
 from dae_runtime.images import Image, read_image, write_image
 from dae_runtime.system.atomic import TEMPORARY_PREFIX
 
+pytestmark = pytest.mark.slow
+
 
 def test_interrupting_leaves_whole_files_and_exit_code_130(tmp_path, blur_file):
     folder, out = tmp_path / "in", tmp_path / "out"

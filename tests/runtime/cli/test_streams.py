@@ -7,9 +7,12 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from builders import random_pixels
 from dae_runtime.images import read_image
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_reader_that_goes_away_is_no_crash(tmp_path, images, dae_run):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 
+from builders import invoke
 from dae_runtime import __version__
+from dae_runtime.cli.command import command
 from dae_runtime.contract import Golden
 
 
@@ -33,15 +34,16 @@ from dae_runtime.contract import Golden
         (("-m", "{model}", "{in}", "{out}", "--report", "{in}"), "is a folder"),
     ],
 )
-def test_wrong_usage_is_exit_code_2(tmp_path, images, blur_file, dae_run, arguments, words):
+def test_wrong_usage_is_exit_code_2(tmp_path, images, blur_file, arguments, words):
     names = {"in": images, "out": tmp_path / "out", "model": blur_file}
-    result = dae_run(*(argument.format(**names) for argument in arguments))
-    assert result.returncode == 2
+    result = invoke(command, *(argument.format(**names) for argument in arguments))
+    assert result.exit_code == 2, result.output
     assert words.format(**names) in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.glob("out*"))
 
 
+@pytest.mark.slow
 def test_a_file_whose_name_begins_with_a_dash(tmp_path, images, blur_file, dae_run):
     shutil.copy(images / "0.png", tmp_path / "-dash.png")
     taken_for_options = dae_run("-m", blur_file, "-dash.png", "out.png", cwd=tmp_path)
@@ -60,6 +62,7 @@ def test_a_failure_is_exit_code_1_in_one_line(tmp_path, images, dae_run):
         assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_self_test(tmp_path, make_model, blur_file, dae_run):
     result = dae_run("--self-test", "-m", blur_file)
     assert result.returncode == 0
@@ -72,6 +75,7 @@ def test_self_test(tmp_path, make_model, blur_file, dae_run):
     assert "largest error 1 (allowed 1e-05)" in result.stdout
 
 
+@pytest.mark.slow
 def test_the_other_actions(dae_run):
     assert dae_run("--version").stdout.strip().endswith(__version__)
     assert "Exit codes" in dae_run("--help").stdout
@@ -116,10 +120,10 @@ def test_bundled_models_are_listed(tmp_path, make_model, monkeypatch, capsys):
         (("--raw", "10x10", "{in}/0.png", "{out}", "--recursive"), "--recursive has no use with --raw"),
     ],
 )
-def test_wrong_usage_of_streams_and_folders(tmp_path, images, blur_file, dae_run, arguments, words):
+def test_wrong_usage_of_streams_and_folders(tmp_path, images, blur_file, arguments, words):
     names = {"in": images, "out": tmp_path / "out"}
-    result = dae_run("-m", blur_file, *(argument.format(**names) for argument in arguments), stdin=subprocess.DEVNULL)
-    assert result.returncode == 2, result.stderr
+    result = invoke(command, "-m", blur_file, *(argument.format(**names) for argument in arguments))
+    assert result.exit_code == 2, result.output
     assert words.format(**names) in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.glob("out*"))
@@ -134,6 +138,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [(), ("--dry-run",), ("--watch",)])
 @pytest.mark.parametrize("output", ["locked", "locked/new"])
 def test_a_folder_that_cannot_be_written_is_one_error(tmp_path, images, blur_file, run_python, output, extra):
@@ -145,16 +150,16 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path, images, blur_fil
     assert re.fullmatch(r"error: the folder .* cannot be .*Permission denied.*\n", result.stderr)
 
 
-def test_references_of_which_none_fits_are_refused(tmp_path, images, blur_file, dae_run):
+def test_references_of_which_none_fits_are_refused(tmp_path, images, blur_file):
     (tmp_path / "clean").mkdir()
-    result = dae_run("-m", blur_file, images, tmp_path / "out", "--reference", tmp_path / "clean")
-    assert result.returncode == 2
+    result = invoke(command, "-m", blur_file, images, tmp_path / "out", "--reference", tmp_path / "clean")
+    assert result.exit_code == 2
     assert "holds no image of the name of an input, as 0.png" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_mistakes_in_options_are_usage_errors(tmp_path, images, blur_file, dae_run):
+def test_mistakes_in_options_are_usage_errors(tmp_path, images, blur_file):
     for wrong in (("--suffix", "/../evil"), ("--strength", "nan")):
-        done = dae_run("-m", blur_file, images, tmp_path / "out", *wrong)
-        assert done.returncode == 2, done.stderr
+        done = invoke(command, "-m", blur_file, images, tmp_path / "out", *wrong)
+        assert done.exit_code == 2, done.output
         assert "Traceback" not in done.stderr

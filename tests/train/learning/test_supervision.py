@@ -21,6 +21,7 @@ from dae_train.judging.validation import EstimatedPsnr
 from dae_train.learning.supervision import CELL_PX, REACH_PX, BlindSpot, Swap, hide, loss_function, masked_loss, shot_variance
 from dae_train.settings.config import from_mapping
 
+pytestmark = pytest.mark.slow
 SIGMA = 0.12
 SMALL = small_autoencoder(encoder_filters=(16, 16), encoder_strides=(1, 1), decoder_filters=(16,), decoder_strides=(1, 1))
 

@@ -87,6 +87,7 @@ def test_rounding_follows_what_the_export_fuses() -> None:
     assert rounded == expected
 
 
+@pytest.mark.slow
 def test_network_learns_to_live_with_rounding(digits_file: Path, tmp_path: Path) -> None:
     def config(**training: object) -> RunConfig:
         settings = TrainingSettings(batch_size=16, **training)  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from dae_train.settings.config import from_mapping
 from dae_train.settings.flags import command_line, merge
 from dae_train.settings.trained_file import find_init, model_table
 
+pytestmark = pytest.mark.slow
 SMALL = small_autoencoder()
 
 
