@@ -74,6 +74,7 @@ def test_a_shortage_of_a_model_that_cannot_be_tiled_says_so():
         denoiser.denoise(np.zeros((100, 100), np.uint8))
 
 
+@pytest.mark.slow
 def test_real_shortage_under_an_address_space_limit(tmp_path, run_python):
     """A process that may grow by 60 MiB finishes an image whose run would need more at once."""
     (tmp_path / "net.onnx").write_bytes(make_hourglass("fp32"))

@@ -61,6 +61,7 @@ def test_values_far_out_are_cut_off_and_learn_nothing() -> None:
     np.testing.assert_array_equal(tape.gradient(rounded, values), [[0, 1, 1], [1, 1, 0]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_can_be_rounded(preset: str) -> None:
     keras.utils.set_random_seed(0)
