@@ -6,11 +6,13 @@ BIN := $(VENV)/bin
 ENGINE := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo emulators test nightly lint bench model clean
+.PHONY: help demo emulators check test test-wheel nightly lint bench model clean
 
 help:
 	@echo "make demo   train, export and run a denoiser on examples/ (about 4 minutes)"
-	@echo "make test   run the test suite"
+	@echo "make check  what to run after each change: make lint and the fast tests (about a minute)"
+	@echo "make test   run the tests, all but those of make test-wheel and make nightly (about 8 minutes)"
+	@echo "make test-wheel  install the wheel in an environment of its own, and test it there"
 	@echo "make nightly  what takes long or needs more: damaged files, emulated processors, browsers, other engines (docs/fuzzing.md)"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  time the exported graphs and write docs/benchmarks.md"
@@ -36,13 +38,24 @@ emulators:
 	@if ! command -v qemu-x86_64-static && ! command -v qemu-x86_64 && command -v apt-get && [ "$$(id -u)" = 0 ]; then \
 	  $(INSTALL_QEMU) || { timeout 120 apt-get update -qq && $(INSTALL_QEMU); }; fi >/dev/null 2>&1 || true
 
+# Two processes, each with whole files, so that what a file trains or exports once is not made twice.
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n 2 --dist loadfile
+
+check: lint
+	$(PYTEST) $(PARALLEL) -m "not slow and not network and not alone" tests/test_*.py tests/runtime tests/export tests/train
+
 test: $(VENV)/.installed-dev emulators
-	$(BIN)/python -m pytest
+	$(PYTEST) $(PARALLEL) -m "not network and not alone"
+	$(PYTEST) -m alone
+
+test-wheel: $(VENV)/.installed-dev
+	$(PYTEST) -m network
 
 nightly: $(VENV)/.installed-dev emulators
-	DAE_FUZZ_IMAGES=20000 DAE_FUZZ_MODELS=6000 DAE_FUZZ_KILLS=50 $(BIN)/python -m pytest -s tests/fuzz
-	$(BIN)/python -m pytest -s tests/processors/check_*.py
-	$(BIN)/python -m pytest tests/examples/nightly/check_*.py
+	DAE_FUZZ_IMAGES=20000 DAE_FUZZ_MODELS=6000 DAE_FUZZ_KILLS=50 $(PYTEST) -s tests/fuzz
+	$(PYTEST) -s tests/processors/check_*.py
+	$(PYTEST) tests/examples/nightly/check_*.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

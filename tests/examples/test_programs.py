@@ -8,22 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from builders import random_pixels
 from dae_runtime import Denoiser
 from dae_runtime.images import Image, read_image, write_image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def picture(seed=0, shape=(30, 41)):
-    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
-
-
 def test_embed(model_file, run_example, tmp_path):
-    write_image(tmp_path / "noisy.png", Image(picture()))
+    write_image(tmp_path / "noisy.png", Image(random_pixels((30, 41))))
     result = run_example("embed", model_file, tmp_path / "noisy.png", tmp_path / "clean.png")
     assert result.returncode == 0, result.stderr
-    np.testing.assert_array_equal(read_image(tmp_path / "clean.png").pixels, Denoiser(model_file, "cpu").denoise(picture()))
-    pages = Image(picture(shape=(90, 41)), pages=3)
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "clean.png").pixels, Denoiser(model_file, "cpu").denoise(random_pixels((30, 41)))
+    )
+    pages = Image(random_pixels((90, 41)), pages=3)
     write_image(tmp_path / "noisy.tif", pages)
     assert run_example("embed", model_file, tmp_path / "noisy.tif", tmp_path / "clean.tif").returncode == 0
     expected = Denoiser(model_file, "cpu").denoise(pages.page_pixels)  # no page sees its neighbors
@@ -36,7 +35,7 @@ def test_embed(model_file, run_example, tmp_path):
 def test_folder(model_file, run_example, tmp_path):
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for number in range(5):
-        write_image(tmp_path / "in" / "sub" / f"{number}.png", Image(picture(number)))
+        write_image(tmp_path / "in" / "sub" / f"{number}.png", Image(random_pixels((30, 41), seed=number)))
     (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     for done, before in ((5, 0), (0, 5)):
         result = run_example("folder", model_file, tmp_path / "in", tmp_path / "out")
@@ -47,7 +46,7 @@ def test_folder(model_file, run_example, tmp_path):
     denoiser = Denoiser(model_file, "cpu")
     for number in range(5):
         written = read_image(tmp_path / "out" / "sub" / f"{number}.png").pixels
-        np.testing.assert_array_equal(written, denoiser.denoise(picture(number)))
+        np.testing.assert_array_equal(written, denoiser.denoise(random_pixels((30, 41), seed=number)))
 
 
 def test_the_folder_run_of_the_documentation(model_file, tmp_path, monkeypatch, capsys):
@@ -56,12 +55,12 @@ def test_the_folder_run_of_the_documentation(model_file, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.onnx").write_bytes(model_file.read_bytes())
     (tmp_path / "noisy").mkdir()
-    write_image(tmp_path / "noisy" / "a.png", Image(picture()))
+    write_image(tmp_path / "noisy" / "a.png", Image(random_pixels((30, 41))))
     for printed in ("1 0 []", "0 1 []"):
         exec(code, {})
         assert capsys.readouterr().out.strip() == printed
     np.testing.assert_array_equal(
-        read_image(tmp_path / "clean" / "a.png").pixels, Denoiser(model_file, "cpu").denoise(picture())
+        read_image(tmp_path / "clean" / "a.png").pixels, Denoiser(model_file, "cpu").denoise(random_pixels((30, 41)))
     )
     assert (tmp_path / "report.html").exists()
 
@@ -69,21 +68,21 @@ def test_the_folder_run_of_the_documentation(model_file, tmp_path, monkeypatch, 
 def test_thread_pool(model_file, run_example, tmp_path):
     (tmp_path / "in").mkdir()
     for number in range(7):
-        write_image(tmp_path / "in" / f"{number}.png", Image(picture(number, (30 + number, 41, 3))))
+        write_image(tmp_path / "in" / f"{number}.png", Image(random_pixels((30 + number, 41, 3), seed=number)))
     (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     result = run_example("thread_pool", model_file, tmp_path / "in", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert [line.split(": ")[0] for line in result.stdout.splitlines()].count("failed") == 1
     denoiser = Denoiser(model_file, "cpu")
     for number in range(7):
-        expected = denoiser.denoise(picture(number, (30 + number, 41, 3)))
+        expected = denoiser.denoise(random_pixels((30 + number, 41, 3), seed=number))
         np.testing.assert_array_equal(read_image(tmp_path / "out" / f"{number}.png").pixels, expected)
 
 
 def test_video_frames(load_example, model_file):
     video_pipe = load_example("video_pipe")
     video = video_pipe.Video(8, 6, "25/1")
-    frames = [picture(seed, (6, 8, 3)) for seed in range(5)]
+    frames = [random_pixels((6, 8, 3), seed=seed) for seed in range(5)]
     stream = io.BytesIO(b"".join(frame.tobytes() for frame in frames))
     denoiser = Denoiser(model_file, "cpu")
     for frame, clean in zip(frames, denoiser.stream(video_pipe.read_frames(stream, video), batch_size=2), strict=True):

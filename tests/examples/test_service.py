@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from builders import random_pixels
 from dae_runtime import Denoiser
 from dae_runtime.images import Image, read_image, write_image
 
@@ -44,7 +45,7 @@ def ask(address, method, path, body=None, headers=None):
 
 def png(tmp_path, seed=0, shape=(30, 41)):
     path = tmp_path / f"{seed}.png"
-    write_image(path, Image(np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)))
+    write_image(path, Image(random_pixels(shape, seed=seed)))
     return path
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,23 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from builders import model_bytes, tiny_contract
+from dae_export.measure import tune
 from dae_export.measure.samples import Batches, Samples
 from dae_export.precision import Ranges, calibrate
-from dae_export.product import with_contract
 from dae_export.product.model_file import golden_sample
-from dae_runtime.contract import Calibration, Contract, Parity
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before the first test imports TensorFlow
 
 Keras = Any
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_timings() -> Iterator[None]:
+    """Time the forms of a graph for a moment only: which one wins does not matter to these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tune, "TUNING_S", 0.2)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -198,26 +206,10 @@ def make_contract_file(tmp_path: Path, blur_denoiser: onnx.ModelProto) -> Callab
     def make(name: str, model: onnx.ModelProto = blur_denoiser, precision: str = "fp32", **fields: Any) -> Path:
         channels = model.graph.input[0].type.tensor_type.shape.dim[3].dim_value
         noisy, _ = noisy_and_clean(1, 32, channels)
-        contract = Contract(
-            **{
-                "name": name,
-                "preset": "toy",
-                "channels": channels,
-                "io_dtype": "float32",
-                "height_px": None,
-                "width_px": None,
-                "alignment_px": 1,
-                "halo_px": 2,
-                "noise": "gaussian:0.1",
-                "precision": precision,
-                "parity": Parity(0.0, 1e-5, ((1, 8, 8, channels),)),
-                "golden": golden_sample(model.SerializeToString(), noisy, precision, 1, False),
-                "calibration": Calibration("minmax", 8, "sine waves") if precision == "int8" else None,
-                **fields,
-            }
-        )
+        golden = golden_sample(model.SerializeToString(), noisy, precision, 1, False)
+        contract = tiny_contract(golden, precision, **{"name": name, "preset": "toy", "halo_px": 2} | fields)
         path = tmp_path / f"{name}.onnx"
-        path.write_bytes(with_contract(model, contract))
+        path.write_bytes(model_bytes(model, contract))
         return path
 
     return make
@@ -252,3 +244,9 @@ def samples(pictures, batches) -> Samples:
 @pytest.fixture(scope="module")
 def ranges(blur_denoiser, samples) -> Ranges:
     return calibrate(blur_denoiser, samples.calibration)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, make_run) -> Path:
+    """A run directory named digits."""
+    return make_run(tmp_path_factory.mktemp("run") / "digits")

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import dae_export.cli
+from builders import invoke
+from dae_export.cli import command
 from dae_runtime import __version__
 from dae_runtime.engine.session import open_session, read_contract
 
@@ -18,6 +19,7 @@ def run(tmp_path_factory, make_run):
     return make_run(tmp_path_factory.mktemp("run") / "digits")
 
 
+@pytest.mark.slow
 def test_the_whole_command(run, dae_export, tmp_path):
     finished = dae_export(run, "--quantize", "--max-psnr-drop", 1, "-o", "small.onnx", cwd=tmp_path)
     assert finished.stderr == ""
@@ -37,6 +39,7 @@ def test_the_whole_command(run, dae_export, tmp_path):
     assert read_contract(open_session(tmp_path / "small.onnx"), "file").precision == "int8"
 
 
+@pytest.mark.slow
 def test_quiet_prints_nothing_and_a_refusal_is_one_line(run, dae_export):
     first = dae_export(run, "-q", KERAS_BACKEND="jax")  # meant for the training: the export uses TensorFlow all the same
     assert (first.returncode, first.stdout, first.stderr) == (0, "", "")
@@ -49,6 +52,7 @@ def test_quiet_prints_nothing_and_a_refusal_is_one_line(run, dae_export):
     assert "--overwrite" in second.stderr
 
 
+@pytest.mark.slow
 def test_a_damaged_model_is_one_line_too(dae_export, tmp_path):
     (tmp_path / "damaged.keras").write_bytes(b"nothing")
     finished = dae_export(tmp_path / "damaged.keras")
@@ -60,28 +64,29 @@ def test_a_damaged_model_is_one_line_too(dae_export, tmp_path):
 
 def test_usage(dae_export, tmp_path):
     assert f"dae-export, version {__version__}" in dae_export("--version").stdout
-    text = dae_export("--help").stdout
+    text = invoke(command, "--help").stdout
     for parameter in dae_export_options():
         assert parameter in text
     for arguments in ([], ["missing"], [tmp_path, "--opset", "12"], [tmp_path, "--atol", "0"], [tmp_path, "--wrong"]):
-        assert dae_export(*arguments).returncode == 2, arguments
+        assert invoke(command, *arguments).exit_code == 2, arguments
 
 
-def test_a_wrong_combination_is_a_usage_error_that_names_the_flags(dae_export, tmp_path):
+def test_a_wrong_combination_is_a_usage_error_that_names_the_flags(tmp_path):
     for arguments, words in (
         (["--min-speedup", "2"], "--min-speedup must be left out without --quantize"),
         (["--quantize", "--dtype", "fp16"], "--dtype must be fp32 together with --quantize"),
         (["--max-psnr-drop", "nan"], "--max-psnr-drop must be a number of dB"),
     ):
-        finished = dae_export(tmp_path, *arguments)
-        assert finished.returncode == 2
+        finished = invoke(command, tmp_path, *arguments)
+        assert finished.exit_code == 2
         assert words in finished.stderr
 
 
 def dae_export_options() -> list[str]:
-    return [name for parameter in dae_export.cli.command.params for name in parameter.opts if name.startswith("--")]
+    return [name for parameter in command.params for name in parameter.opts if name.startswith("--")]
 
 
+@pytest.mark.slow
 def test_a_file_of_before_is_checked_and_converted(dae_export, tmp_path, pictures):
     old = Path(__file__).parents[1] / "data/color-version-1.onnx"
     found = dae_export(old, "--check")

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import pyvips
 from onnx import TensorProto, helper, numpy_helper
 
-from dae_runtime.contract import METADATA_KEY, Calibration, Contract, Golden, Parity, Quality, to_json
+from builders import golden_of, model_bytes, random_pixels, tiny_contract
+from dae_runtime.contract import Quality
 
 SAVE_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain.png": ("srgb", {}),
@@ -58,7 +58,7 @@ def _picture(kind: str) -> pyvips.Image:
 def _write_images(folder: Path) -> None:
     for name, (kind, options) in SAVE_OPTIONS.items():
         _picture(kind).write_to_file(str(folder / name), **options)
-    pixels = np.random.default_rng(3).integers(0, 256, (20, 24, 3)).astype(np.uint8)
+    pixels = random_pixels((20, 24, 3), seed=3)
     (folder / "plain.ppm").write_bytes(b"P6\n# made for a test\n24 20\n255\n" + pixels.tobytes())
     (folder / "dim.pgm").write_bytes(b"P5 24 60 100\n" + (pixels % 101).tobytes())
     (folder / "wide.pgm").write_bytes(b"P5 24 30 65535\n" + pixels.tobytes())
@@ -115,27 +115,19 @@ def _model(io_dtype: str, size: tuple[int, int] | None = None) -> bytes:
     shape = (1, *(size or (8, 12)), 1)
     noisy = np.random.default_rng(2).integers(0, 256, shape)
     noisy = noisy.astype(np.uint8) if io_dtype == "uint8" else (noisy / 255).astype(np.float32)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    denoised = session.run(None, {"noisy": noisy})[0]
-    contract = Contract(
+    contract = tiny_contract(
+        golden_of(model, noisy),
+        "int8" if io_dtype == "uint8" else "fp32",
         name="fuzzed",
-        preset="test",
-        channels=1,
         io_dtype=io_dtype,
         height_px=size[0] if size else None,
         width_px=size[1] if size else None,
         alignment_px=2,
         halo_px=6,
-        noise="gaussian:0.1",
-        precision="int8" if io_dtype == "uint8" else "fp32",
-        parity=Parity(0.0, 1e-5, ((1, 8, 12, 1),)),
-        golden=Golden(shape, noisy.tobytes(), denoised.tobytes(), 1.0 if io_dtype == "uint8" else 1e-5),
-        calibration=Calibration("minmax", 8, "random pixels") if io_dtype == "uint8" else None,
         quality=Quality(9, 20.0, 30.0, 29.9),
         tools={"onnx": "1.0"},
     )
-    helper.set_model_props(model, {METADATA_KEY: to_json(contract)})
-    return model.SerializeToString()
+    return model_bytes(model, contract)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 from dae_runtime.images import Image, read_image, write_image
 from dae_runtime.models import bundled_models
 
+pytestmark = pytest.mark.network
 ROOT = Path(__file__).parents[2]
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", ".gitignore", "runtime", "export", "train")
 LARGEST_WHEEL_BYTES = 6 * 10**6

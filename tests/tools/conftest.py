@@ -19,6 +19,7 @@ def _conftest(package: str) -> ModuleType:
 
 _runtime, _export = _conftest("runtime"), _conftest("export")
 blur, blur_file, identity, run_python = _runtime.blur, _runtime.blur_file, _runtime.identity, _runtime.run_python
+_short_timings = _export._short_timings
 keras, make_v2, blur_denoiser, make_contract_file = (
     _export.keras,
     _export.make_v2,

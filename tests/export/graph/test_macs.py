@@ -39,6 +39,7 @@ def test_a_dense_layer_counts_its_matrix(make_v1):
     assert [n for name, n in each.items() if name.startswith("gemm")] == [3136 * 2, 2 * 3136]
 
 
+@pytest.mark.slow
 def test_integer_layers_are_those_between_integers(v2):
     noisy = np.random.default_rng(0).random((1, 16, 16, 1), np.float32)
     ranges = calibrate(v2, [noisy])

@@ -21,6 +21,7 @@ from dae_runtime.contract import EXACT_PAIR_LIMIT
 from dae_runtime.errors import ModelError
 from dae_runtime.models import bundled_models
 
+pytestmark = pytest.mark.slow
 OLD_COLOR = Path(__file__).parents[2] / "data/color-version-1.onnx"
 """The bundled `color` of before sums were kept within 16 bits."""
 SHAPES = [

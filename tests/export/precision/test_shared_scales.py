@@ -84,6 +84,7 @@ def test_a_skip_connection_keeps_its_own_ranges(keras, make_model, pictures):
         assert not any({*concat.input} <= group for group in tied_tensors(model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", REWRITTEN, ids=lambda r: r.name)
 @pytest.mark.parametrize("kind", ["v2", "color", "kernel 5", "skips"])
 def test_int8_of_a_rewritten_graph_is_as_good_as_of_the_canonical_one(make_v2, make_model, keras, pictures, recipe, kind):

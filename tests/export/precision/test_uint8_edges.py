@@ -12,13 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from builders import model_bytes, random_pixels, tiny_contract
 from dae_export.measure.running import run_on_floats
 from dae_export.precision import calibrate, quantize, to_float16, to_uint8
 from dae_export.precision.uint8_edges import PIXEL_SCALE
-from dae_export.product import with_contract
 from dae_export.product.model_file import GOLDEN_TOLERANCE, golden_sample
 from dae_runtime import Denoiser
-from dae_runtime.contract import Calibration, Contract, Parity
 from dae_runtime.diagnosis.self_test import self_test
 from dae_runtime.engine.session import open_session
 
@@ -42,10 +41,6 @@ def assert_rounded(received: np.ndarray, floats: np.ndarray) -> None:
     assert received.dtype == np.uint8
     assert np.abs(received.astype(int) - expected).max() <= 1
     assert np.mean((received == expected) | halfway) >= 0.999
-
-
-def random_pixels(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
 
 
 def stack(kinds: list[str], channels: int, seed: int, skip: bool) -> onnx.ModelProto:
@@ -84,7 +79,7 @@ def test_any_float_stack_gives_the_rounded_output(precision: str, kinds: list[st
     model = stack(kinds, channels, seed, skip)
     model = to_float16(model) if precision == "fp16" else model
     before = model.SerializeToString()
-    pixels = random_pixels(2, 24, 26, channels, seed=seed)
+    pixels = random_pixels((2, 24, 26, channels), seed=seed)
     np.testing.assert_array_equal(run(to_uint8(model, precision), pixels), rounded(run(model, as_floats(pixels))))
     assert model.SerializeToString() == before
 
@@ -93,9 +88,9 @@ def test_any_float_stack_gives_the_rounded_output(precision: str, kinds: list[st
 @given(kinds=layers, channels=st.sampled_from([1, 3]), seed=st.integers(0, 99), skip=st.booleans())
 def test_any_int8_stack_is_exactly_the_rounded_output(kinds: list[str], channels: int, seed: int, skip: bool):
     model = stack(kinds, channels, seed, skip)
-    noisy = as_floats(random_pixels(2, 24, 26, channels, seed=seed))
+    noisy = as_floats(random_pixels((2, 24, 26, channels), seed=seed))
     int8 = quantize(model, calibrate(model, [noisy]))
-    pixels = random_pixels(2, 24, 26, channels, seed=seed + 1)
+    pixels = random_pixels((2, 24, 26, channels), seed=seed + 1)
     eight = to_uint8(int8, "int8")
     np.testing.assert_array_equal(run(eight, pixels), rounded(run(int8, as_floats(pixels))))
     if not skip:  # the sum with the image is in float: its conversions stay
@@ -178,7 +173,7 @@ def test_another_step_at_the_edge_is_kept(int8):
         if tensor.name in scales:
             assert numpy_helper.to_array(tensor) == PIXEL_SCALE
             tensor.CopyFrom(numpy_helper.from_array(np.array(1 / 200, np.float32), tensor.name))
-    pixels = random_pixels(1, 16, 16, 1)
+    pixels = random_pixels((1, 16, 16, 1))
     assert_rounded(run(to_uint8(model, "int8"), pixels), run(model, as_floats(pixels)))
 
 
@@ -196,23 +191,7 @@ def test_floats_go_through_either_kind_of_edge(blur_denoiser, pictures):
 
 def file_of(model: onnx.ModelProto, precision: str, noisy: np.ndarray) -> bytes:
     golden = golden_sample(model.SerializeToString(), noisy, precision, 1, False)
-    calibration = Calibration("minmax", 4, "waves") if precision == "int8" else None
-    contract = Contract(
-        name="blur",
-        preset="test",
-        channels=1,
-        io_dtype="uint8",
-        height_px=None,
-        width_px=None,
-        alignment_px=1,
-        halo_px=2,
-        noise="gaussian:0.1",
-        precision=precision,
-        parity=Parity(0.0, 1e-5, ((1, 8, 8, 1),)),
-        golden=golden,
-        calibration=calibration,
-    )
-    return with_contract(model, contract)
+    return model_bytes(model, tiny_contract(golden, precision, name="blur", io_dtype="uint8", halo_px=2))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
@@ -240,7 +219,7 @@ def test_pixels_reach_the_engine_without_a_copy(int8, pictures, monkeypatch):
     really = engine.run_session
     with Denoiser(file_of(to_uint8(int8, "int8"), "int8", pictures(1, 32)[0]), "cpu", 1) as denoiser:
         monkeypatch.setattr(engine, "run_session", lambda session, batch: fed.append(batch) or really(session, batch))
-        image = random_pixels(48, 52)
+        image = random_pixels((48, 52))
         clean = denoiser.denoise(image)
         assert clean.dtype == np.uint8
         assert fed[0].dtype == np.uint8
@@ -251,7 +230,7 @@ def test_pixels_reach_the_engine_without_a_copy(int8, pictures, monkeypatch):
 def test_deeper_images_are_rounded_to_8_bits_on_the_way_in(int8, pictures, dtype):
     white = 65535 if dtype == np.uint16 else 1
     with Denoiser(file_of(to_uint8(int8, "int8"), "int8", pictures(1, 32)[0]), "cpu", 1) as denoiser:
-        pixels = random_pixels(20, 24)
+        pixels = random_pixels((20, 24))
         exact = denoiser.denoise(pixels)
         step = white / 255
         within = (pixels.astype(np.float64) + 0.3) * step  # nearer to its own step than to any other

@@ -19,6 +19,8 @@ from dae_export.rewrites.recipe import PHASES, ROWS
 from dae_export.source import KerasModel, Network, read_network
 from dae_runtime.errors import ModelError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def network(make_v2) -> Network:

@@ -1,72 +1,24 @@
-"""The report: its figures are those of the models, and its page stands alone."""
+"""The report: its figures are those of the models."""
 
 from __future__ import annotations
 
-import base64
-import dataclasses
 import json
 import math
-import re
-from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-import pyvips
 
 from dae_export.measure.quality import judge
 from dae_export.measure.samples import Batches, Fit, Samples
-from dae_export.precision import calibrate, quantize, to_float16, to_uint8
-from dae_export.report import ExportReport, Gate, measure_report, write_html
+from dae_export.precision import calibrate, quantize
+from dae_export.report import Gate
 from dae_export.report import latency as report_latency
 from dae_export.report.comparison import compare
 from dae_export.report.latency import measure_latency
-from dae_export.report.page import page
-from dae_export.report.pictures import CROP_PX, LARGEST_SIDE_PX, STRONGEST, crop_around, draw, for_display
 from dae_runtime.pixels.metrics import psnr_db, ssim
 from dae_runtime.system.processor import available_cpus
 
 FREE = Fit(1, 1, None)
-GATES = (Gate("PSNR drop in dB", 0.02, 0.1), Gate("Speedup", 1.1, 1.2, at_least=True))
-
-
-@pytest.fixture(scope="module")
-def samples(pictures) -> Samples:
-    (noisy, _), (test_noisy, test_clean) = pictures(8, 32), pictures(20, 28, seed=1)
-
-    def batches(images: np.ndarray) -> Batches:
-        return Batches(len(images), lambda: (images[i : i + 8] for i in range(0, len(images), 8)))
-
-    return Samples(batches(noisy), batches(test_noisy), batches(test_clean), "waves <b>")
-
-
-@pytest.fixture(scope="module")
-def int8(blur_denoiser, samples) -> onnx.ModelProto:
-    model = quantize(blur_denoiser, calibrate(blur_denoiser, samples.calibration), ["conv_2", "transpose_2"])
-    return to_uint8(model, "int8")
-
-
-@pytest.fixture(scope="module")
-def report(blur_denoiser, int8, samples) -> ExportReport:
-    return measure_report(blur_denoiser, int8, samples, FREE, name="A & <B>", precision="int8", gates=GATES, seconds=1)
-
-
-@pytest.fixture(scope="module")
-def fp32_report(blur_denoiser) -> ExportReport:
-    """The report of the float32 model itself, without any samples."""
-    return measure_report(blur_denoiser, blur_denoiser, None, FREE, name="plain", precision="fp32", seconds=0)
-
-
-# --- figures -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def images(blur_denoiser, int8, samples, run_onnx) -> dict[str, np.ndarray]:
-    """What the report is about, computed without it."""
-    noisy, clean = (np.concatenate(list(part)) for part in (samples.test, samples.clean or ()))
-    eight = run_onnx(int8, np.rint(noisy * 255).astype(np.uint8)) / np.float32(255)
-    return {"noisy": noisy, "fp32": np.clip(run_onnx(blur_denoiser, noisy), 0, 1), "file": eight, "clean": clean}
 
 
 def test_the_quality_is_that_of_the_images(report, images):
@@ -133,13 +85,10 @@ def test_work_and_size(report, blur_denoiser, int8):
     assert [(layer.name, layer.share) for layer in work.float_layers] == [("conv_2", 0.5)]
 
 
-def test_gates_know_their_direction():
-    assert [gate.passed for gate in GATES] == [True, False]
+def test_gates_know_their_direction(report):
+    assert [gate.passed for gate in report.gates] == [True, False]
     assert not Gate("drop", math.nan, 1).passed
     assert not Gate("speedup", math.nan, 1, at_least=True).passed
-
-
-# --- latency -------------------------------------------------------------------------------------------------------------
 
 
 def test_every_shape_is_timed_on_one_thread_and_on_all(report):
@@ -173,9 +122,6 @@ def test_models_of_fixed_size_are_timed_on_that_size(blur_denoiser):
     assert {(row.images, row.height_px, row.width_px) for row in timings.rows} == {(1, 12, 20), (256, 12, 20)}
 
 
-# --- JSON ----------------------------------------------------------------------------------------------------------------
-
-
 def test_the_figures_are_json_without_the_pictures(report):
     document = report.to_json()
     text = json.dumps(document, allow_nan=False)
@@ -192,189 +138,3 @@ def test_the_figures_are_json_without_the_pictures(report):
 def test_equal_models_have_a_finite_agreement(fp32_report):
     assert fp32_report.comparison.agreement_db == 100
     json.dumps(fp32_report.to_json(), allow_nan=False)
-
-
-# --- pictures --------------------------------------------------------------------------------------------------------------
-
-
-def decode(png: bytes) -> np.ndarray:
-    return pyvips.Image.new_from_buffer(png, "").numpy()
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_the_pictures_are_the_images(channels):
-    rng = np.random.default_rng(0)
-    stack = {name: rng.random((1, 9, 14, channels)).astype(np.float32) for name in ("noisy", "clean")}
-    stack["fp32"] = np.full((1, 9, 14, channels), 0.5, np.float32)
-    stack["file"] = stack["fp32"].copy()
-    stack["file"][0, 4, 5] += 0.1
-    picture = draw(stack)
-    assert (picture.height_px, picture.width_px) == (9, 14)
-    for name in ("noisy", "clean", "file"):
-        expected = np.rint(stack[name][0] * 255)
-        np.testing.assert_array_equal(decode(picture.png[name]).reshape(expected.shape), expected)
-    difference = decode(picture.png["difference"]).reshape(9, 14, channels)
-    assert picture.amplified == 4
-    assert set(np.unique(difference)) == {128, 230}
-    assert (difference[4, 5] == 230).all()
-
-
-def test_equal_images_have_a_gray_difference():
-    same = np.zeros((1, 4, 4, 1), np.float32)
-    picture = draw({"noisy": same, "fp32": same, "file": same})
-    assert picture.amplified == STRONGEST
-    assert set(np.unique(decode(picture.png["difference"]))) == {128}
-
-
-def test_small_images_share_a_sheet_and_large_ones_show_their_middle():
-    small = {"noisy": np.arange(40 * 28 * 28, dtype=np.float32).reshape(40, 28, 28, 1)}
-    (sheet,) = for_display(small)
-    assert sheet["noisy"].shape == (16, 28, 28, 1)
-    large = {"noisy": np.arange(3 * 300 * 500, dtype=np.float32).reshape(3, 300, 500, 1)}
-    first, second = for_display(large)
-    np.testing.assert_array_equal(
-        second["noisy"][0], large["noisy"][1, 22 : 22 + LARGEST_SIDE_PX, 122 : 122 + LARGEST_SIDE_PX]
-    )
-    assert first["noisy"].shape == (1, LARGEST_SIDE_PX, LARGEST_SIDE_PX, 1)
-
-
-def test_a_sheet_holds_every_image_once():
-    images = np.arange(1, 6, dtype=np.float32)[:, None, None, None] / 10 * np.ones((5, 4, 3, 1), np.float32)
-    picture = draw({"noisy": images, "fp32": images, "file": images})
-    values, counts = np.unique(decode(picture.png["noisy"]), return_counts=True)
-    found = dict(zip(values.tolist(), counts.tolist(), strict=True))
-    assert all(found[round(25.5 * n)] >= 12 for n in range(1, 6))
-
-
-@pytest.mark.parametrize("at", [(0, 0), (49, 79), (20, 40), (49, 0)])
-@pytest.mark.parametrize("size", [(50, 80), (50, 20), (8, 9)])
-def test_a_crop_shows_its_pixel(at, size):
-    row, column = min(at[0], size[0] - 1), min(at[1], size[1] - 1)
-    image = np.arange(size[0] * size[1], dtype=np.float32).reshape(1, *size, 1)
-    crop, crop_row, crop_column = crop_around({"noisy": image}, row, column)
-    assert crop["noisy"][0, crop_row, crop_column, 0] == image[0, row, column, 0]
-    assert crop["noisy"].shape[1:3] == (min(size[0], CROP_PX), min(size[1], CROP_PX))
-
-
-# --- the page ----------------------------------------------------------------------------------------------------------------
-
-
-class Page(HTMLParser):
-    """Checks that elements are closed in order, and collects pictures, text and references."""
-
-    VOID = ("meta", "img", "br", "hr", "link", "input")
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.kinds: set[str] = set()
-        self.images: list[dict[str, str]] = []
-        self.references: list[str] = []
-        self.texts: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        values = dict(attributes)
-        assert len(values) == len(attributes), tag
-        self.kinds.add(tag)
-        self.references += [value for name, value in attributes if name in ("src", "href", "srcset", "action", "data")]
-        if tag == "img":
-            self.images.append(values)
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).replace("\xa0", " ").split())
-
-
-@pytest.fixture(scope="module")
-def html(report) -> str:
-    return page(report)
-
-
-def test_the_page_stands_alone(html):
-    parsed = Page(html)
-    assert html.startswith("<!DOCTYPE html>")
-    assert not parsed.kinds & {"script", "link", "iframe", "object"}
-    assert all(reference.startswith("data:image/png;base64,") for reference in parsed.references)
-    assert not re.search(r"https?:|url\(|@import|//[a-z]", re.sub(r"base64,[^\"]*", "", html))
-    assert 'name="viewport"' in html
-    assert "prefers-color-scheme: dark" in html
-
-
-def test_every_picture_decodes_and_says_what_it_shows(html, report):
-    images = Page(html).images
-    comparison = report.comparison
-    assert len(images) == 5 * (len(comparison.pictures) + len(comparison.worst))
-    assert len({image["alt"] for image in images}) == len(images)
-    for image in images:
-        assert image["alt"]
-        pixels = decode(base64.b64decode(image["src"].partition(",")[2], validate=True))
-        assert pixels.shape[:2] == (int(image["height"]), int(image["width"]))
-
-
-def test_every_figure_is_on_the_page(html, report):
-    text = Page(html).text
-    comparison = report.comparison
-    figures = [f"{comparison.psnr_db[name]:.2f}" for name in ("noisy", "fp32", "file")]
-    figures += [f"{comparison.ssim[name]:.4f}" for name in ("noisy", "fp32", "file")]
-    figures += [f"{comparison.agreement_db:.2f} dB", "144 MAC per pixel", "50.0% in integers", "conv_2"]
-    figures += [f"{row.ratio:.2f}" for row in report.timings.rows]
-    figures += [f"{count} {kind}" for kind, count in report.node_counts.items()]
-    figures += [f"row {worst.row}, column {worst.column}: {worst.difference:.1f}" for worst in comparison.worst]
-    figures += [
-        "PSNR drop in dB: 0.02 (at most 0.1)",
-        "Speedup: 1.1 (at least 1.2)",
-        report.machine,
-        "uint8 pixels in and out",
-    ]
-    for figure in figures:
-        assert figure in text, figure
-
-
-def test_names_are_text_not_markup(html):
-    assert "A & <B>" in Page(html).text
-    assert "waves <b>" in Page(html).text
-
-
-def test_a_float32_file_is_compared_with_nothing(fp32_report):
-    parsed = Page(page(fp32_report))
-    assert len(parsed.images) == 2  # noisy and denoised: there are no clean images
-    assert "Ratio" not in parsed.text
-    assert "Worst pixels" not in parsed.text
-    assert "without clean references" in parsed.text
-
-
-def test_a_float32_file_of_pixels_is_compared_with_the_one_of_floats(blur_denoiser, samples):
-    pixels = to_uint8(blur_denoiser, "fp32")
-    report = measure_report(blur_denoiser, pixels, samples, FREE, name="p", precision="fp32", seconds=0)
-    assert report.compares
-    assert max(worst.difference for worst in report.comparison.worst) <= 1.01
-    text = Page(page(report)).text
-    assert "This file" in text
-    assert "fp32, this file" not in text
-
-
-def test_fp16_on_a_processor_says_that_its_times_are_no_measure(blur_denoiser, samples):
-    half = to_float16(blur_denoiser)
-    report = measure_report(blur_denoiser, half, samples, FREE, name="half", precision="fp16", seconds=0)
-    text = Page(page(dataclasses.replace(report, timings=dataclasses.replace(report.timings, device="cpu")))).text
-    assert "made for CUDA" in text
-    assert "the speed of fp32" not in text
-    on_cuda = dataclasses.replace(report.timings, device="cuda:0")
-    assert "the speed of fp32" in Page(page(dataclasses.replace(report, timings=on_cuda))).text
-
-
-def test_the_page_is_written_whole(report, tmp_path: Path):
-    write_html(tmp_path / "report.html", report)
-    assert (tmp_path / "report.html").read_text("utf-8") == page(report)
-    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

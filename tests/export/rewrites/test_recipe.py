@@ -130,6 +130,7 @@ def test_fixed_sizes_keep_their_function(layers: list[Layer], chosen: Recipe) ->
     np.testing.assert_allclose(run(apply(model, chosen, 1), x), run(model, x), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", [recipe.INTEGER_PHASES, recipe.INTEGER_ROWS, recipe.INTEGER_SUMS], ids=lambda r: r.name)
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(layers=st.lists(layer_strategy, min_size=1, max_size=3), channels=st.sampled_from([1, 3]))

@@ -5,24 +5,17 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
+from builders import invoke, random_pixels, wait_until
+from dae_runtime.cli.command import command
 from dae_runtime.images import Image, read_image, write_image
 
 
 def picture(seed=0, dtype=np.uint8):
-    return Image(np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, (10, 12)).astype(dtype))
-
-
-@pytest.fixture
-def images(tmp_path):
-    (tmp_path / "in").mkdir()
-    for index in range(3):
-        write_image(tmp_path / "in" / f"{index}.png", picture(index))
-    return tmp_path / "in"
+    return Image(random_pixels((10, 12), dtype, seed))
 
 
 @pytest.fixture
@@ -37,29 +30,30 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_references_are_never_written_to(tmp_path, images, clean, blur_file, dae_run):
+def test_references_are_never_written_to(tmp_path, images, clean, blur_file):
     before, page = contents(clean), clean / "0.png"
-    onto = dae_run("-m", blur_file, images, clean, "--reference", clean, "--overwrite")
-    assert onto.returncode == 2, onto.stderr
+    onto = invoke(command, "-m", blur_file, images, clean, "--reference", clean, "--overwrite")
+    assert onto.exit_code == 2, onto.output
     assert "is also a reference" in onto.stderr
     for extra in (("--report", page), ("--manifest", page)):
-        command = ("-m", blur_file, images / "0.png", tmp_path / "out/", "--reference", page, "--overwrite", *extra)
-        done = dae_run(*command)
-        assert done.returncode == 2, done.stderr
+        arguments = ("-m", blur_file, images / "0.png", tmp_path / "out/", "--reference", page, "--overwrite", *extra)
+        done = invoke(command, *arguments)
+        assert done.exit_code == 2, done.output
         assert f"{extra[0]} {page} is " in done.stderr
     assert contents(clean) == before
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("extra", [(), ("--watch",), ("--resume",), ("--dry-run",)])
-def test_a_manifest_takes_no_name_of_an_image(tmp_path, images, blur_file, dae_run, extra):
+def test_a_manifest_takes_no_name_of_an_image(tmp_path, images, blur_file, extra):
     manifest = tmp_path / "out" / "1.PNG"
-    done = dae_run("-m", blur_file, images, tmp_path / "out", "--manifest", manifest, *extra)
-    assert done.returncode == 2, done.stderr
+    done = invoke(command, "-m", blur_file, images, tmp_path / "out", "--manifest", manifest, *extra)
+    assert done.exit_code == 2, done.output
     assert f"--manifest {manifest} is named as an image" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_resuming_replaces_only_its_own_report(tmp_path, images, blur_file, dae_run):
     page, out = tmp_path / "page.html", tmp_path / "out"
     command = ("-m", blur_file, images, out, "--resume", "--report", page)
@@ -88,6 +82,7 @@ def test_resuming_replaces_only_its_own_report(tmp_path, images, blur_file, dae_
     assert page.read_text() != "<html>mine</html>"
 
 
+@pytest.mark.slow
 def test_a_report_of_another_run_is_told_from_other_files(tmp_path, images, blur_file, dae_run):
     """A dry run ends as the run would."""
     page = tmp_path / "page.html"
@@ -104,13 +99,7 @@ def test_a_report_of_another_run_is_told_from_other_files(tmp_path, images, blur
     assert dae_run(*resumed, "--dry-run").returncode == 1
 
 
-def wait_until(condition):
-    end = time.monotonic() + 60
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
-    assert condition()
-
-
+@pytest.mark.slow
 def test_a_hot_folder_leaves_alone_what_others_changed(tmp_path, images, blur_file):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "dae_runtime", "-m", str(blur_file), str(images), str(out), "--watch"]
@@ -128,9 +117,9 @@ def test_a_hot_folder_leaves_alone_what_others_changed(tmp_path, images, blur_fi
     assert "Traceback" not in errors
 
 
-def test_a_suffix_that_no_hot_folder_can_use(tmp_path, images, blur_file, dae_run):
-    done = dae_run("-m", blur_file, images, tmp_path / "out", "--watch", "--suffix", "a/b")
-    assert done.returncode == 2
+def test_a_suffix_that_no_hot_folder_can_use(tmp_path, images, blur_file):
+    done = invoke(command, "-m", blur_file, images, tmp_path / "out", "--watch", "--suffix", "a/b")
+    assert done.exit_code == 2
     assert "suffix" in done.stderr
 
 
@@ -139,6 +128,7 @@ def run_bytes(*arguments, content=b""):
     return subprocess.run(command, input=content, capture_output=True, timeout=60, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_bits_that_a_stream_loses_are_told(tmp_path, blur_file, dtype):
     source, told = tmp_path / "a.png", dtype == np.uint16
@@ -154,6 +144,7 @@ def test_bits_that_a_stream_loses_are_told(tmp_path, blur_file, dtype):
     assert (kept.stderr, quiet.stderr) == (b"", b"")
 
 
+@pytest.mark.slow
 def test_an_error_names_the_file_that_was_named(tmp_path, blur_file):
     (tmp_path / "bad.png").write_text("text")
     done = run_bytes("-m", blur_file, tmp_path / "bad.png", "-")

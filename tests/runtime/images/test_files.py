@@ -1,29 +1,23 @@
+"""Image files: found, read, and written as what they were."""
+
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import os
 import struct
 import threading
-import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 import pyvips
 
+from builders import random_pixels
 from dae_runtime.errors import ImageError, OutputExistsError
-from dae_runtime.images import IMAGE_SUFFIXES, Image, decode, encode, find_images, read_image, write_image
+from dae_runtime.images import Image, encode, find_images, read_image, write_image
 from dae_runtime.images.headers import jpeg_quality
-from dae_runtime.images.pnm import decode_pnm
-from dae_runtime.images.vips import reading_reason, writing_reason
 
 LOSSLESS = (".png", ".tif", ".tiff")
-
-
-def random_pixels(shape, dtype=np.uint8):
-    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
 
 
 def smooth_pixels(shape):
@@ -124,90 +118,6 @@ def test_palette_and_one_bit_files(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "bits.png").pixels, bits)
 
 
-def bmp_header(bits, width, height, compression=0, colors=0, offset=54):
-    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, 0, 3937, 3937, colors, 0)
-    return struct.pack("<2sIHHI", b"BM", 0, 0, 0, offset) + info
-
-
-def test_kinds_that_are_refused_by_name(tmp_path):
-    text = zlib.compress(b"\0\0\0\0\0")
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)), (b"acTL", struct.pack(">II", 2, 0)), (b"IDAT", text)]
-    png = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in [*chunks, (b"IEND", b"")]
-    )
-    cases = {
-        "cmyk.tif": (vips_image(random_pixels((8, 8, 4)), "cmyk").tiffsave_buffer(), "CMYK.*RGB"),
-        "cmyk.jpg": (vips_image(random_pixels((8, 8, 4)), "cmyk").jpegsave_buffer(), "CMYK"),
-        "pages.tif": (
-            vips_image(random_pixels((64, 64))).tiffsave_buffer(pyramid=True, tile=True, tile_width=16, tile_height=16),
-            "differ in size",
-        ),
-        "float.tif": (vips_image(np.zeros((8, 8), np.float32), "b-w").tiffsave_buffer(), "float"),
-        "lab.tif": (vips_image(random_pixels((8, 8, 3))).colourspace("lab").tiffsave_buffer(), "float|lab"),
-        "animated.png": (png, "animated PNG"),
-        "animated.gif": (b"GIF89a" + bytes(20), "a GIF image; convert it to PNG"),
-        "rle.bmp": (bmp_header(8, 4, 4, compression=1) + bytes(1100), "RLE8"),
-        "16-bit.bmp": (bmp_header(16, 4, 4) + bytes(32), "16 bits"),
-    }
-    for name, (data, words) in cases.items():
-        path = tmp_path / name
-        path.write_bytes(data)
-        with pytest.raises(ImageError, match=words) as caught:
-            read_image(path)
-        assert str(path) in str(caught.value)
-
-
-@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.97])
-def test_a_truncated_file_is_an_error(tmp_path, suffix, share):
-    path = tmp_path / f"a{suffix}"
-    write_image(path, Image(random_pixels((60, 80) if suffix == ".pgm" else (60, 80, 3))))
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(ImageError, match=suffix):
-        read_image(path)
-
-
-def test_a_header_over_no_data_is_an_error(tmp_path):
-    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    (tmp_path / "huge.png").write_bytes(png + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT")))
-    (tmp_path / "huge.ppm").write_bytes(b"P6 999999999 999999999 255\n")
-    for name in ("huge.png", "huge.ppm"):
-        with pytest.raises(ImageError, match=name):
-            read_image(tmp_path / name)
-
-
-def test_files_that_are_no_images(tmp_path):
-    (tmp_path / "text.png").write_text("not an image")
-    (tmp_path / "empty.png").touch()
-    (tmp_path / "folder.png").mkdir()
-    for name, words in (
-        ("text.png", "no PNG"),
-        ("empty.png", "empty"),
-        ("folder.png", "cannot be read"),
-        ("no.png", "No such"),
-    ):
-        with pytest.raises(ImageError, match=words):
-            read_image(tmp_path / name)
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
-def test_damaged_bytes_end_in_an_image_or_our_error(tmp_path, suffix):
-    path = tmp_path / f"a{suffix}"
-    write_image(path, Image(random_pixels((20, 30, 3))))
-    data = path.read_bytes()
-    rng = np.random.default_rng(0)
-    for _ in range(100):
-        damaged = bytearray(data)
-        for position in rng.integers(0, len(data), 3):
-            damaged[position] = rng.integers(0, 256)
-        path.write_bytes(damaged)
-        with contextlib.suppress(ImageError):
-            assert read_image(path).pixels.ndim in (2, 3)
-
-
 def test_writing_what_cannot_be_written(tmp_path):
     good = Image(random_pixels((4, 4)))
     write_image(tmp_path / "a.png", good)
@@ -252,61 +162,6 @@ def test_images_of_other_kinds_are_named(tmp_path, caplog):
     (tmp_path / "x.gif").touch()
     assert find_images(tmp_path) == []
     assert "1 image passed over (x.gif)" in caplog.text
-
-
-def test_portable_maps_as_others_write_them():
-    np.testing.assert_array_equal(decode_pnm(b"P5 # a comment\n2 1\n# another\n255\n\x07\x08"), [[7, 8]])
-    np.testing.assert_array_equal(decode_pnm(b"P5\n2 1 15\n\x00\x0f"), [[0, 255]])
-    np.testing.assert_array_equal(decode_pnm(b"P5\n2 1 1023\n\x00\x00\x03\xff"), [[0, 65535]])
-    for data in (b"P5", b"P5 0 1 255\n", b"P5 1 1 0\n\0", b"P5 1 1 65536\n\0\0", b"P5 2 2 255\n\0\0\0", b"P6 1 1 255\n\0\0"):
-        with pytest.raises(ImageError):
-            decode_pnm(data)
-
-
-@pytest.mark.parametrize("shape", [(7, 5), (1, 1), (7, 5, 3), (6, 9, 4)])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_bmp_keeps_8_bits_and_the_resolution(tmp_path, shape, dtype):
-    pixels = random_pixels(shape, dtype)
-    write_image(tmp_path / "a.bmp", Image(pixels, {"xres": 11.811, "yres": 5.0}))
-    read = read_image(tmp_path / "a.bmp")
-    np.testing.assert_array_equal(read.pixels, np.rint(pixels / 257).astype(np.uint8) if dtype == np.uint16 else pixels)
-    assert read.metadata == {"xres": 11.811, "yres": 5.0}
-
-
-@pytest.mark.parametrize(("bits", "colors"), [(1, 2), (4, 16), (8, 256), (8, 7)])
-def test_bmp_palettes_as_others_write_them(tmp_path, bits, colors):
-    indices = np.random.default_rng(0).integers(0, colors, (5, 7)).astype(np.uint8)
-    palette = random_pixels((colors, 3))
-    digits = np.zeros((5, 32 // bits * -(-7 * bits // 32)), np.uint8)
-    digits[:, :7] = indices
-    packed = np.packbits(np.unpackbits(digits[..., None], axis=2)[..., 8 - bits :].reshape(5, -1), axis=1)
-    table = np.zeros((colors, 4), np.uint8)
-    table[:, :3] = palette[:, ::-1]
-    for height, rows in ((5, packed[::-1]), (-5, packed)):  # from the bottom up, or from the top down
-        head = bmp_header(bits, 7, height, colors=colors, offset=54 + 4 * colors)
-        (tmp_path / "a.bmp").write_bytes(head + table.tobytes() + rows.tobytes())
-        np.testing.assert_array_equal(read_image(tmp_path / "a.bmp").pixels, palette[indices])
-    (tmp_path / "a.bmp").write_bytes(head + bytes(4 * colors) + rows.tobytes())
-    np.testing.assert_array_equal(read_image(tmp_path / "a.bmp").pixels, np.zeros((5, 7)))  # a gray palette
-
-
-def test_bmp_of_32_bits_without_alpha(tmp_path):
-    pixels = random_pixels((3, 4, 3))
-    stored = np.concatenate([pixels[::-1, :, ::-1], np.zeros((3, 4, 1), np.uint8)], axis=2)
-    (tmp_path / "a.bmp").write_bytes(bmp_header(32, 4, 3) + stored.tobytes())
-    np.testing.assert_array_equal(read_image(tmp_path / "a.bmp").pixels, pixels)
-
-
-def test_damaged_bmp_files_end_in_an_image_or_our_error():
-    rng = np.random.default_rng(0)
-    for pixels in (random_pixels((6, 5)), random_pixels((6, 5, 4))):
-        data = encode(pixels, "bmp")
-        for _ in range(300):
-            damaged = bytearray(data)
-            for position in rng.integers(0, 80, 3):
-                damaged[position] = rng.integers(0, 256)
-            with contextlib.suppress(ImageError):
-                assert decode(bytes(damaged)).pixels.ndim in (2, 3)
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".webp"])
@@ -362,16 +217,6 @@ def test_colors_that_alpha_hides_stay_in_a_lossless_webp(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "b.webp").pixels, pixels)
 
 
-def test_several_images_in_one_portable_map(tmp_path):
-    one = encode(random_pixels((4, 5)), "pnm")
-    for gap in (b"", b"\n", b" \r\n"):
-        (tmp_path / "a.pgm").write_bytes(one + gap + one)
-        with pytest.raises(ImageError, match=r"a\.pgm: the file holds several images; split it"):
-            read_image(tmp_path / "a.pgm")
-    for rest in (b"\n", b"P5", b"P7 x", b"junk"):  # what follows is none
-        np.testing.assert_array_equal(decode_pnm(one + rest), random_pixels((4, 5)))
-
-
 def test_the_first_image_of_a_jpeg_with_several_is_kept_and_said_so(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("dae_runtime.images.files._further_images_told", threading.Event())
     caplog.set_level(logging.INFO, "dae_runtime")
@@ -386,26 +231,6 @@ def test_the_first_image_of_a_jpeg_with_several_is_kept_and_said_so(tmp_path, ca
     assert "a.jpg: holds further images" in caplog.text
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_pgm_is_gray_and_a_ppm_is_in_color(tmp_path, dtype):
-    gray, color = random_pixels((4, 5), dtype), random_pixels((4, 5, 3), dtype)
-    with pytest.raises(ImageError, match=r"a\.pgm: PGM holds gray alone.*\(4, 5, 3\).*PPM or PNG"):
-        write_image(tmp_path / "a.pgm", Image(color))
-    write_image(tmp_path / "a.pgm", Image(gray[..., None]))
-    write_image(tmp_path / "gray.ppm", Image(gray))
-    write_image(tmp_path / "color.ppm", Image(color))
-    for name, magic, pixels in (
-        ("a.pgm", b"P5", gray),
-        ("gray.ppm", b"P6", np.stack([gray] * 3, 2)),
-        ("color.ppm", b"P6", color),
-    ):
-        assert (tmp_path / name).read_bytes()[:2] == magic
-        np.testing.assert_array_equal(read_image(tmp_path / name).pixels, pixels)
-    assert [encode(pixels, "pnm")[:2] for pixels in (gray, color)] == [b"P5", b"P6"]
-    with pytest.raises(ImageError, match="alpha"):
-        write_image(tmp_path / "a.ppm", Image(random_pixels((4, 5, 2))))
-
-
 @pytest.mark.parametrize("suffix", [".ppm", ".bmp", ".png", ".tif"])
 def test_a_system_that_reads_little_at_a_time(tmp_path, monkeypatch, suffix):
     """Linux reads no more than 2 GiB at once."""
@@ -413,54 +238,6 @@ def test_a_system_that_reads_little_at_a_time(tmp_path, monkeypatch, suffix):
     real = os.pread
     monkeypatch.setattr(os, "pread", lambda file, count, offset: real(file, min(count, 7), offset))
     np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}").pixels, random_pixels((9, 8, 3)))
-
-
-def test_a_file_is_not_given_the_reason_of_another():
-    """libvips collects the errors of all threads in one text."""
-    foreign = ["unable to call pngload_source", "  tiff2vips: Bad magic", "system error: No space left on device"]
-    cases = (
-        ([*foreign, "vipspng: libpng read error", "pngload_source: load error"], "png", "vipspng: libpng read error"),
-        ([*foreign, "VipsJpeg: premature end of JPEG image"], "png", "libvips gave no reason"),
-        ([*foreign, "VipsJpeg: premature end of JPEG image"], "jpeg", "VipsJpeg: premature end of JPEG image"),
-        (["unable to write", "vips_tracked: out of memory"], "webp", "vips_tracked: out of memory"),
-        (["unable to call tiffload_source", "  tiff2vips: a", "tiffload_source: load error"], "tiff", "tiff2vips: a"),
-        ([], "png", "libvips gave no reason"),
-    )
-    for lines, kind, reason in cases:
-        assert reading_reason("\n".join(lines), kind) == reason
-    assert writing_reason("\n".join([*foreign, "pngsave: x"]), "png") == "No space left on device"
-    assert (
-        writing_reason("unable to call webpsave_target\n  vips2webp: picture too large", "webp")
-        == "vips2webp: picture too large"
-    )
-
-
-def test_large_images_are_refused_before_they_are_decoded(tmp_path):
-    for name in ("a.png", "a.jpg", "a.tif", "a.webp", "a.bmp", "a.pgm"):
-        write_image(tmp_path / name, Image(np.zeros((300, 200), np.uint8)))
-        asked = []
-        assert read_image(tmp_path / name, max_pixels=60_000, admit=asked.append).pixels.shape[:2] == (300, 200)
-        assert asked[0] >= 60_000
-        with pytest.raises(ImageError, match=r"200 x 300 pixels.*0\.06 million"):
-            read_image(tmp_path / name, max_pixels=59_999, admit=pytest.fail)
-
-
-def test_a_png_that_cannot_hold_what_it_announces(tmp_path, run_python):
-    """60,000 x 8,000 pixels over no data: an error before a single byte of them is allocated."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 8_000, 8, 2, 0, 0, 0)
-    data = b"IDAT" + zlib.compress(bytes(1000))
-    parts = [struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (header, data, b"IEND")]
-    path = tmp_path / "a.png"
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
-    with pytest.raises(ImageError, match=r"announces 60000 x 8000 pixels, which \d+ bytes of PNG cannot hold"):
-        read_image(path, admit=pytest.fail)
-
-
-def test_a_full_disk_is_our_error():
-    with Path("/dev/full").open("r+b", buffering=0) as full:
-        for kind in ("png", "jpeg", "tiff", "webp", "bmp", "pnm"):
-            with pytest.raises((ImageError, OSError)):
-                encode(random_pixels((50, 60, 3)), kind, target=full.fileno())
 
 
 def test_an_image_through_a_pipe(tmp_path):

@@ -7,12 +7,9 @@ import numpy as np
 import pytest
 import pyvips
 
+from builders import random_pixels
 from dae_runtime.errors import ImageError
 from dae_runtime.images import decode, encode, read_image, write_image
-
-
-def random_pixels(shape, dtype=np.uint8):
-    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
 
 
 def png_with(*chunks):

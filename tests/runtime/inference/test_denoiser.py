@@ -1,3 +1,5 @@
+"""Arrays through a denoiser: every shape and dtype comes back as it was."""
+
 from __future__ import annotations
 
 import itertools
@@ -9,18 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import random_pixels
 from dae_runtime import Contract, DaeError, Denoiser, InputError, ModelError
 from dae_runtime.errors import CancelledError
 from dae_runtime.inference.limits import Limits
 
 DTYPES = (np.uint8, np.uint16, np.float32)
-
-
-def random_image(shape, dtype, seed=0):
-    rng = np.random.default_rng(seed)
-    if dtype == np.float32:
-        return rng.random(shape, np.float32)
-    return rng.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
 
 
 def blurred(image, kernel, alignment=4):
@@ -32,6 +28,8 @@ def blurred(image, kernel, alignment=4):
 
 
 sizes = st.integers(1, 19)
+
+
 shapes = st.one_of(
     st.tuples(sizes, sizes),
     st.tuples(sizes, sizes, st.integers(1, 4)),
@@ -42,7 +40,7 @@ shapes = st.one_of(
 @given(shape=shapes, dtype=st.sampled_from(DTYPES), seed=st.integers(0, 9))
 @settings(max_examples=80, deadline=None)
 def test_any_shape_and_dtype_comes_back_as_it_was(identity: Denoiser, shape, dtype, seed):
-    noisy = random_image(shape, dtype, seed)
+    noisy = random_pixels(shape, dtype, seed)
     before = noisy.copy()
     clean = identity.denoise(noisy)
     assert clean.shape == shape
@@ -57,7 +55,7 @@ def test_any_shape_and_dtype_comes_back_as_it_was(identity: Denoiser, shape, dty
 @given(shape=st.tuples(sizes, sizes), dtype=st.sampled_from(DTYPES))
 @settings(max_examples=40, deadline=None)
 def test_padding_is_by_reflection_and_rounding_to_nearest(blur: Denoiser, blur_kernel, shape, dtype):
-    noisy = random_image(shape, dtype)
+    noisy = random_pixels(shape, dtype)
     white = 1 if dtype == np.float32 else np.iinfo(dtype).max
     expected = blurred(noisy.astype(np.float64) / white, blur_kernel) * white
     clean = blur.denoise(noisy).astype(np.float64)
@@ -66,20 +64,20 @@ def test_padding_is_by_reflection_and_rounding_to_nearest(blur: Denoiser, blur_k
 
 
 def test_batches_equal_single_images(blur: Denoiser):
-    batch = random_image((5, 11, 7, 3), np.uint8)
+    batch = random_pixels((5, 11, 7, 3), np.uint8)
     np.testing.assert_array_equal(blur.denoise(batch), np.stack([blur.denoise(image) for image in batch]))
 
 
 def test_a_batch_too_large_for_one_run_is_cut(blur_bytes):
     denoiser = Denoiser(blur_bytes, "cpu", 1)
-    batch = random_image((7, 8, 8, 1), np.float32)
+    batch = random_pixels((7, 8, 8, 1), np.float32)
     whole = denoiser.denoise(batch)
     denoiser._first.limits = Limits(run_px=2 * 64, tile_px=None, tile_above_px=2**20)
     np.testing.assert_array_equal(denoiser.denoise(batch), whole)
 
 
 def test_a_gray_model_takes_color_channel_by_channel(blur: Denoiser):
-    image = random_image((9, 10, 3), np.uint8)
+    image = random_pixels((9, 10, 3), np.uint8)
     channels = [blur.denoise(np.ascontiguousarray(image[..., channel])) for channel in range(3)]
     np.testing.assert_array_equal(blur.denoise(image), np.stack(channels, axis=-1))
 
@@ -87,7 +85,7 @@ def test_a_gray_model_takes_color_channel_by_channel(blur: Denoiser):
 @pytest.mark.parametrize("io_dtype", ["float32", "uint8"])
 def test_a_color_model_takes_gray(make_model, blur: Denoiser, io_dtype):
     color = Denoiser(make_model(channels=3, alignment=4, io_dtype=io_dtype), "cpu", 1)
-    image = random_image((9, 10), np.uint8)
+    image = random_pixels((9, 10), np.uint8)
     # One step where the blur falls half-way between two values and float32 arithmetic decides.
     np.testing.assert_allclose(color.denoise(image).astype(int), blur.denoise(image), atol=1)
 
@@ -95,7 +93,7 @@ def test_a_color_model_takes_gray(make_model, blur: Denoiser, io_dtype):
 @pytest.mark.parametrize("channels", [2, 4])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_alpha_is_passed_through(blur: Denoiser, channels, dtype):
-    image = random_image((6, 5, channels), dtype)
+    image = random_pixels((6, 5, channels), dtype)
     clean = blur.denoise(image)
     np.testing.assert_array_equal(clean[..., -1], image[..., -1])
     np.testing.assert_array_equal(clean[..., :-1], blur.denoise(image[..., :-1]))
@@ -104,7 +102,7 @@ def test_alpha_is_passed_through(blur: Denoiser, channels, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_uint8_model_takes_every_dtype(make_model, identity_kernel, dtype):
     denoiser = Denoiser(make_model(identity_kernel, io_dtype="uint8", alignment=4), "cpu", 1)
-    image = random_image((10, 6), dtype)
+    image = random_pixels((10, 6), dtype)
     white = 1 if dtype == np.float32 else np.iinfo(dtype).max
     step = white / 255
     np.testing.assert_allclose(denoiser.denoise(image).astype(float), image.astype(float), atol=step / 2 + white * 1e-6)
@@ -113,14 +111,14 @@ def test_a_uint8_model_takes_every_dtype(make_model, identity_kernel, dtype):
 @pytest.mark.parametrize("shape", [(8, 12), (1, 1), (5, 3), (9, 12), (30, 41)])
 def test_a_model_of_fixed_size_takes_any_size(make_model, identity_kernel, shape):
     denoiser = Denoiser(make_model(identity_kernel, alignment=4, size=(8, 12)), "cpu", 1)
-    image = random_image((*shape, 3), np.uint8)
+    image = random_pixels((*shape, 3), np.uint8)
     np.testing.assert_array_equal(denoiser.denoise(image), image)
-    as_float = random_image(shape, np.float32)
+    as_float = random_pixels(shape, np.float32)
     np.testing.assert_allclose(denoiser.denoise(as_float), as_float, atol=1e-6)
 
 
 def test_arrays_that_are_not_contiguous_native_or_writable(blur: Denoiser):
-    image = random_image((12, 10), np.uint16)
+    image = random_pixels((12, 10), np.uint16)
     expected = blur.denoise(image)
     np.testing.assert_array_equal(blur.denoise(np.asfortranarray(image)), expected)
     np.testing.assert_array_equal(blur.denoise(image.astype(">u2")), expected)
@@ -167,121 +165,6 @@ def test_floats_beyond_black_and_white_reach_the_model_and_its_result_is_clipped
     np.testing.assert_array_equal(blur.denoise(noisy, strength=0), noisy)
 
 
-@given(
-    kinds=st.lists(st.tuples(st.sampled_from([(4, 4), (5, 3), (4, 4, 3), (4, 4, 1)]), st.sampled_from(DTYPES)), max_size=12),
-    batch_size=st.sampled_from([None, 1, 2, 5]),
-)
-@settings(max_examples=50, deadline=None)
-def test_a_stream_keeps_order_shape_and_dtype(blur: Denoiser, kinds, batch_size):
-    images = [random_image(shape, dtype, seed) for seed, (shape, dtype) in enumerate(kinds)]
-    results = list(blur.stream(iter(images), batch_size=batch_size))
-    assert len(results) == len(images)
-    for image, result in zip(images, results, strict=True):
-        assert result.dtype == image.dtype
-        np.testing.assert_array_equal(result, blur.denoise(image))
-
-
-@pytest.mark.parametrize(("batch_size", "ahead"), [(1, 1), (4, 4), (None, 256)])
-def test_a_stream_is_lazy_and_bounded(blur: Denoiser, batch_size, ahead):
-    taken = itertools.count()
-    last = -1
-
-    def images():
-        nonlocal last
-        for index in taken:  # without an end
-            last = index
-            yield np.zeros((4, 4), np.uint8)
-
-    results = blur.stream(images(), batch_size=batch_size)
-    assert last == -1
-    for _ in range(10):
-        next(results)
-    assert last < 10 + ahead
-
-
-def test_large_images_are_streamed_one_by_one(blur: Denoiser):
-    taken = []
-
-    def images():
-        for index in range(3):
-            taken.append(index)
-            yield np.zeros((512, 512), np.uint8)
-
-    next(blur.stream(images()))
-    assert taken == [0]
-
-
-@pytest.mark.parametrize("side", [8, 600])
-@pytest.mark.parametrize("batch_size", [None, 1, 3])
-def test_a_source_may_fill_one_buffer_again_and_again(blur: Denoiser, batch_size, side):
-    """As readers of video do; large frames are not held, small ones are."""
-
-    def frames():
-        buffer = np.empty((side, side), np.uint8)
-        for value in (0, 50, 100, 150, 200):
-            buffer[:] = value
-            yield buffer
-
-    assert [int(clean[4, 4]) for clean in blur.stream(frames(), batch_size)] == [0, 50, 100, 150, 200]
-
-
-def test_a_frame_that_is_not_held_is_not_copied(blur: Denoiser, monkeypatch):
-    frame = np.zeros((600, 600), np.uint8)
-    seen = []
-    monkeypatch.setattr(blur, "denoise", lambda image, strength: seen.append(image) or image)
-    for batch_size in (None, 1):
-        list(blur.stream([frame] * 2, batch_size))
-    assert all(image is frame for image in seen)
-
-
-def frames_with_a_bad_one(bad, place=5, count=9):
-    frames = [random_image((4, 4), np.float32, seed) for seed in range(count)]
-    frames[place] = bad
-    return frames
-
-
-@pytest.mark.parametrize("batch_size", [None, 1, 3, 4])
-@pytest.mark.parametrize(
-    "bad", [np.full((4, 4), np.nan, np.float32), np.zeros((2, 4, 4, 1), np.float32), np.zeros((4, 4)), None]
-)
-def test_the_frames_before_a_bad_one_are_yielded(blur: Denoiser, bad, batch_size):
-    frames = frames_with_a_bad_one(bad)
-    results = []
-    with pytest.raises(InputError, match=r"image 5 of the stream \(counted from 0\): "):
-        results.extend(blur.stream(frames, batch_size))
-    assert len(results) == 5
-    for frame, clean in zip(frames, results, strict=False):
-        np.testing.assert_array_equal(clean, blur.denoise(frame))
-
-
-@pytest.mark.parametrize("batch_size", [None, 1, 4])
-def test_the_frames_before_an_error_of_the_source_are_yielded(blur: Denoiser, batch_size):
-    def frames():
-        yield from frames_with_a_bad_one(None)[:5]
-        raise OSError("the camera is gone")
-
-    results = []
-    with pytest.raises(OSError, match=r"^the camera is gone$"):
-        results.extend(blur.stream(frames(), batch_size))
-    assert len(results) == 5
-
-
-@pytest.fixture(scope="module")
-def overflowing(make_model) -> Denoiser:
-    """A model that gives infinity for bright pixels and 0 for black ones."""
-    return Denoiser(make_model(np.full((3, 3), 3e38, np.float32)), "cpu", 1)
-
-
-@pytest.mark.parametrize("batch_size", [None, 1, 4])
-def test_the_frames_before_one_that_the_model_fails_on_are_yielded(overflowing, batch_size):
-    frames = [np.zeros((4, 4), np.uint8)] * 9
-    frames[5] = np.full((4, 4), 255, np.uint8)
-    results = []
-    with pytest.raises(ModelError, match="image 5 of the stream"):
-        results.extend(overflowing.stream(frames, batch_size))
-    assert len(results) == 5
-
-
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [None, (8, 12)])
@@ -297,10 +180,10 @@ def test_an_8_bit_model_says_once_that_it_coarsens(make_model, caplog):
     content = make_model(io_dtype="uint8")
     for dtype in (np.uint16, np.float32):
         denoiser = Denoiser(content, "cpu", 1)
-        denoiser.denoise(random_image((5, 6), np.uint8))
+        denoiser.denoise(random_pixels((5, 6), np.uint8))
         assert caplog.records == []
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(denoiser.denoise, [random_image((5, 6), dtype)] * 8))
+            list(pool.map(denoiser.denoise, [random_pixels((5, 6), dtype)] * 8))
         (record,) = caplog.records
         assert record.name.startswith("dae_runtime")
         assert f"{np.dtype(dtype)} images lose" in record.getMessage()
@@ -308,28 +191,13 @@ def test_an_8_bit_model_says_once_that_it_coarsens(make_model, caplog):
 
 
 def test_a_float_model_keeps_16_bits_in_silence(identity: Denoiser, caplog):
-    image = random_image((40, 50), np.uint16)
+    image = random_pixels((40, 50), np.uint16)
     np.testing.assert_array_equal(identity.denoise(image), image)
     assert caplog.records == []
 
 
-def test_streamed_results_own_their_memory(blur: Denoiser):
-    first, second = blur.stream([np.zeros((4, 4), np.uint8)] * 2)
-    assert first.base is None or first.base.size == first.size
-    assert not np.shares_memory(first, second)
-
-
-def test_a_stream_refuses_batches_and_bad_sizes(blur: Denoiser):
-    with pytest.raises(InputError, match="single images"):
-        list(blur.stream([np.zeros((2, 4, 4, 1), np.uint8)]))
-    with pytest.raises(InputError, match="at least 1"):
-        blur.stream([], batch_size=0)
-    with pytest.raises(InputError, match="must be an iterable of arrays, not 5"):
-        blur.stream(5)
-
-
 def test_threads_share_one_denoiser(blur: Denoiser):
-    images = [random_image((16, 16 + seed % 3), np.uint8, seed) for seed in range(40)]
+    images = [random_pixels((16, 16 + seed % 3), np.uint8, seed) for seed in range(40)]
     expected = [blur.denoise(image) for image in images]
     start = threading.Barrier(4)
 
@@ -370,7 +238,7 @@ def test_an_unknown_name_lists_the_bundled_ones(tmp_path):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
 def test_strength_is_the_share_of_the_change(blur: Denoiser, dtype, strength):
-    image = random_image((9, 7, 4), dtype)
+    image = random_pixels((9, 7, 4), dtype)
     received = blur.denoise(image, strength=strength)
     expected = image + strength * (blur.denoise(image).astype(np.float64) - image)
     np.testing.assert_allclose(received, expected, atol=1e-6 if dtype == np.float32 else 1)

@@ -12,6 +12,7 @@ import pytest
 
 from dae_runtime import Denoiser, ModelError
 
+pytestmark = pytest.mark.slow
 SETUP = """
 import os, sys, threading, time
 import numpy as np

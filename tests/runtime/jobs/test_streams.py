@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from builders import random_pixels
 from dae_runtime import Denoiser, ImageError, InputError
 from dae_runtime.images import decode, encode
 from dae_runtime.jobs.streams import denoise_file_bytes, denoise_raw, parse_frame
@@ -23,14 +24,10 @@ class Drip(io.RawIOBase):
         return self._rest.read(min(size, next(self._steps)))
 
 
-def frames_of(shape, count):
-    return np.random.default_rng(0).integers(0, 256, (count, *shape)).astype(np.uint8)
-
-
 @pytest.mark.parametrize("shape", [(9, 7, 1), (6, 8, 3), (4, 5, 4)])
 @pytest.mark.parametrize("ahead", [None, 1, 5])
 def test_every_frame_comes_out_in_order(blur: Denoiser, shape, ahead):
-    frames = frames_of(shape, 13)
+    frames = random_pixels((13, *shape))
     target = io.BytesIO()
     assert denoise_raw(blur, Drip(frames.tobytes()), target, shape, ahead=ahead) == 13
     np.testing.assert_array_equal(np.frombuffer(target.getvalue(), np.uint8).reshape(frames.shape), blur.denoise(frames))
@@ -43,14 +40,14 @@ def test_a_stream_without_frames(blur: Denoiser):
 
 
 def test_a_frame_that_is_cut_short_is_an_error_after_those_before_it(blur: Denoiser):
-    frames, target = frames_of((6, 8, 3), 5), io.BytesIO()
+    frames, target = random_pixels((5, 6, 8, 3)), io.BytesIO()
     with pytest.raises(InputError, match="within frame 4: 100 of 144 bytes"):
         denoise_raw(blur, io.BytesIO(frames.tobytes()[: 4 * 144 + 100]), target, (6, 8, 3))
     np.testing.assert_array_equal(np.frombuffer(target.getvalue(), np.uint8).reshape(4, 6, 8, 3), blur.denoise(frames[:4]))
 
 
 def test_frames_are_read_as_they_are_needed(blur: Denoiser):
-    source = io.BytesIO(frames_of((4, 4, 1), 100).tobytes())
+    source = io.BytesIO(random_pixels((100, 4, 4, 1)).tobytes())
 
     class Target(io.BytesIO):
         def write(self, data):
@@ -61,7 +58,7 @@ def test_frames_are_read_as_they_are_needed(blur: Denoiser):
 
 
 def test_strength_of_frames(blur: Denoiser):
-    frames, target = frames_of((6, 8, 1), 3), io.BytesIO()
+    frames, target = random_pixels((3, 6, 8, 1)), io.BytesIO()
     denoise_raw(blur, io.BytesIO(frames.tobytes()), target, (6, 8, 1), strength=0)
     assert target.getvalue() == frames.tobytes()
 
@@ -111,7 +108,7 @@ def test_sizes_that_are_none(text):
 
 @pytest.mark.parametrize("kind", ["png", "tiff", "bmp", "pnm"])
 def test_an_image_file_as_bytes(blur: Denoiser, kind):
-    pixels = frames_of((9, 7), 1)[0]
+    pixels = random_pixels((9, 7))
     data = encode(pixels, kind)
     for wanted in (None, "png"):
         clean = decode(denoise_file_bytes(blur, data, wanted))
@@ -120,7 +117,7 @@ def test_an_image_file_as_bytes(blur: Denoiser, kind):
 
 
 def test_the_kinds_of_a_portable_map(blur: Denoiser):
-    data = encode(frames_of((9, 7), 1)[0], "png")
+    data = encode(random_pixels((9, 7)), "png")
     assert denoise_file_bytes(blur, data, "pgm")[:2] == denoise_file_bytes(blur, data, "pnm")[:2] == b"P5"
     assert denoise_file_bytes(blur, data, "ppm")[:2] == b"P6"
 

@@ -12,10 +12,12 @@ from dae_tools.runtime_bench.speed import Figure
 def test_every_figure_is_printed(blur_file, run_python):
     sizes = ("--photos", "2", "--small-files", "100", "--side", "900", "--rounds", "1")
     result = run_python("-m", "dae_tools.runtime_bench", "-m", blur_file, *sizes)
-    assert result.returncode in (0, 1), result.stderr  # how fast the machine is does not matter here
     lines = [line for line in result.stdout.splitlines() if re.search(r" (ratio|MiB|ms|s|of 255) ", line)]
     assert len(lines) == 10
     assert all(re.search(r" (met|MISSED)\b", line) for line in lines)
+    assert result.returncode == any("MISSED" in line for line in lines), (
+        result.stderr
+    )  # how fast this machine is, it says itself
     (crop,) = (line for line in lines if "untiled" in line)
     assert re.search(r"[01]\.000 of 255", crop)
     (peak,) = (line for line in lines if "gray PNG" in line)

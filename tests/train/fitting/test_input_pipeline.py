@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from dae_train import DataSettings, NoiseSettings, RunConfig, TrainingSettings, preset_settings, train
+from builders import small_autoencoder
+from dae_train import DataSettings, NoiseSettings, RunConfig, TrainingSettings, train
 from dae_train.data.batches import BatchPlan, plan_batches
 from dae_train.data.image_set import ImageSet
 from dae_train.fitting import session
@@ -16,15 +17,8 @@ from dae_train.fitting.input_pipeline import DEVICE_MEMORY, DeviceFeed, Feed, Ho
 from dae_train.fitting.throughput import Meter
 from dae_train.judging.history import read_history
 
-TINY = preset_settings(
-    "v2",
-    encoder_filters=(4, 8),
-    encoder_kernels_px=(3, 3),
-    encoder_strides=(1, 2),
-    decoder_filters=(4,),
-    decoder_kernels_px=(3, 3),
-    decoder_strides=(2, 1),
-)
+pytestmark = pytest.mark.slow
+TINY = small_autoencoder()
 
 
 def plans() -> Iterator[BatchPlan]:
@@ -78,6 +72,7 @@ def test_training_is_the_same_with_both_feeds(tmp_path: Path, monkeypatch: pytes
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("source_ms", "step_ms", "low", "high"), [(0, 20, 0.0, 0.1), (60, 5, 0.75, 1.0), (20, 20, 0.3, 0.7)])
 def test_meter_tells_a_slow_source_from_a_slow_network(source_ms: float, step_ms: float, low: float, high: float) -> None:
     def batches() -> Iterator[int]:
@@ -100,6 +95,7 @@ def test_meter_tells_a_slow_source_from_a_slow_network(source_ms: float, step_ms
     assert logs["images_per_s"] == pytest.approx(10_000 / (source_ms + step_ms), rel=0.3)
 
 
+@pytest.mark.alone
 def test_slow_images_are_reported(digits_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow(HostFeed):
         def _cut(self, step: int):  # type: ignore[no-untyped-def]

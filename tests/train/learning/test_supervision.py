@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from keras import ops
 
+from builders import small_autoencoder
 from dae_runtime.contract import read_description
 from dae_runtime.images import Image, write_image
 from dae_runtime.pixels.metrics import psnr_db
-from dae_train import ConfigError, DataSettings, NoiseSettings, RunConfig, TrainingSettings, preset_settings, resume, train
+from dae_train import ConfigError, DataSettings, NoiseSettings, RunConfig, TrainingSettings, resume, train
 from dae_train.data.synthetic import make_images
 from dae_train.judging.evaluation import denoise
 from dae_train.judging.history import TIMINGS, read_history
@@ -20,16 +21,9 @@ from dae_train.judging.validation import EstimatedPsnr
 from dae_train.learning.supervision import CELL_PX, REACH_PX, BlindSpot, Swap, hide, loss_function, masked_loss, shot_variance
 from dae_train.settings.config import from_mapping
 
+pytestmark = pytest.mark.slow
 SIGMA = 0.12
-SMALL = preset_settings(
-    "v2",
-    encoder_filters=(16, 16),
-    encoder_kernels_px=(3, 3),
-    encoder_strides=(1, 1),
-    decoder_filters=(16,),
-    decoder_kernels_px=(3, 3),
-    decoder_strides=(1, 1),
-)
+SMALL = small_autoencoder(encoder_filters=(16, 16), encoder_strides=(1, 1), decoder_filters=(16,), decoder_strides=(1, 1))
 
 
 def noisy(clean: np.ndarray, seed: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from builders import small_autoencoder
 from dae_train import (
     PRESETS,
     ConfigError,
@@ -22,15 +23,7 @@ from dae_train.judging.history import read_history
 from dae_train.networks import build_network, fake_quantized
 from dae_train.networks.fake_quantization import Rounded, round_activation, round_kernel
 
-SMALL = preset_settings(
-    "v2",
-    encoder_filters=(4, 8),
-    encoder_kernels_px=(3, 3),
-    encoder_strides=(1, 2),
-    decoder_filters=(4,),
-    decoder_kernels_px=(3, 3),
-    decoder_strides=(2, 1),
-)
+SMALL = small_autoencoder()
 
 
 def test_kernels_have_255_levels_for_each_output_channel() -> None:
@@ -68,6 +61,7 @@ def test_values_far_out_are_cut_off_and_learn_nothing() -> None:
     np.testing.assert_array_equal(tape.gradient(rounded, values), [[0, 1, 1], [1, 1, 0]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_can_be_rounded(preset: str) -> None:
     keras.utils.set_random_seed(0)
@@ -94,6 +88,7 @@ def test_rounding_follows_what_the_export_fuses() -> None:
     assert rounded == expected
 
 
+@pytest.mark.slow
 def test_network_learns_to_live_with_rounding(digits_file: Path, tmp_path: Path) -> None:
     def config(**training: object) -> RunConfig:
         settings = TrainingSettings(batch_size=16, **training)  # type: ignore[arg-type]

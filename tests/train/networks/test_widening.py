@@ -105,6 +105,7 @@ def test_networks_with_normalization_or_groups_or_dense_layers_are_told_apart() 
     assert can_widen(grouped(4, 1), grouped(8, 1))
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_a_narrower_network(digits_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def config(filters: tuple[int, ...], **training: Any) -> RunConfig:
         model = preset_settings("edge-m", filters=filters, encoder_blocks=(1, 1), decoder_blocks=(0,), channels=1)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from builders import small_autoencoder
 from dae_runtime.contract import RunDirectory, read_description
 from dae_train import ConfigError, DataSettings, NoiseSettings, RunConfig, TrainingSettings, preset_settings, resume, train
 from dae_train.fitting.trainer import Trainer
@@ -20,15 +21,8 @@ from dae_train.settings.config import from_mapping
 from dae_train.settings.flags import command_line, merge
 from dae_train.settings.trained_file import find_init, model_table
 
-SMALL = preset_settings(
-    "v2",
-    encoder_filters=(4, 8),
-    encoder_kernels_px=(3, 3),
-    encoder_strides=(1, 2),
-    decoder_filters=(4,),
-    decoder_kernels_px=(3, 3),
-    decoder_strides=(2, 1),
-)
+pytestmark = pytest.mark.slow
+SMALL = small_autoencoder()
 
 
 def config(source: Path, **training: Any) -> RunConfig:

@@ -6,9 +6,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from dae_runtime.contract import RunDirectory
 from dae_train.judging.history import read_history
 
+pytestmark = pytest.mark.slow
 SCRIPT = """
 import sys
 from pathlib import Path

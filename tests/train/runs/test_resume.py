@@ -14,6 +14,8 @@ import pytest
 from dae_runtime.contract import RunDirectory
 from dae_train.judging.history import TIMINGS, read_history
 
+pytestmark = pytest.mark.slow
+
 EPOCHS, STEPS = 4, 60
 Start = Callable[..., "subprocess.Popen[str]"]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

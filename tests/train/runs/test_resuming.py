@@ -18,6 +18,7 @@ from dae_train.fitting.callbacks import Judge
 from dae_train.fitting.preparation import prepare
 from dae_train.runs import resume, train
 
+pytestmark = pytest.mark.slow
 SLOW = """
 import sys, time
 import dae_train.runs.run

@@ -20,6 +20,7 @@ from dae_train.runs import resume
 from dae_train.runs.run import continue_from
 from dae_train.settings.config import from_mapping
 
+pytestmark = pytest.mark.slow
 PNG = b"\x89PNG\r\n"
 
 

@@ -1,0 +1,145 @@
+"""The page of a report stands alone, and holds every figure."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+
+from dae_export.measure.samples import Fit
+from dae_export.precision import to_float16, to_uint8
+from dae_export.report import measure_report, write_html
+from dae_export.report.page import page
+
+FREE = Fit(1, 1, None)
+
+
+def decode(png: bytes) -> np.ndarray:
+    return pyvips.Image.new_from_buffer(png, "").numpy()
+
+
+class Page(HTMLParser):
+    """Checks that elements are closed in order, and collects pictures, text and references."""
+
+    VOID = ("meta", "img", "br", "hr", "link", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.kinds: set[str] = set()
+        self.images: list[dict[str, str]] = []
+        self.references: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        assert len(values) == len(attributes), tag
+        self.kinds.add(tag)
+        self.references += [value for name, value in attributes if name in ("src", "href", "srcset", "action", "data")]
+        if tag == "img":
+            self.images.append(values)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).replace("\xa0", " ").split())
+
+
+@pytest.fixture(scope="module")
+def html(report) -> str:
+    return page(report)
+
+
+def test_the_page_stands_alone(html):
+    parsed = Page(html)
+    assert html.startswith("<!DOCTYPE html>")
+    assert not parsed.kinds & {"script", "link", "iframe", "object"}
+    assert all(reference.startswith("data:image/png;base64,") for reference in parsed.references)
+    assert not re.search(r"https?:|url\(|@import|//[a-z]", re.sub(r"base64,[^\"]*", "", html))
+    assert 'name="viewport"' in html
+    assert "prefers-color-scheme: dark" in html
+
+
+def test_every_picture_decodes_and_says_what_it_shows(html, report):
+    images = Page(html).images
+    comparison = report.comparison
+    assert len(images) == 5 * (len(comparison.pictures) + len(comparison.worst))
+    assert len({image["alt"] for image in images}) == len(images)
+    for image in images:
+        assert image["alt"]
+        pixels = decode(base64.b64decode(image["src"].partition(",")[2], validate=True))
+        assert pixels.shape[:2] == (int(image["height"]), int(image["width"]))
+
+
+def test_every_figure_is_on_the_page(html, report):
+    text = Page(html).text
+    comparison = report.comparison
+    figures = [f"{comparison.psnr_db[name]:.2f}" for name in ("noisy", "fp32", "file")]
+    figures += [f"{comparison.ssim[name]:.4f}" for name in ("noisy", "fp32", "file")]
+    figures += [f"{comparison.agreement_db:.2f} dB", "144 MAC per pixel", "50.0% in integers", "conv_2"]
+    figures += [f"{row.ratio:.2f}" for row in report.timings.rows]
+    figures += [f"{count} {kind}" for kind, count in report.node_counts.items()]
+    figures += [f"row {worst.row}, column {worst.column}: {worst.difference:.1f}" for worst in comparison.worst]
+    figures += [
+        "PSNR drop in dB: 0.02 (at most 0.1)",
+        "Speedup: 1.1 (at least 1.2)",
+        report.machine,
+        "uint8 pixels in and out",
+    ]
+    for figure in figures:
+        assert figure in text, figure
+
+
+def test_names_are_text_not_markup(html):
+    assert "A & <B>" in Page(html).text
+    assert "waves <b>" in Page(html).text
+
+
+def test_a_float32_file_is_compared_with_nothing(fp32_report):
+    parsed = Page(page(fp32_report))
+    assert len(parsed.images) == 2  # noisy and denoised: there are no clean images
+    assert "Ratio" not in parsed.text
+    assert "Worst pixels" not in parsed.text
+    assert "without clean references" in parsed.text
+
+
+def test_a_float32_file_of_pixels_is_compared_with_the_one_of_floats(blur_denoiser, samples):
+    pixels = to_uint8(blur_denoiser, "fp32")
+    report = measure_report(blur_denoiser, pixels, samples, FREE, name="p", precision="fp32", seconds=0)
+    assert report.compares
+    assert max(worst.difference for worst in report.comparison.worst) <= 1.01
+    text = Page(page(report)).text
+    assert "This file" in text
+    assert "fp32, this file" not in text
+
+
+def test_fp16_on_a_processor_says_that_its_times_are_no_measure(blur_denoiser, samples):
+    half = to_float16(blur_denoiser)
+    report = measure_report(blur_denoiser, half, samples, FREE, name="half", precision="fp16", seconds=0)
+    text = Page(page(dataclasses.replace(report, timings=dataclasses.replace(report.timings, device="cpu")))).text
+    assert "made for CUDA" in text
+    assert "the speed of fp32" not in text
+    on_cuda = dataclasses.replace(report.timings, device="cuda:0")
+    assert "the speed of fp32" in Page(page(dataclasses.replace(report, timings=on_cuda))).text
+
+
+def test_the_page_is_written_whole(report, tmp_path: Path):
+    write_html(tmp_path / "report.html", report)
+    assert (tmp_path / "report.html").read_text("utf-8") == page(report)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
