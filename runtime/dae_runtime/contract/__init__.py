@@ -14,6 +14,7 @@ from .document import (
     from_json,
     to_json,
 )
+from .image_spec import ImageSpec, Shape
 from .parts import CALIBRATION_METHODS, Calibration, Golden, Parity, Quality
 from .run_directory import RunDirectory, read_description
 
@@ -31,9 +32,11 @@ __all__ = [
     "Calibration",
     "Contract",
     "Golden",
+    "ImageSpec",
     "Parity",
     "Quality",
     "RunDirectory",
+    "Shape",
     "from_json",
     "read_description",
     "to_json",
