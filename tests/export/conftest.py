@@ -19,7 +19,7 @@ from dae_export.measure.samples import Batches, Samples
 from dae_export.precision import Ranges, calibrate
 from dae_export.product import with_contract
 from dae_export.product.model_file import golden_sample
-from dae_runtime.contract import Calibration, Contract, Parity
+from dae_runtime.contract import Calibration, Contract, ImageSpec, Parity
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before the first test imports TensorFlow
 
@@ -211,7 +211,7 @@ def make_contract_file(tmp_path: Path, blur_denoiser: onnx.ModelProto) -> Callab
                 "noise": "gaussian:0.1",
                 "precision": precision,
                 "parity": Parity(0.0, 1e-5, ((1, 8, 8, channels),)),
-                "golden": golden_sample(model.SerializeToString(), noisy, precision, 1, False),
+                "golden": golden_sample(model.SerializeToString(), noisy, precision, ImageSpec(channels)),
                 "calibration": Calibration("minmax", 8, "sine waves") if precision == "int8" else None,
                 **fields,
             }

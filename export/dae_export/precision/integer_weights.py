@@ -23,6 +23,7 @@ import numpy.typing as npt
 import onnx
 
 from dae_runtime.contract import EXACT_PAIR_LIMIT
+from dae_runtime.pixels.arrays import FloatArray
 
 from ..graph.macs import INTEGER
 from ..graph.model import Graph
@@ -39,7 +40,6 @@ _GROWTH = 1.004
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 Float64 = npt.NDArray[np.float64]
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,18 @@ from typing import TYPE_CHECKING
 from dae_runtime.system.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from .build import Product, make_product
+    from .build import Precision, Product, make_product
     from .contract_writer import describe, node_counts, tool_versions
     from .model_file import first_image, golden_sample, with_contract
+    from .precisions import choose_precision
     from .variants import choose_float, choose_integer
 
 __all__ = [
+    "Precision",
     "Product",
     "choose_float",
     "choose_integer",
+    "choose_precision",
     "describe",
     "first_image",
     "golden_sample",
@@ -27,6 +30,7 @@ __getattr__ = lazy_face(
     __name__,
     {
         "build": (
+            "Precision",
             "Product",
             "make_product",
         ),
@@ -40,6 +44,7 @@ __getattr__ = lazy_face(
             "golden_sample",
             "with_contract",
         ),
+        "precisions": ("choose_precision",),
         "variants": (
             "choose_float",
             "choose_integer",

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from dae_export.measure.running import run_on_floats
+from dae_export.measure.quality import run_on_floats
 from dae_export.precision import calibrate, quantize, to_float16, to_uint8
 from dae_export.precision.uint8_edges import PIXEL_SCALE
 from dae_export.product import with_contract

@@ -8,26 +8,30 @@ import json
 import math
 import re
 from html.parser import HTMLParser
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import pyvips
 
+from dae_export.measure import quality
+from dae_export.measure.details import CROP_PX, LARGEST_SIDE_PX, crop_around, for_display
+from dae_export.measure.gates import Gate
 from dae_export.measure.quality import judge
-from dae_export.measure.samples import Batches, Fit, Samples
+from dae_export.measure.samples import Batches, Samples, made_up_samples
 from dae_export.precision import calibrate, quantize, to_float16, to_uint8
-from dae_export.report import ExportReport, Gate, measure_report, write_html
+from dae_export.report import ExportReport, measure_report
 from dae_export.report import latency as report_latency
-from dae_export.report.comparison import compare
 from dae_export.report.latency import measure_latency
-from dae_export.report.page import page
-from dae_export.report.pictures import CROP_PX, LARGEST_SIDE_PX, STRONGEST, crop_around, draw, for_display
+from dae_export.report.page import html_page
+from dae_export.report.pictures import STRONGEST, draw
+from dae_runtime.contract import ImageSpec
+from dae_runtime.engine.session import run_session
 from dae_runtime.pixels.metrics import psnr_db, ssim
 from dae_runtime.system.processor import available_cpus
 
-FREE = Fit(1, 1, None)
+FREE = ImageSpec(1)
 GATES = (Gate("PSNR drop in dB", 0.02, 0.1), Gate("Speedup", 1.1, 1.2, at_least=True))
 
 
@@ -47,15 +51,20 @@ def int8(blur_denoiser, samples) -> onnx.ModelProto:
     return to_uint8(model, "int8")
 
 
+def measured(fp32: onnx.ModelProto, written: onnx.ModelProto, samples: Samples, **options: Any) -> ExportReport:
+    judgment = judge(fp32.SerializeToString(), written.SerializeToString(), samples, details=True)
+    return measure_report(fp32, written, judgment, FREE, **options)
+
+
 @pytest.fixture(scope="module")
 def report(blur_denoiser, int8, samples) -> ExportReport:
-    return measure_report(blur_denoiser, int8, samples, FREE, name="A & <B>", precision="int8", gates=GATES, seconds=1)
+    return measured(blur_denoiser, int8, samples, name="A & <B>", precision="int8", gates=GATES, seconds=1)
 
 
 @pytest.fixture(scope="module")
 def fp32_report(blur_denoiser) -> ExportReport:
     """The report of the float32 model itself, without any samples."""
-    return measure_report(blur_denoiser, blur_denoiser, None, FREE, name="plain", precision="fp32", seconds=0)
+    return measured(blur_denoiser, blur_denoiser, made_up_samples(FREE), name="plain", precision="fp32", seconds=0)
 
 
 # --- figures -------------------------------------------------------------------------------------------------------------
@@ -70,37 +79,47 @@ def images(blur_denoiser, int8, samples, run_onnx) -> dict[str, np.ndarray]:
 
 
 def test_the_quality_is_that_of_the_images(report, images):
-    comparison = report.comparison
-    assert (comparison.samples, comparison.source, comparison.ssim_samples) == (20, "waves <b>", 20)
+    comparison, details = report.judgment, report.judgment.details
+    assert (comparison.samples, details.source, details.ssim_samples) == (20, "waves <b>", 20)
     for name in ("noisy", "fp32", "file"):
         assert comparison.psnr_db[name] == pytest.approx(psnr_db(images["clean"], images[name]), abs=0.01)
         each = [ssim(clean, image) for clean, image in zip(images["clean"], images[name], strict=True)]
-        assert comparison.ssim[name] == pytest.approx(np.mean(each), abs=1e-3)
+        assert details.ssim[name] == pytest.approx(np.mean(each), abs=1e-3)
     assert comparison.agreement_db == pytest.approx(psnr_db(images["fp32"], images["file"]), abs=0.2)
     shift = 255 * float(np.mean(images["file"].astype(np.float64) - images["fp32"]))
     assert comparison.color_shift == pytest.approx((shift,), abs=0.02)
 
 
-def test_the_quality_is_the_one_that_the_gate_judges(blur_denoiser, samples):
+def test_the_quality_is_the_one_that_the_gate_judges_in_one_pass(blur_denoiser, samples, monkeypatch):
     model = quantize(blur_denoiser, calibrate(blur_denoiser, samples.calibration))
     contents = blur_denoiser.SerializeToString(), model.SerializeToString()
-    judgment, comparison = judge(*contents, samples), compare(*contents, samples)
-    assert judgment.quality is not None
-    assert comparison.agreement_db == pytest.approx(judgment.agreement_db)
-    assert comparison.psnr_db["file"] == pytest.approx(judgment.quality.psnr_db)
-    assert comparison.psnr_db["noisy"] == pytest.approx(judgment.quality.noisy_psnr_db)
+    runs: list[int] = []
+
+    def counted(session: Any, noisy: np.ndarray) -> np.ndarray:
+        runs.append(len(noisy))
+        return run_session(session, noisy)
+
+    monkeypatch.setattr(quality, "run_session", counted)
+    with_details = judge(*contents, samples, details=True)
+    assert sum(runs) == 2 * 20  # each model sees each image once
+    plain = judge(*contents, samples)
+    assert dataclasses.replace(plain, details=with_details.details) == with_details
+    assert not plain.details.shown
+    runs.clear()
+    assert judge(contents[0], contents[0], samples).agreement_db == 100
+    assert sum(runs) == 20
 
 
 def test_the_worst_pixels_are_the_worst(report, images):
     difference = np.abs(images["file"] - images["fp32"])
     by_image = difference.max(axis=(1, 2, 3))
-    found = [worst.difference / 255 for worst in report.comparison.worst]
+    found = [worst.difference / 255 for worst in report.judgment.details.worst]
     np.testing.assert_allclose(found, np.sort(by_image)[::-1][:3], atol=1e-5)
-    for worst in report.comparison.worst:
+    for worst in report.judgment.details.worst:
         assert difference[worst.image, worst.row, worst.column, 0] == pytest.approx(worst.difference / 255, abs=1e-5)
         for name, (value,) in worst.values.items():
             assert value == pytest.approx(255 * images[name][worst.image, worst.row, worst.column, 0], abs=1e-2)
-    assert len({worst.image for worst in report.comparison.worst}) == 3
+    assert len({worst.image for worst in report.judgment.details.worst}) == 3
 
 
 def test_the_color_shift_is_per_channel(pictures):
@@ -116,10 +135,11 @@ def test_the_color_shift_is_per_channel(pictures):
 
     noisy = pictures(2, 16, 3)[0] * 0.5 + 0.25
     batches = Batches(2, lambda: iter([noisy]))
-    comparison = compare(shifted([0, 0, 0]), shifted([0.01, 0, -0.02]), Samples(batches, batches, None, "waves"))
+    waves = Samples(batches, batches, None, "waves")
+    comparison = judge(shifted([0, 0, 0]), shifted([0.01, 0, -0.02]), waves, details=True)
     np.testing.assert_allclose(comparison.color_shift, [2.55, 0, -5.1], atol=1e-3)
     assert comparison.agreement_db == pytest.approx(-10 * math.log10((0.01**2 + 0.02**2) / 3), abs=0.01)
-    assert comparison.psnr_db == comparison.ssim == {}
+    assert comparison.psnr_db == comparison.details.ssim == {}
 
 
 def test_work_and_size(report, blur_denoiser, int8):
@@ -164,12 +184,12 @@ def test_without_time_only_the_smallest_input_is_timed(blur_denoiser):
 
 def test_sizes_are_rounded_up_to_the_alignment(monkeypatch, blur_denoiser):
     monkeypatch.setattr(report_latency, "FREE_SHAPES", ((2, 28, 30),))
-    timings = measure_latency(blur_denoiser.SerializeToString(), None, Fit(1, 8, None), "cpu", 0)
+    timings = measure_latency(blur_denoiser.SerializeToString(), None, ImageSpec(1, 8), "cpu", 0)
     assert {(row.height_px, row.width_px) for row in timings.rows} == {(32, 32)}
 
 
 def test_models_of_fixed_size_are_timed_on_that_size(blur_denoiser):
-    timings = measure_latency(blur_denoiser.SerializeToString(), None, Fit(1, 1, (12, 20)), "cpu", 1)
+    timings = measure_latency(blur_denoiser.SerializeToString(), None, ImageSpec(1, fixed_size=(12, 20)), "cpu", 1)
     assert {(row.images, row.height_px, row.width_px) for row in timings.rows} == {(1, 12, 20), (256, 12, 20)}
 
 
@@ -182,15 +202,20 @@ def test_the_figures_are_json_without_the_pictures(report):
     assert json.loads(text) == document
     assert len(text) < 8000
     assert document["work"]["float_layers"] == [{"name": "conv_2", "share": 0.5}]
-    assert document["comparison"]["psnr_db"]["file"] == pytest.approx(report.comparison.psnr_db["file"], rel=1e-4)
+    assert document["comparison"]["psnr_db"]["file"] == pytest.approx(report.judgment.psnr_db["file"], rel=1e-4)
     assert [row["threads"] for row in document["latency"]["rows"]] == [row.threads for row in report.timings.rows]
-    assert document["comparison"]["worst"][0]["row"] == report.comparison.worst[0].row
+    assert document["comparison"]["worst"][0]["row"] == report.judgment.details.worst[0].row
     assert "pictures" not in text
     assert "crop" not in text
+    assert [*document["comparison"]] == [
+        *("samples", "source", "psnr_db", "ssim", "ssim_samples", "agreement_db", "color_shift", "worst"),
+    ]
+    assert [*document["comparison"]["worst"][0]] == ["image", "row", "column", "difference", "values"]
+    assert [[*gate] for gate in document["gates"]] == [["name", "measured", "limit", "at_least"]] * 2
 
 
 def test_equal_models_have_a_finite_agreement(fp32_report):
-    assert fp32_report.comparison.agreement_db == 100
+    assert fp32_report.judgment.agreement_db == 100
     json.dumps(fp32_report.to_json(), allow_nan=False)
 
 
@@ -298,7 +323,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def html(report) -> str:
-    return page(report)
+    return html_page(report)
 
 
 def test_the_page_stands_alone(html):
@@ -313,8 +338,8 @@ def test_the_page_stands_alone(html):
 
 def test_every_picture_decodes_and_says_what_it_shows(html, report):
     images = Page(html).images
-    comparison = report.comparison
-    assert len(images) == 5 * (len(comparison.pictures) + len(comparison.worst))
+    details = report.judgment.details
+    assert len(images) == 5 * (len(details.shown) + len(details.worst))
     assert len({image["alt"] for image in images}) == len(images)
     for image in images:
         assert image["alt"]
@@ -324,13 +349,13 @@ def test_every_picture_decodes_and_says_what_it_shows(html, report):
 
 def test_every_figure_is_on_the_page(html, report):
     text = Page(html).text
-    comparison = report.comparison
+    comparison, details = report.judgment, report.judgment.details
     figures = [f"{comparison.psnr_db[name]:.2f}" for name in ("noisy", "fp32", "file")]
-    figures += [f"{comparison.ssim[name]:.4f}" for name in ("noisy", "fp32", "file")]
+    figures += [f"{details.ssim[name]:.4f}" for name in ("noisy", "fp32", "file")]
     figures += [f"{comparison.agreement_db:.2f} dB", "144 MAC per pixel", "50.0% in integers", "conv_2"]
     figures += [f"{row.ratio:.2f}" for row in report.timings.rows]
     figures += [f"{count} {kind}" for kind, count in report.node_counts.items()]
-    figures += [f"row {worst.row}, column {worst.column}: {worst.difference:.1f}" for worst in comparison.worst]
+    figures += [f"row {worst.row}, column {worst.column}: {worst.difference:.1f}" for worst in details.worst]
     figures += [
         "PSNR drop in dB: 0.02 (at most 0.1)",
         "Speedup: 1.1 (at least 1.2)",
@@ -347,7 +372,7 @@ def test_names_are_text_not_markup(html):
 
 
 def test_a_float32_file_is_compared_with_nothing(fp32_report):
-    parsed = Page(page(fp32_report))
+    parsed = Page(html_page(fp32_report))
     assert len(parsed.images) == 2  # noisy and denoised: there are no clean images
     assert "Ratio" not in parsed.text
     assert "Worst pixels" not in parsed.text
@@ -356,25 +381,19 @@ def test_a_float32_file_is_compared_with_nothing(fp32_report):
 
 def test_a_float32_file_of_pixels_is_compared_with_the_one_of_floats(blur_denoiser, samples):
     pixels = to_uint8(blur_denoiser, "fp32")
-    report = measure_report(blur_denoiser, pixels, samples, FREE, name="p", precision="fp32", seconds=0)
+    report = measured(blur_denoiser, pixels, samples, name="p", precision="fp32", seconds=0)
     assert report.compares
-    assert max(worst.difference for worst in report.comparison.worst) <= 1.01
-    text = Page(page(report)).text
+    assert max(worst.difference for worst in report.judgment.details.worst) <= 1.01
+    text = Page(html_page(report)).text
     assert "This file" in text
     assert "fp32, this file" not in text
 
 
 def test_fp16_on_a_processor_says_that_its_times_are_no_measure(blur_denoiser, samples):
     half = to_float16(blur_denoiser)
-    report = measure_report(blur_denoiser, half, samples, FREE, name="half", precision="fp16", seconds=0)
-    text = Page(page(dataclasses.replace(report, timings=dataclasses.replace(report.timings, device="cpu")))).text
+    report = measured(blur_denoiser, half, samples, name="half", precision="fp16", seconds=0)
+    text = Page(html_page(dataclasses.replace(report, timings=dataclasses.replace(report.timings, device="cpu")))).text
     assert "made for CUDA" in text
     assert "the speed of fp32" not in text
     on_cuda = dataclasses.replace(report.timings, device="cuda:0")
-    assert "the speed of fp32" in Page(page(dataclasses.replace(report, timings=on_cuda))).text
-
-
-def test_the_page_is_written_whole(report, tmp_path: Path):
-    write_html(tmp_path / "report.html", report)
-    assert (tmp_path / "report.html").read_text("utf-8") == page(report)
-    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert "the speed of fp32" in Page(html_page(dataclasses.replace(report, timings=on_cuda))).text
