@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
 import subprocess
@@ -119,7 +120,7 @@ def test_the_example_of_the_page_runs_as_it_is(tmp_path):
 def test_the_page_names_every_public_name_option_and_default():
     text = section()
     assert [name for name in dae_export.__all__ if f"`{name}" not in text] == []
-    rows = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \|", text, re.MULTILINE))
-    assert rows == {field.name: str(field.default) if not isinstance(field.default, str) else f'"{field.default}"'
-                    for field in dataclasses.fields(ExportOptions)}  # fmt: skip
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", text.partition("**`ExportOptions`**")[2], re.MULTILINE)
+    defaults = {field.name: field.default for field in dataclasses.fields(ExportOptions)}
+    assert {name: ast.literal_eval(value) for name, value in rows} == defaults
     assert [field.name for field in dataclasses.fields(ExportResult) if f"`{field.name}`" not in text] == []

@@ -37,33 +37,12 @@ __all__ = [
 __getattr__ = lazy_face(
     __name__,
     {
-        "exactness": (
-            "LayerSums",
-            "check_sums",
-            "describe_sums",
-            "is_exact",
-            "require_exact",
-        ),
+        "exactness": ("LayerSums", "check_sums", "describe_sums", "is_exact", "require_exact"),
         "fp16": ("to_float16",),
-        "int8": (
-            "Ranges",
-            "calibrate",
-            "put_weights",
-            "quantize",
-        ),
-        "integer_weights": (
-            "IntegerWeights",
-            "float_weights",
-            "round_weights",
-        ),
-        "scales": (
-            "near_halves",
-            "round_sums_alike",
-        ),
-        "sensitivity": (
-            "Quantized",
-            "quantize_within",
-        ),
+        "int8": ("Ranges", "calibrate", "put_weights", "quantize"),
+        "integer_weights": ("IntegerWeights", "float_weights", "round_weights"),
+        "scales": ("near_halves", "round_sums_alike"),
+        "sensitivity": ("Quantized", "quantize_within"),
         "uint8_edges": ("to_uint8",),
     },
 )

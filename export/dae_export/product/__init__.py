@@ -29,25 +29,10 @@ __all__ = [
 __getattr__ = lazy_face(
     __name__,
     {
-        "build": (
-            "Precision",
-            "Product",
-            "make_product",
-        ),
-        "contract_writer": (
-            "describe",
-            "node_counts",
-            "tool_versions",
-        ),
-        "model_file": (
-            "first_image",
-            "golden_sample",
-            "with_contract",
-        ),
+        "build": ("Precision", "Product", "make_product"),
+        "contract_writer": ("describe", "node_counts", "tool_versions"),
+        "model_file": ("first_image", "golden_sample", "with_contract"),
         "precisions": ("choose_precision",),
-        "variants": (
-            "choose_float",
-            "choose_integer",
-        ),
+        "variants": ("choose_float", "choose_integer"),
     },
 )
