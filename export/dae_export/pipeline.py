@@ -17,7 +17,7 @@ from .measure.quality import Judgment
 from .measure.samples import check_samples_path, load_samples
 from .measure.tune import Choice
 from .options import ExportOptions
-from .product import Precision, Product, choose_precision, describe, make_product, node_counts, with_contract
+from .product import Product, Strategy, choose_strategy, describe, make_product, node_counts, with_contract
 from .report import ExportReport, html_page, measure_report
 from .source import Network, Source, find_source, load, read_network
 
@@ -56,7 +56,7 @@ class Plan:
     """Where the calibration samples are; None if there are none and none are needed."""
     report: Path | None
     """The HTML page."""
-    precision: Precision
+    strategy: Strategy
     options: ExportOptions
 
 
@@ -106,13 +106,13 @@ def plan_export(
     """
     found = find_source(source)
     found = replace(found, preset=preset or found.preset, noise=noise or found.noise)
-    precision = choose_precision(options)
-    target = Path(destination) if destination is not None else _default_destination(found, precision.name)
+    strategy = choose_strategy(options)
+    target = Path(destination) if destination is not None else _default_destination(found, strategy)
     check_destination(target, MODEL_SUFFIXES, "--output", options.overwrite)
     report = Path(options.report) if options.report is not None else None
     if report is not None:
         check_destination(report, REPORT_SUFFIXES, "--report", options.overwrite)
-    return Plan(found, target, _find_samples(found, precision, options), report, precision, options)
+    return Plan(found, target, _find_samples(found, strategy, options), report, strategy, options)
 
 
 def carry_out(plan: Plan) -> ExportResult:
@@ -124,7 +124,7 @@ def carry_out(plan: Plan) -> ExportResult:
     options = plan.options
     network = read_network(load(plan.source), options.opset)
     samples = load_samples(plan.samples_path, network.images) if plan.samples_path else None
-    product = make_product(plan.precision, network, samples, options)
+    product = make_product(plan.strategy, network, samples, options)
     contract = describe(plan.source, network, product, samples, options)
     report = _report(network, product, contract) if plan.report else None
     if report is not None:
@@ -147,22 +147,21 @@ def carry_out(plan: Plan) -> ExportResult:
     )
 
 
-def _default_destination(source: Source, precision: str) -> Path:
+def _default_destination(source: Source, strategy: Strategy) -> Path:
     """Return where the file goes unless told otherwise."""
     if source.folder is None:
         raise DestinationError("a model in memory has no folder of its own. Give the path of the file to write.")
-    ending = "" if precision == "fp32" else f"-{precision}"
-    return source.folder / f"{source.preset or source.name}{ending}.onnx"
+    return source.folder / f"{source.preset or source.name}{strategy.suffix}.onnx"
 
 
-def _find_samples(source: Source, precision: Precision, options: ExportOptions) -> Path | None:
+def _find_samples(source: Source, strategy: Strategy, options: ExportOptions) -> Path | None:
     path = options.calibration_data or source.calibration_path
     if path is not None:
         check_samples_path(Path(path))
-    elif precision.needs_samples is not None:
+    elif strategy.needs_samples is not None:
         where = f"{source.folder} holds no calibration.npz" if source.folder else "a model in memory has none"
         raise CalibrationError(
-            f"{precision.needs_samples}, and {where}. Give an .npz file or a folder of noisy images with --calibration-data."
+            f"{strategy.needs_samples}, and {where}. Give an .npz file or a folder of noisy images with --calibration-data."
         )
     return Path(path) if path is not None else None
 
@@ -171,7 +170,7 @@ def _report(network: Network, product: Product, contract: Contract) -> ExportRep
     if product.written is None:
         return None
     return measure_report(
-        product.float32 or product.form.model,
+        product.float32,
         product.model,
         product.written,
         network.images,

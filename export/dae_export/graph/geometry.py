@@ -22,8 +22,7 @@ import onnx
 from dae_runtime.contract import ImageSpec
 
 from ..errors import ConversionError
-from .kinds import ELEMENTWISE
-from .model import Graph, attributes
+from .model import ELEMENTWISE, Graph, attributes
 
 Positions = frozenset[int]
 

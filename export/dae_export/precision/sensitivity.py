@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import onnx
 
 from ..errors import GateError
-from ..graph.kinds import ELEMENTWISE
 from ..graph.macs import WEIGHTED, share
+from ..graph.model import ELEMENTWISE
 from ..measure.gates import Gate, complaint
 from ..measure.quality import Judgment, judge
 from ..measure.samples import Samples

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 from dae_runtime.system.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from .build import Precision, Product, make_product
+    from .build import Product, Strategy, make_product
     from .contract_writer import describe, node_counts, tool_versions
     from .model_file import first_image, golden_sample, with_contract
-    from .precisions import choose_precision
+    from .strategies import choose_strategy
     from .variants import choose_float, choose_integer
 
 __all__ = [
-    "Precision",
     "Product",
+    "Strategy",
     "choose_float",
     "choose_integer",
-    "choose_precision",
+    "choose_strategy",
     "describe",
     "first_image",
     "golden_sample",
@@ -29,10 +29,10 @@ __all__ = [
 __getattr__ = lazy_face(
     __name__,
     {
-        "build": ("Precision", "Product", "make_product"),
+        "build": ("Strategy", "Product", "make_product"),
         "contract_writer": ("describe", "node_counts", "tool_versions"),
         "model_file": ("first_image", "golden_sample", "with_contract"),
-        "precisions": ("choose_precision",),
+        "strategies": ("choose_strategy",),
         "variants": ("choose_float", "choose_integer"),
     },
 )

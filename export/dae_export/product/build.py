@@ -29,6 +29,8 @@ class Product:
     """As in the contract."""
     form: Form
     """The float32 graph that it was made from."""
+    float32: onnx.ModelProto
+    """The float32 model that would have been written; `model` itself for a float32 file of float edges."""
     gates: tuple[Gate, ...] = ()
     """What its precision was held to."""
     judgment: Judgment | None = None
@@ -42,9 +44,7 @@ class Product:
     calibration: Calibration | None = None
     """How the ranges of an INT8 model were found; None for others."""
     speedup: float | None = None
-    """Of INT8 against the float32 model that would have been written; None for others."""
-    float32: onnx.ModelProto | None = None
-    """That float32 model; None for the form itself."""
+    """Of INT8 against `float32`; None for others."""
 
     @property
     def parity(self) -> Parity:
@@ -57,12 +57,16 @@ class Product:
         return self.written.quality if self.written else None
 
 
-class Precision(Protocol):
-    """How the weights and the arithmetic of a network are written."""
+class Strategy(Protocol):
+    """How a network is written in one precision."""
 
     @property
     def name(self) -> str:
         """As in the contract: `fp32`, `fp16` or `int8`."""
+
+    @property
+    def suffix(self) -> str:
+        """What the name of its file ends in by default, before `.onnx`."""
 
     @property
     def needs_samples(self) -> str | None:
@@ -78,25 +82,26 @@ class Precision(Protocol):
         """
 
 
-def make_product(precision: Precision, network: Network, samples: Samples | None, options: ExportOptions) -> Product:
+def make_product(strategy: Strategy, network: Network, samples: Samples | None, options: ExportOptions) -> Product:
     """Make what `options` ask for.
 
     Args:
-        precision: From `choose_precision`.
+        strategy: From `choose_strategy`.
         network: From `read_network`.
         samples: Noisy images; what the quality is measured on.
         options: What is asked for.
 
     Raises:
-        ParityError, CalibrationError, GateError: As `Precision.build`.
+        ParityError, CalibrationError, GateError: As `Strategy.build`.
     """
-    product = precision.build(network, samples)
+    product = strategy.build(network, samples)
     model = product.model
     if options.io == "uint8":
         model = to_uint8(model, product.precision)
     if options.pad and network.images.fixed_size is None:
         model = take_any_size(model, network.images.alignment_px)
-    product = replace(product, model=model)
+    is_float32 = product.judgment is None and options.io == "float32"
+    product = replace(product, model=model, float32=model if is_float32 else product.float32)
     return replace(product, written=_judged(product, network, samples, options))
 
 
@@ -109,5 +114,5 @@ def _judged(product: Product, network: Network, samples: Samples | None, options
         samples = made_up_samples(network.images)
     if samples is None or not (samples.clean or details):
         return None
-    reference = product.form.model if options.io == "uint8" else product.model
+    reference = product.model if product.float32 is product.model else product.form.model
     return judge(reference.SerializeToString(), product.model.SerializeToString(), samples, details)

@@ -19,7 +19,7 @@ from ..precision import is_exact
 from ..source import Network, Source
 from .build import Product
 from .model_file import GOLDEN_SIDE_PX, first_image, golden_sample
-from .precisions import COUNTING_SIDE_PX
+from .strategies import COUNTING_SIDE_PX
 
 TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
 """Packages whose versions the contract records."""

@@ -11,8 +11,7 @@ import onnx
 
 from dae_runtime.pixels.arrays import FloatArray
 
-from ..graph.kinds import ELEMENTWISE
-from ..graph.model import Array, Graph, attributes, make_node
+from ..graph.model import ELEMENTWISE, Array, Graph, attributes, make_node
 from .kernels import Convolution
 
 

@@ -1,4 +1,4 @@
-"""The three precisions that a file may have, each with what it needs, what it tries, and what it is held to."""
+"""The strategies of an export, one for each precision: what it needs, what it tries, and what the result is held to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..measure.tune import speedup, tuning_shape
 from ..options import AUTO, ExportOptions
 from ..precision import IntegerWeights, Ranges, calibrate, quantize, quantize_within, round_weights, to_float16
 from ..source import Network
-from .build import Precision, Product
+from .build import Product, Strategy
 from .model_file import first_image
 from .variants import choose_float, choose_integer
 
@@ -30,9 +30,9 @@ COUNTING_SIDE_PX = 64
 logger = logging.getLogger(__name__)
 
 
-def choose_precision(options: ExportOptions) -> Precision:
-    """Return the precision that is asked for: the one place that asks."""
-    known: dict[str, Callable[[ExportOptions], Precision]] = {"fp32": Float32, "fp16": Float16, "int8": Int8}
+def choose_strategy(options: ExportOptions) -> Strategy:
+    """Return the strategy for the precision that is asked for; nothing else asks."""
+    known: dict[str, Callable[[ExportOptions], Strategy]] = {"fp32": Float32, "fp16": Float16, "int8": Int8}
     return known[options.precision](options)
 
 
@@ -42,6 +42,7 @@ class _Chosen:
 
     options: ExportOptions
     name: ClassVar[str]
+    suffix: ClassVar[str]
     needs_samples: ClassVar[str | None] = None
 
     def loss_gates(self, judgment: Judgment) -> tuple[Gate, ...]:
@@ -57,17 +58,19 @@ class Float32(_Chosen):
     """The network as it is."""
 
     name = "fp32"
+    suffix = ""
 
     def build(self, network: Network, samples: Samples | None) -> Product:
         """Write the form that is the fastest here."""
         form = choose_float(network, self.options.atol, self.options.rewrite)
-        return Product(form.model, self.name, form)
+        return Product(form.model, self.name, form, float32=form.model)
 
 
 class Float16(_Chosen):
     """Half precision, for CUDA."""
 
     name = "fp16"
+    suffix = "-fp16"
     needs_samples = "FP16 needs noisy images to be judged on"
 
     def build(self, network: Network, samples: Samples | None) -> Product:
@@ -81,13 +84,14 @@ class Float16(_Chosen):
         problem = complaint(gates)
         if problem is not None:
             raise GateError(f"FP16 {problem}. Export fp32, or allow more.")
-        return Product(model, self.name, form, gates, judgment)
+        return Product(model, self.name, form, form.model, gates, judgment)
 
 
 class Int8(_Chosen):
     """Integers, as far as the limits allow."""
 
     name = "int8"
+    suffix = "-int8"
     needs_samples = "INT8 needs noisy images to calibrate with"
 
     def build(self, network: Network, samples: Samples | None) -> Product:

@@ -1,4 +1,4 @@
-"""The three precisions: asked for once, each with what it needs; and one pass that judges what is written."""
+"""The strategies of the three precisions: chosen once, each with what it needs; and one pass judges what is written."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import dae_export
 from dae_export import ExportOptions
 from dae_export.errors import CalibrationError
 from dae_export.measure import quality
-from dae_export.product import Precision, choose_precision, make_product
-from dae_export.product.precisions import Float16, Float32, Int8
+from dae_export.product import Strategy, choose_strategy, make_product
+from dae_export.product.strategies import Float16, Float32, Int8
 from dae_export.source import KerasModel, Network, read_network
 
 OPTIONS = {
@@ -31,10 +31,10 @@ def network(make_v2) -> Network:
 
 
 def test_the_options_choose_one():
-    chosen: dict[str, Precision] = {name: choose_precision(options) for name, options in OPTIONS.items()}
-    assert [type(precision) for precision in chosen.values()] == [Float32, Float16, Int8]
-    assert all(precision.name == name for name, precision in chosen.items())
-    assert [precision.needs_samples is None for precision in chosen.values()] == [True, False, False]
+    chosen: dict[str, Strategy] = {name: choose_strategy(options) for name, options in OPTIONS.items()}
+    assert [type(strategy) for strategy in chosen.values()] == [Float32, Float16, Int8]
+    assert all(strategy.name == name for name, strategy in chosen.items())
+    assert [strategy.needs_samples is None for strategy in chosen.values()] == [True, False, False]
 
 
 def test_nobody_else_asks():
@@ -47,14 +47,14 @@ def test_nobody_else_asks():
                 *("self.options.quantize", "self.options.dtype", "self.options.precision"),
             ):
                 asked.append((path.name, ast.unparse(node)))
-    assert asked == [("precisions.py", "options.precision")]
+    assert asked == [("strategies.py", "options.precision")]
 
 
 @pytest.mark.parametrize("name", ["fp16", "int8"])
 def test_without_samples_it_says_what_it_needs_them_for(network, name):
-    precision = choose_precision(OPTIONS[name])
-    with pytest.raises(CalibrationError, match=f"{precision.needs_samples}. Give them with --calibration-data."):
-        precision.build(network, None)
+    strategy = choose_strategy(OPTIONS[name])
+    with pytest.raises(CalibrationError, match=f"{strategy.needs_samples}. Give them with --calibration-data."):
+        strategy.build(network, None)
 
 
 @pytest.mark.parametrize(("name", "passes"), [("fp32", 1), ("fp16", 2), ("int8", 2)])
@@ -63,7 +63,7 @@ def test_a_report_needs_no_further_inference(network, samples, monkeypatch, name
 
     def runs(options: ExportOptions) -> tuple[int, Any]:
         counted.clear()
-        product = make_product(choose_precision(options), network, samples, options)
+        product = make_product(choose_strategy(options), network, samples, options)
         return sum(counted), product
 
     def counting(session: Any, noisy: np.ndarray) -> np.ndarray:
@@ -78,12 +78,12 @@ def test_a_report_needs_no_further_inference(network, samples, monkeypatch, name
     assert not plain[1].written.details.shown
     assert shown[1].written.details.shown
     assert plain[1].quality == shown[1].quality
-    assert (plain[1].judgment is None) == (name == "fp32")
+    assert (plain[1].judgment is None) == (plain[1].float32 is plain[1].model) == (name == "fp32")
 
 
 def test_without_samples_a_report_shows_made_up_pictures(network):
     options = dataclasses.replace(OPTIONS["fp32"], report="page.html")
-    product = make_product(choose_precision(options), network, None, options)
+    product = make_product(choose_strategy(options), network, None, options)
     assert product.quality is None
     assert product.written.details.source == "made-up pictures"
-    assert make_product(choose_precision(options), network, None, OPTIONS["fp32"]).written is None
+    assert make_product(choose_strategy(options), network, None, OPTIONS["fp32"]).written is None
