@@ -19,7 +19,7 @@ from .graph.any_size import take_any_size
 from .graph.model import Graph
 from .measure.gates import complaint, loss_gates
 from .measure.quality import Judgment, judge_sessions
-from .measure.samples import check_samples_path, load_samples
+from .measure.samples import load_samples
 from .options import ExportOptions
 from .precision import put_weights, require_exact, round_sums_alike, round_weights
 from .product import first_image, golden_sample, tool_versions, with_contract
@@ -63,7 +63,6 @@ def convert_file(
         raise CalibrationError(
             "a conversion needs typical noisy images. Give a folder or an .npz file with --calibration-data."
         )
-    check_samples_path(Path(options.calibration_data))
     samples = load_samples(options.calibration_data, contract.images)
     model = onnx.load_from_string(content)
     graph = Graph(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from .measure.quality import Judgment
 from .measure.samples import check_samples_path, load_samples
 from .measure.tune import Choice
 from .options import ExportOptions
-from .product import Product, Strategy, choose_strategy, describe, make_product, node_counts, with_contract
+from .product import Product, Strategy, choose_strategy, describe, make_product, with_contract
 from .report import ExportReport, html_page, measure_report
 from .source import Network, Source, find_source, load, read_network
 
@@ -138,7 +139,7 @@ def carry_out(plan: Plan) -> ExportResult:
         path=plan.target,
         size_bytes=len(content),
         contract=contract,
-        node_counts=node_counts(product.model),
+        node_counts=dict(Counter(node.op_type for node in product.model.graph.node)),
         form=product.form.name,
         choice=product.form.choice,
         judgment=product.judgment,

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper
 
 from dae_runtime.contract import INPUT_NAME
 from dae_runtime.engine.session import open_session
-from dae_runtime.pixels.arrays import FloatArray, convert
+from dae_runtime.pixels.arrays import Float64, FloatArray, convert
 
 from ..graph.model import Graph, attributes
 from ..measure.quality import takes_pixels
@@ -21,8 +20,6 @@ CROP_PX = 128
 """Images are cropped to about this side: the activations of all layers are held at once."""
 MOST_ROWS = 2048
 """Positions of one image that count, drawn by a fixed stride: neighbors tell nearly the same."""
-
-Float64 = npt.NDArray[np.float64]
 
 
 def input_moments(

@@ -6,7 +6,7 @@ from dae_runtime.system.lazy import lazy_face
 
 if TYPE_CHECKING:
     from .build import Product, Strategy, make_product
-    from .contract_writer import describe, node_counts, tool_versions
+    from .contract_writer import describe, tool_versions
     from .model_file import first_image, golden_sample, with_contract
     from .strategies import choose_strategy
     from .variants import choose_float, choose_integer
@@ -21,7 +21,6 @@ __all__ = [
     "first_image",
     "golden_sample",
     "make_product",
-    "node_counts",
     "tool_versions",
     "with_contract",
 ]
@@ -30,7 +29,7 @@ __getattr__ = lazy_face(
     __name__,
     {
         "build": ("Strategy", "Product", "make_product"),
-        "contract_writer": ("describe", "node_counts", "tool_versions"),
+        "contract_writer": ("describe", "tool_versions"),
         "model_file": ("first_image", "golden_sample", "with_contract"),
         "strategies": ("choose_strategy",),
         "variants": ("choose_float", "choose_integer"),

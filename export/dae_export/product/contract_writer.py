@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 from typing import Any
 
-import onnx
-
 import dae_runtime
 from dae_runtime.contract import EXACT_PAIR_LIMIT, Contract
 from dae_runtime.system.processor import available_cpus, cpu_features, cpu_name
@@ -95,12 +93,6 @@ def _form(product: Product) -> dict[str, Any]:
         "features": cpu_features(),
         "threads": available_cpus(),
     }
-
-
-def node_counts(model: onnx.ModelProto) -> dict[str, int]:
-    """Return how many nodes there are of each kind, in the order of the graph."""
-    kinds = [node.op_type for node in model.graph.node]
-    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
 
 
 def tool_versions() -> dict[str, str]:

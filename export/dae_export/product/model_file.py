@@ -10,14 +10,13 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 import dae_runtime
 from dae_runtime.contract import METADATA_KEY, Contract, Golden, ImageSpec, to_json
 from dae_runtime.engine.golden import MEAN_TOLERANCE
 from dae_runtime.engine.session import open_session, run_session
-from dae_runtime.pixels.arrays import FloatArray, convert
+from dae_runtime.pixels.arrays import Float64, FloatArray, convert
 
 from ..measure.quality import takes_pixels
 
@@ -94,7 +93,7 @@ def first_image(batches: Iterable[FloatArray]) -> FloatArray:
     return next(iter(batches))[:1]
 
 
-def _fields(channels: int, height_px: int, width_px: int) -> list[npt.NDArray[np.float64]]:
+def _fields(channels: int, height_px: int, width_px: int) -> list[Float64]:
     """Return the eight fields behind the first, without noise, (H, W, C) each."""
     row, column = np.mgrid[:height_px, :width_px]
     slope = column / max(width_px - 1, 1)

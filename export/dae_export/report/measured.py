@@ -7,6 +7,7 @@ html_page(report) # one HTML document that needs no other file
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import onnx
@@ -55,7 +56,7 @@ def measure_report(
     same = fp32 == written
     # FP16 is meant for CUDA, so its times are taken there, if it is there.
     device = "auto" if precision == "fp16" else "cpu"
-    kinds = [node.op_type for node in written_model.graph.node]
+    counts = Counter(node.op_type for node in written_model.graph.node)
     return ExportReport(
         name=name,
         precision=precision,
@@ -63,7 +64,7 @@ def measure_report(
         io_dtype="uint8" if written_model.graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8 else "float32",
         size_bytes=len(written),
         fp32_size_bytes=len(fp32),
-        node_counts={kind: kinds.count(kind) for kind in sorted(set(kinds), key=lambda kind: (-kinds.count(kind), kind))},
+        node_counts=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         fp32_nodes=len(fp32_model.graph.node),
         work=_work(fp32_model, written_model, images, precision),
         machine=", ".join([cpu_name(), *cpu_features()]),

@@ -13,6 +13,7 @@ from ..errors import InputError, ModelError
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
 FULL_SCALE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}
 """The value of white, by the dtypes that images may have."""
