@@ -73,6 +73,22 @@ def test_a_model_of_mixed_precision_is_written_in_float32_and_stays_as_it_is(ker
     assert layer.compute_dtype == "float16"
 
 
+def test_a_model_of_mixed_precision_that_cannot_be_rebuilt_is_refused(keras, tmp_path):
+    class Own(keras.layers.Layer):
+        def __init__(self, factor: float, **options: Any) -> None:
+            super().__init__(**options)
+            self.factor = factor
+
+        def call(self, x: Any) -> Any:
+            return x * self.factor
+
+    image = keras.Input((None, None, 1))
+    model = keras.Model(image, Own(0.5, dtype="mixed_float16")(image))
+    with pytest.raises(KerasFileError, match="cannot be rebuilt in float32"):
+        export(model, tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_int8_of_a_model_in_memory_needs_samples_and_takes_them(model, tmp_path, pictures):
     quantized = ExportOptions(rewrite=False, quantize=True, max_psnr_drop=5.0, max_color_shift=5.0)
     with pytest.raises(CalibrationError, match=r"calibrate with, and a model in memory has none\. .*--calibration-data"):

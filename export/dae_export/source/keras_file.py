@@ -156,15 +156,12 @@ def load(source: Source) -> KerasModel:
         KerasFileError: The file is damaged, needs custom objects, or is no denoiser.
     """
     keras, given = import_keras(), source.model
-    if not isinstance(given, Path):
-        with _cpu():
-            return KerasModel(_in_float32(given), f"the model {source.name!r}")
     try:
         with _cpu():
-            model = _in_float32(keras.models.load_model(given, compile=False))
+            model = _in_float32(keras.models.load_model(given, compile=False) if isinstance(given, Path) else given)
     except Exception as error:  # Keras raises whatever its parts raise: ValueError, TypeError, OSError, BadZipFile, KeyError
         raise KerasFileError(_load_problem(given, error)) from error
-    return KerasModel(model, os.fspath(given))
+    return KerasModel(model, os.fspath(given) if isinstance(given, Path) else f"the model {source.name!r}")
 
 
 def import_keras() -> Any:
@@ -198,7 +195,9 @@ def _cpu() -> Iterator[None]:
         yield
 
 
-def _load_problem(path: Path, error: Exception) -> str:
+def _load_problem(path: Any, error: Exception) -> str:
+    if not isinstance(path, Path):
+        return f"the model cannot be rebuilt in float32: {type(error).__name__}: {error}. Give a model of the policy float32."
     if not zipfile.is_zipfile(path):
         return f"{path} is damaged, or no .keras file: it is not a zip archive. Save or train the model again."
     text = str(error).strip()
