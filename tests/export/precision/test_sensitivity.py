@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dae_export.errors import GateError
 from dae_export.graph.macs import count_macs, integer_nodes
-from dae_export.measure.gates import Gate, complaint, loss_gates, speed_gate
+from dae_export.measure.gates import Gate, loss_gates
 from dae_export.measure.quality import Judgment, judge
 from dae_export.measure.samples import Samples
 from dae_export.precision import Ranges, quantize, quantize_within, round_weights
@@ -115,39 +115,6 @@ def test_the_nodes_of_a_layer_are_all_that_rewrites_made_from_it() -> None:
     assert "conv_1/Transpose_4" in first
     assert not set(first) & set(last)
     assert nodes_of(model, ()) == []
-
-
-# --- the gates ---------------------------------------------------------------------------------------------------------
-
-
-def judgment(drop: float, *shift: float) -> Judgment:
-    return Judgment(4, 40.0, drop, shift, None)
-
-
-def test_a_complaint_names_the_gate_and_by_how_much():
-    assert complaint(LIMITS(judgment(0.1, 0.5, -0.5, 0))) is None
-    assert complaint(LIMITS(judgment(-0.2, 0.0))) is None
-    dropped = complaint(LIMITS(judgment(0.35, 0.1)))
-    assert dropped is not None
-    assert "0.350 dB" in dropped
-    assert "0.250 dB more than the 0.1 dB of --max-psnr-drop" in dropped
-    shifted = complaint(LIMITS(judgment(0, 0.1, -1.25, 0.3)))
-    assert shifted is not None
-    assert "-1.25" in shifted
-    assert "0.75 more than the 0.5 of --max-color-shift" in shifted
-    both = complaint(LIMITS(judgment(float("inf"), 2.0)))
-    assert both is not None
-    assert "--max-psnr-drop" in both
-    assert "--max-color-shift" in both
-    assert complaint(LIMITS(judgment(float("nan"), 0.0))) is not None
-
-
-def test_speed_is_compared_with_what_was_asked_for():
-    assert complaint([speed_gate(2.0, 2.0)]) is None
-    assert complaint([speed_gate(1.99, 2.0)]) == (
-        "is 1.99 times as fast as float32 on this processor, 0.01 less than the 2 of --min-speedup"
-    )
-    assert complaint([speed_gate(float("nan"), 2.0)]) is not None
 
 
 def test_the_blur_denoiser_is_the_kind_that_the_figures_stand_for(blur_denoiser):

@@ -16,7 +16,6 @@ import pytest
 import pyvips
 
 from dae_export.measure import quality
-from dae_export.measure.details import CROP_PX, LARGEST_SIDE_PX, crop_around, for_display
 from dae_export.measure.gates import Gate
 from dae_export.measure.quality import judge
 from dae_export.measure.samples import Batches, Samples, made_up_samples
@@ -153,12 +152,6 @@ def test_work_and_size(report, blur_denoiser, int8):
     assert [(layer.name, layer.share) for layer in work.float_layers] == [("conv_2", 0.5)]
 
 
-def test_gates_know_their_direction():
-    assert [gate.passed for gate in GATES] == [True, False]
-    assert not Gate("drop", math.nan, 1).passed
-    assert not Gate("speedup", math.nan, 1, at_least=True).passed
-
-
 # --- latency -------------------------------------------------------------------------------------------------------------
 
 
@@ -251,34 +244,12 @@ def test_equal_images_have_a_gray_difference():
     assert set(np.unique(decode(picture.png["difference"]))) == {128}
 
 
-def test_small_images_share_a_sheet_and_large_ones_show_their_middle():
-    small = {"noisy": np.arange(40 * 28 * 28, dtype=np.float32).reshape(40, 28, 28, 1)}
-    (sheet,) = for_display(small)
-    assert sheet["noisy"].shape == (16, 28, 28, 1)
-    large = {"noisy": np.arange(3 * 300 * 500, dtype=np.float32).reshape(3, 300, 500, 1)}
-    first, second = for_display(large)
-    np.testing.assert_array_equal(
-        second["noisy"][0], large["noisy"][1, 22 : 22 + LARGEST_SIDE_PX, 122 : 122 + LARGEST_SIDE_PX]
-    )
-    assert first["noisy"].shape == (1, LARGEST_SIDE_PX, LARGEST_SIDE_PX, 1)
-
-
 def test_a_sheet_holds_every_image_once():
     images = np.arange(1, 6, dtype=np.float32)[:, None, None, None] / 10 * np.ones((5, 4, 3, 1), np.float32)
     picture = draw({"noisy": images, "fp32": images, "file": images})
     values, counts = np.unique(decode(picture.png["noisy"]), return_counts=True)
     found = dict(zip(values.tolist(), counts.tolist(), strict=True))
     assert all(found[round(25.5 * n)] >= 12 for n in range(1, 6))
-
-
-@pytest.mark.parametrize("at", [(0, 0), (49, 79), (20, 40), (49, 0)])
-@pytest.mark.parametrize("size", [(50, 80), (50, 20), (8, 9)])
-def test_a_crop_shows_its_pixel(at, size):
-    row, column = min(at[0], size[0] - 1), min(at[1], size[1] - 1)
-    image = np.arange(size[0] * size[1], dtype=np.float32).reshape(1, *size, 1)
-    crop, crop_row, crop_column = crop_around({"noisy": image}, row, column)
-    assert crop["noisy"][0, crop_row, crop_column, 0] == image[0, row, column, 0]
-    assert crop["noisy"].shape[1:3] == (min(size[0], CROP_PX), min(size[1], CROP_PX))
 
 
 # --- the page ----------------------------------------------------------------------------------------------------------------
