@@ -26,9 +26,9 @@ from .errors import (
 from .options import ExportOptions
 
 if TYPE_CHECKING:
-    from .conversion import Converted, convert_file
     from .pipeline import ExportResult, export
     from .precision import LayerSums, check_sums, is_exact
+    from .product import Converted, convert_file
 
 __all__ = [
     "CalibrationError",
@@ -50,7 +50,7 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("export", "ExportResult"), ("pipeline", "tensorflow", "tf2onnx", "onnx")),
     **dict.fromkeys(("check_sums", "is_exact", "LayerSums"), ("precision", "onnx")),
-    **dict.fromkeys(("convert_file", "Converted"), ("conversion", "onnx")),
+    **dict.fromkeys(("convert_file", "Converted"), ("product", "onnx")),
 }
 """The module of each name that is not loaded yet, and the packages that it needs."""
 

@@ -126,7 +126,7 @@ def _check(source: Path) -> None:
 
 
 def _convert(source: Path, output: Path | None, options: ExportOptions, quiet: bool) -> None:
-    from .conversion import convert_file
+    from .product import convert_file
 
     converted = convert_file(source, output, options)
     if not quiet:

@@ -11,14 +11,24 @@ from typing import Any
 
 from dae_runtime.contract import Contract
 
-from .destination import MODEL_SUFFIXES, REPORT_SUFFIXES, check_destination, write_file
 from .errors import CalibrationError, DestinationError
 from .measure.gates import Gate
 from .measure.quality import Judgment
 from .measure.samples import check_samples_path, load_samples
 from .measure.tune import Choice
 from .options import ExportOptions
-from .product import Product, Strategy, choose_strategy, describe, make_product, with_contract
+from .product import (
+    MODEL_SUFFIXES,
+    REPORT_SUFFIXES,
+    Product,
+    Strategy,
+    check_destination,
+    choose_strategy,
+    describe,
+    make_product,
+    with_contract,
+    write_file,
+)
 from .report import ExportReport, html_page, measure_report
 from .source import Network, Source, find_source, load, read_network
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dae_runtime.system.atomic import write_atomic
 
-from .errors import DestinationError
+from ..errors import DestinationError
 
 MODEL_SUFFIXES = (".onnx",)
 REPORT_SUFFIXES = (".html", ".htm")

@@ -13,16 +13,17 @@ from dae_runtime.contract import EXACT_PAIR_LIMIT, Contract
 from dae_runtime.engine.opening import open_model
 from dae_runtime.engine.session import open_session
 
+from ..errors import CalibrationError, ConversionError, GateError
+from ..graph.any_size import take_any_size
+from ..graph.model import Graph
+from ..measure.gates import complaint, loss_gates
+from ..measure.quality import Judgment, judge_sessions
+from ..measure.samples import load_samples
+from ..options import ExportOptions
+from ..precision import put_weights, require_exact, round_sums_alike, round_weights
+from .contract_writer import tool_versions
 from .destination import MODEL_SUFFIXES, check_destination, write_file
-from .errors import CalibrationError, ConversionError, GateError
-from .graph.any_size import take_any_size
-from .graph.model import Graph
-from .measure.gates import complaint, loss_gates
-from .measure.quality import Judgment, judge_sessions
-from .measure.samples import load_samples
-from .options import ExportOptions
-from .precision import put_weights, require_exact, round_sums_alike, round_weights
-from .product import first_image, golden_sample, tool_versions, with_contract
+from .model_file import first_image, golden_sample, with_contract
 
 
 @dataclass(frozen=True)

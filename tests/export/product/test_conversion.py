@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dae_export import CalibrationError, ExportOptions, GateError, conversion, convert_file
+from dae_export import CalibrationError, ExportOptions, GateError, convert_file
+from dae_export.product import conversion
 
-OLD_COLOR = Path(__file__).parents[1] / "data/color-version-1.onnx"
+OLD_COLOR = Path(__file__).parents[2] / "data/color-version-1.onnx"
 
 
 def test_a_file_that_does_not_become_exact_is_refused_and_nothing_is_written(tmp_path, pictures, monkeypatch):
