@@ -5,6 +5,7 @@
     result = export("runs/first", "denoiser.onnx", ExportOptions(quantize=True))
     print(result.size_bytes, result.contract.quality)
 
+docs/python-api.md describes the rest.
 Importing this package loads neither TensorFlow nor onnx; they are loaded when `export` is first used.
 """
 
@@ -25,9 +26,9 @@ from .errors import (
 from .options import ExportOptions
 
 if TYPE_CHECKING:
-    from .conversion import Converted, convert_file
     from .pipeline import ExportResult, export
     from .precision import LayerSums, check_sums, is_exact
+    from .product import Converted, convert_file
 
 __all__ = [
     "CalibrationError",
@@ -46,23 +47,19 @@ __all__ = [
     "export",
     "is_exact",
 ]
-_ONNX_ONLY = {
-    **dict.fromkeys(("check_sums", "is_exact", "LayerSums"), "precision"),
-    **dict.fromkeys(("convert_file", "Converted"), "conversion"),
+_HOMES = {
+    **dict.fromkeys(("export", "ExportResult"), ("pipeline", "tensorflow", "tf2onnx", "onnx")),
+    **dict.fromkeys(("check_sums", "is_exact", "LayerSums"), ("precision", "onnx")),
+    **dict.fromkeys(("convert_file", "Converted"), ("product", "onnx")),
 }
+"""The module of each name that is not loaded yet, and the packages that it needs."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("export", "ExportResult"):
-        from dae_runtime.command import require
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from dae_runtime.command import require
 
-        require("dae_export", "export", "tensorflow", "tf2onnx", "onnx")
-        from . import pipeline
-
-        return getattr(pipeline, name)
-    if name in _ONNX_ONLY:
-        from dae_runtime.command import require
-
-        require("dae_export", "export", "onnx")
-        return getattr(importlib.import_module(f".{_ONNX_ONLY[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home, *packages = _HOMES[name]
+    require("dae_export", "export", *packages)
+    return getattr(importlib.import_module(f".{home}", __name__), name)

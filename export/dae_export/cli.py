@@ -105,11 +105,11 @@ def command(
     require("dae-export", "export", "tensorflow", "tf2onnx", "onnx")
     require("dae-export", "cpu", "onnxruntime")
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
-    from .pipeline import check_arguments, export
+    from .pipeline import carry_out, plan_export
 
-    check_arguments(source, output, chosen)
+    plan = plan_export(source, output, chosen)
     _load_tensorflow(verbose)
-    result = export(source, output, chosen)
+    result = carry_out(plan)
     if not quiet:
         click.echo(summary(result))
 
@@ -126,7 +126,7 @@ def _check(source: Path) -> None:
 
 
 def _convert(source: Path, output: Path | None, options: ExportOptions, quiet: bool) -> None:
-    from .conversion import convert_file
+    from .product import convert_file
 
     converted = convert_file(source, output, options)
     if not quiet:

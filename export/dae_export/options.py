@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from dae_runtime.contract import CALIBRATION_METHODS, IO_DTYPES
 from dae_runtime.errors import InputError
@@ -35,7 +35,7 @@ class ExportOptions:
     """Write the form of the graph that is the fastest here; False for the canonical graph."""
     pad: bool = True
     """Pad and crop inside the graph, so that any program may give any height and width; False: multiples of the alignment."""
-    calibration_data: Path | None = None
+    calibration_data: str | os.PathLike[str] | None = None
     """Noisy images for INT8, an .npz or .npy file or a folder; None for the samples that the training run left."""
     calibration_method: str = AUTO
     """How the ranges of the activations are chosen: one of `dae_runtime.contract.CALIBRATION_METHODS`, or `auto` for
@@ -48,7 +48,7 @@ class ExportOptions:
     """How many times as fast as float32 INT8 must be, measured here; None for no such gate."""
     atol: float = 1e-5
     """Largest absolute difference between the float32 graph and the Keras model, in units of the value range [0, 1]."""
-    report: Path | None = None
+    report: str | os.PathLike[str] | None = None
     """HTML page to write beside the model; None for none. Its measurements take about 20 seconds."""
     overwrite: bool = False
     """Replace an output file that exists."""

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dae_runtime.contract import Contract
 
-from .destination import check_destination, write_model
 from .errors import CalibrationError, DestinationError
+from .measure.gates import Gate
 from .measure.quality import Judgment
-from .measure.samples import Samples, check_samples_path, load_samples
+from .measure.samples import check_samples_path, load_samples
 from .measure.tune import Choice
 from .options import ExportOptions
-from .product import Product, describe, make_product, node_counts, with_contract
-from .report import ExportReport, Gate, measure_report, write_html
+from .product import (
+    MODEL_SUFFIXES,
+    REPORT_SUFFIXES,
+    Product,
+    Strategy,
+    check_destination,
+    choose_strategy,
+    describe,
+    make_product,
+    with_contract,
+    write_file,
+)
+from .report import ExportReport, html_page, measure_report
 from .source import Network, Source, find_source, load, read_network
 
 
@@ -43,17 +56,41 @@ class ExportResult:
     """Of INT8 against float32; None if it was not measured."""
 
 
+@dataclass(frozen=True)
+class Plan:
+    """An export that can begin: everything that needs no model has been checked."""
+
+    source: Source
+    target: Path
+    """The model file."""
+    samples_path: Path | None
+    """Where the calibration samples are; None if there are none and none are needed."""
+    report: Path | None
+    """The HTML page."""
+    strategy: Strategy
+    options: ExportOptions
+
+
 def export(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Any,  # Keras ships no types
     destination: str | os.PathLike[str] | None = None,
     options: ExportOptions | None = None,
+    *,
+    preset: str | None = None,
+    noise: str | None = None,
 ) -> ExportResult:
     """Export a trained model to one ONNX file.
 
+    The model takes one batch of images (N, H, W, C), float32 in [0, 1] with C of 1 or 3, and returns the same shape. It is not
+    changed. A model that this process holds has to run on Keras' TensorFlow backend.
+
     Args:
-        source: Run directory of dae-train, or a `.keras` file.
-        destination: The file to write; None for `<preset>.onnx`, `-fp16.onnx` or `-int8.onnx` beside the model.
+        source: Run directory of dae-train, a `.keras` file, or a built `keras.Model` in memory.
+        destination: The file to write; None for `<preset>.onnx`, `-fp16.onnx` or `-int8.onnx` beside the model. A model in
+            memory has no such place.
         options: What is asked for; None for a float32 file with the defaults.
+        preset: Architecture, for people; None for what the run says, else the name of the Keras model.
+        noise: What the model was trained on, such as `gaussian:0.1`; None for what the run says, else `unknown`.
 
     Returns:
         What was written and measured.
@@ -62,22 +99,57 @@ def export(
         ExportError: The file is refused, see `dae_export.errors`; nothing has been written.
         MissingDependencyError: TensorFlow, tf2onnx, onnx or onnxruntime is not installed.
     """
-    options = options or ExportOptions()
-    found, target, samples_path = check_arguments(source, destination, options)
-    network = read_network(load(found), options.opset)
-    samples = load_samples(samples_path, network.fit) if samples_path else None
-    product = make_product(network, samples, options)
-    contract = describe(found, network, product, samples, options)
-    report = _report(network, product, samples, contract, options)
+    return carry_out(plan_export(source, destination, options or ExportOptions(), preset=preset, noise=noise))
+
+
+def plan_export(
+    source: str | os.PathLike[str] | Any,
+    destination: str | os.PathLike[str] | None,
+    options: ExportOptions,
+    *,
+    preset: str | None = None,
+    noise: str | None = None,
+) -> Plan:
+    """Check everything that needs no model, so that a program may do so before it loads TensorFlow.
+
+    Raises:
+        ExportError: As `export`.
+    """
+    found = find_source(source)
+    found = replace(found, preset=preset or found.preset, noise=noise or found.noise)
+    strategy = choose_strategy(options)
+    target = Path(destination) if destination is not None else _default_destination(found, strategy)
+    check_destination(target, MODEL_SUFFIXES, "--output", options.overwrite)
+    report = Path(options.report) if options.report is not None else None
+    if report is not None:
+        check_destination(report, REPORT_SUFFIXES, "--report", options.overwrite)
+    return Plan(found, target, _find_samples(found, strategy, options), report, strategy, options)
+
+
+def carry_out(plan: Plan) -> ExportResult:
+    """Load the model, write the file, and say what was measured.
+
+    Raises:
+        ExportError, MissingDependencyError: As `export`.
+    """
+    options = plan.options
+    network = read_network(load(plan.source), options.opset)
+    samples = load_samples(plan.samples_path, network.images) if plan.samples_path else None
+    product = make_product(plan.strategy, network, samples, options)
+    contract = describe(plan.source, network, product, samples, options)
+    report = _report(network, product, contract) if plan.report else None
     if report is not None:
         contract = replace(contract, report={**contract.report, **report.to_json()})
     content = with_contract(product.model, contract)
-    _write(target, content, report, options)
+    if report is not None and plan.report is not None:  # before the model: a model that is there is a finished export
+        text = html_page(replace(report, size_bytes=len(content)))
+        write_file(plan.report, text.encode(), "--report", overwrite=True)
+    write_file(plan.target, content, "--output", options.overwrite)
     return ExportResult(
-        path=target,
+        path=plan.target,
         size_bytes=len(content),
         contract=contract,
-        node_counts=node_counts(product.model),
+        node_counts=dict(Counter(node.op_type for node in product.model.graph.node)),
         form=product.form.name,
         choice=product.form.choice,
         judgment=product.judgment,
@@ -86,100 +158,39 @@ def export(
     )
 
 
-def check_arguments(
-    source: str | os.PathLike[str], destination: str | os.PathLike[str] | None, options: ExportOptions
-) -> tuple[Source, Path, Path | None]:
-    """Check everything that needs no model: `export` does so first, and a program may do so before it loads TensorFlow.
-
-    Returns:
-        The source, the file to write, and where the calibration samples are (None if there are none and none are needed).
-
-    Raises:
-        ExportError: As `export`.
-    """
-    found = find_source(source)
-    target = _check_destination(found, destination, options)
-    _check_report(options)
-    return found, target, _find_samples(found, options)
-
-
-def default_destination(source: Source, precision: str) -> Path:
+def _default_destination(source: Source, strategy: Strategy) -> Path:
     """Return where the file goes unless told otherwise."""
-    ending = "" if precision == "fp32" else f"-{precision}"
-    return source.folder / f"{source.preset or source.name}{ending}.onnx"
+    if source.folder is None:
+        raise DestinationError("a model in memory has no folder of its own. Give the path of the file to write.")
+    return source.folder / f"{source.preset or source.name}{strategy.suffix}.onnx"
 
 
-# --- what needs no model -----------------------------------------------------------------------------------------------
-
-
-def _check_destination(source: Source, destination: str | os.PathLike[str] | None, options: ExportOptions) -> Path:
-    target = Path(destination) if destination is not None else default_destination(source, options.precision)
-    check_destination(target, options)
-    return target
-
-
-def _check_report(options: ExportOptions) -> None:
-    path = options.report
-    if path is None:
-        return
-    if path.is_dir() or not path.parent.is_dir():
-        problem = "is a folder" if path.is_dir() else f"cannot be written: there is no folder {path.parent}"
-        raise DestinationError(f"{path} {problem}. Give the path of a file with --report.")
-    if path.suffix not in (".html", ".htm"):
-        raise DestinationError(f"{path}: expected a name that ends in .html, received {path.name!r}.")
-    if path.exists() and not options.overwrite:
-        raise DestinationError(f"{path} exists already. Replace it with --overwrite, or give another --report.")
-
-
-def _find_samples(source: Source, options: ExportOptions) -> Path | None:
+def _find_samples(source: Source, strategy: Strategy, options: ExportOptions) -> Path | None:
     path = options.calibration_data or source.calibration_path
     if path is not None:
         check_samples_path(Path(path))
-    elif options.precision != "fp32":
-        purpose = (
-            "INT8 needs noisy images to calibrate with" if options.quantize else "FP16 needs noisy images to be judged on"
-        )
+    elif strategy.needs_samples is not None:
+        where = f"{source.folder} holds no calibration.npz" if source.folder else "a model in memory has none"
         raise CalibrationError(
-            f"{purpose}, and {source.folder} holds no calibration.npz. "
-            "Give an .npz file or a folder of noisy images with --calibration-data."
+            f"{strategy.needs_samples}, and {where}. Give an .npz file or a folder of noisy images with --calibration-data."
         )
     return Path(path) if path is not None else None
 
 
-# --- the steps -----------------------------------------------------------------------------------------------------------
-
-
-def _report(
-    network: Network, product: Product, samples: Samples | None, contract: Contract, options: ExportOptions
-) -> ExportReport | None:
-    if options.report is None:
+def _report(network: Network, product: Product, contract: Contract) -> ExportReport | None:
+    if product.written is None:
         return None
     return measure_report(
-        product.float32 or product.form.model,
+        product.float32,
         product.model,
-        samples,
-        network.fit,
+        product.written,
+        network.images,
         name=contract.name,
         precision=contract.precision,
-        gates=tuple(_gates(product, options)),
+        gates=tuple(_gates(product)),
     )
 
 
-def _gates(product: Product, options: ExportOptions) -> Iterator[Gate]:
-    parity, judgment = product.form.parity, product.judgment
-    yield Gate("largest difference from the Keras model", parity.max_abs_error, parity.tolerance)
-    if judgment is not None:
-        yield Gate("loss of PSNR, dB", judgment.drop_db, options.max_psnr_drop)
-        yield Gate("mean shift of a channel, 8-bit steps", max(map(abs, judgment.color_shift)), options.max_color_shift)
-    if product.speedup is not None and options.min_speedup is not None:
-        yield Gate("speed against float32", product.speedup, options.min_speedup, at_least=True)
-
-
-def _write(target: Path, content: bytes, report: ExportReport | None, options: ExportOptions) -> None:
-    if report is not None and options.report is not None:  # before the model: a model that is there is a finished export
-        try:
-            write_html(options.report, replace(report, size_bytes=len(content)))
-        except OSError as error:
-            reason = error.strerror or error
-            raise DestinationError(f"{options.report} cannot be written: {reason}. Give another --report.") from error
-    write_model(target, content, options.overwrite)
+def _gates(product: Product) -> Iterator[Gate]:
+    yield Gate("largest difference from the Keras model", product.parity.max_abs_error, product.parity.tolerance)
+    yield from product.gates

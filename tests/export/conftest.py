@@ -20,6 +20,7 @@ from dae_export.measure import tune
 from dae_export.measure.samples import Batches, Samples
 from dae_export.precision import Ranges, calibrate
 from dae_export.product.model_file import golden_sample
+from dae_runtime.contract import ImageSpec
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before the first test imports TensorFlow
 
@@ -206,7 +207,7 @@ def make_contract_file(tmp_path: Path, blur_denoiser: onnx.ModelProto) -> Callab
     def make(name: str, model: onnx.ModelProto = blur_denoiser, precision: str = "fp32", **fields: Any) -> Path:
         channels = model.graph.input[0].type.tensor_type.shape.dim[3].dim_value
         noisy, _ = noisy_and_clean(1, 32, channels)
-        golden = golden_sample(model.SerializeToString(), noisy, precision, 1, False)
+        golden = golden_sample(model.SerializeToString(), noisy, precision, ImageSpec(channels))
         contract = tiny_contract(golden, precision, **{"name": name, "preset": "toy", "halo_px": 2} | fields)
         path = tmp_path / f"{name}.onnx"
         path.write_bytes(model_bytes(model, contract))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import dae_export.cli
 from builders import invoke
+from dae_export import pipeline
 from dae_export.cli import command
 from dae_runtime import __version__
 from dae_runtime.engine.session import open_session, read_contract
@@ -107,3 +112,21 @@ def test_a_file_of_before_is_checked_and_converted(dae_export, tmp_path, picture
     again = dae_export(old, "--calibration-data", tmp_path / "samples.npz", "-o", tmp_path / "new.onnx")
     assert again.returncode == 1
     assert "exists already" in again.stderr
+
+
+def test_the_arguments_are_checked_once_and_before_tensorflow_is_loaded(run, tmp_path, monkeypatch):
+    steps: list[str] = []
+    for module, name in (
+        (pipeline, "find_source"),
+        (dae_export.cli, "_load_tensorflow"),
+        (pipeline, "load"),
+    ):
+        monkeypatch.setattr(module, name, partial(_noted, steps, name, getattr(module, name)))
+    finished = invoke(command, run, "--no-rewrite", "-o", tmp_path / "m.onnx")
+    assert finished.exit_code == 0, finished.output
+    assert steps == ["find_source", "_load_tensorflow", "load"]
+
+
+def _noted(steps: list[str], name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    steps.append(name)
+    return function(*arguments)

@@ -76,7 +76,7 @@ def compare_speed(path: str | os.PathLike[str]) -> tuple[Latency, Latency, tuple
         DaeError: The file cannot be read or run.
     """
     session, contract = open_model(path, "cpu")
-    shape = tuning_shape(contract.channels, contract.alignment_px, contract.fixed_size)
+    shape = tuning_shape(contract.images)
     float32 = open_session(dequantized(onnx.load(path)).SerializeToString(), "cpu")
     image = np.random.default_rng(0).random(shape, np.float32)
     runs = {name: partial(run_session, s, image) for name, s in (("int8", session), ("float32", float32))}

@@ -35,10 +35,10 @@ ORDER: dict[str, tuple[str, ...]] = {
     "dae_export": (
         "errors",
         "graph options",
-        "destination canonical measure rewrites",
+        "canonical measure rewrites",
         "source precision report",
         "product",
-        "pipeline conversion",
+        "pipeline",
         "cli __init__",
     ),
     "dae_train": (

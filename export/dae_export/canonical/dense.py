@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from ..graph.kinds import ELEMENTWISE
-from ..graph.model import Array, Graph, attributes, make_node
+from ..graph.model import ELEMENTWISE, Array, Graph, attributes, make_node
 
 
 def matmul_to_gemm(graph: Graph) -> None:

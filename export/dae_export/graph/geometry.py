@@ -19,9 +19,10 @@ from typing import Any
 
 import onnx
 
+from dae_runtime.contract import ImageSpec
+
 from ..errors import ConversionError
-from .kinds import ELEMENTWISE
-from .model import Graph, attributes
+from .model import ELEMENTWISE, Graph, attributes
 
 Positions = frozenset[int]
 
@@ -41,36 +42,25 @@ WINDOWS = frozenset({"Conv", "MaxPool", "AveragePool"})
 GLOBAL = frozenset({"GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"})
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """What a tile of an image must look like for the model."""
-
-    alignment_px: int
-    """Height and width must be multiples of this."""
-    halo_px: int | None
-    """How far an output pixel reads to each side, in input pixels; None: it reads the whole image."""
-
-
-def measure(graph: Graph) -> Geometry:
-    """Return the alignment and the receptive field of a graph whose height and width are free.
+def image_spec(graph: Graph) -> ImageSpec:
+    """Return which images a graph takes, and how far a pixel of its result reads.
 
     Args:
-        graph: A graph in canonical form, N x H x W x C at both edges.
+        graph: A graph in canonical form, N x H x W x C at both edges. One of fixed height and width is taken to read the whole
+            image.
 
     Raises:
         ConversionError: A node's reach is not known, or the graph does not keep the image size at aligned sizes.
     """
-    if any(node.op_type in GLOBAL for node in graph.nodes):
-        return Geometry(_alignment([_scales(graph, axis) for axis in range(2)]), None)
+    _, height, width, channels = graph.shapes[graph.input.name]
+    if height and width:
+        return ImageSpec(channels or 1, fixed_size=(height, width))
     scales = [_scales(graph, axis) for axis in range(2)]
     alignment = _alignment(scales)
+    if any(node.op_type in GLOBAL for node in graph.nodes):
+        return ImageSpec(channels or 1, alignment)
     reaches = [_reach(graph, axis, scales[axis], pixel) for axis in range(2) for pixel in range(alignment)]
-    return Geometry(alignment, max(reaches))
-
-
-def fixed_geometry() -> Geometry:
-    """Return the geometry of a model with one fixed image size."""
-    return Geometry(alignment_px=1, halo_px=None)
+    return ImageSpec(channels or 1, alignment, max(reaches))
 
 
 # --- scale: positions of a tensor per pixel of the image --------------------------------------------------------------

@@ -24,6 +24,8 @@ Shape = tuple[int | None, ...]
 PRODUCER = "dae-toolkit"
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 """What a Transpose does at the edges: images come and go as N, H, W, C; convolutions want N, C, H, W."""
+ELEMENTWISE = frozenset({"LeakyRelu", "Relu", "Elu", "Selu", "Sigmoid", "Tanh", "Softplus", "Softsign", "HardSigmoid", "Clip"})
+"""Activations that treat every element alike, wherever it lies."""
 
 
 class Graph:

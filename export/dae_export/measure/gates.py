@@ -1,57 +1,66 @@
-"""What an INT8 file must hold to be written: limits on what it loses, and on how little it gains."""
+"""What a file must hold to be written: limits on what it loses, and on how little it gains."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..errors import GateError
 from .quality import Judgment
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How much worse than float32 an INT8 version may be."""
+class Gate:
+    """A limit that a file must keep."""
 
-    psnr_drop_db: float
-    """Largest loss of PSNR in dB."""
-    color_shift: float
-    """Largest mean shift of any channel, up or down, in 8-bit steps."""
+    name: str
+    """In words, with the unit."""
+    measured: float
+    limit: float
+    at_least: bool = False
+    """Whether the limit is the smallest that is allowed, not the largest."""
+    complaint: str = ""
+    """What to say of a file that fails, and by how much."""
 
-
-def complaint(judgment: Judgment, limits: Limits) -> str | None:
-    """Return which gates an INT8 version fails, and by how much; None if it passes."""
-    found = []
-    drop, allowed = judgment.drop_db, limits.psnr_drop_db
-    if not drop <= allowed:
-        estimated = "" if judgment.quality else " (estimated: there are no clean references)"
-        found.append(
-            f"loses {drop:.3f} dB of PSNR{estimated}, {drop - allowed:.3f} dB more than the {allowed:g} dB of --max-psnr-drop"
-        )
-    shift, allowed = max(judgment.color_shift, key=abs), limits.color_shift
-    if not abs(shift) <= allowed:
-        found.append(
-            f"shifts a channel by {shift:+.2f} of 255 steps in the mean, {abs(shift) - allowed:.2f} more than the {allowed:g} "
-            "of --max-color-shift"
-        )
-    return " and ".join(found) or None
+    @property
+    def passed(self) -> bool:
+        """Whether the limit is kept; never by NaN."""
+        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
 
 
-def slower_than_float(speedup: float) -> str:
-    """Say that an INT8 file takes longer than the float32 file of the same network, and what to do."""
+def loss_gates(judgment: Judgment, max_psnr_drop: float, max_color_shift: float) -> tuple[Gate, Gate]:
+    """Return the gates on what a version may lose against float32.
+
+    Args:
+        judgment: The version beside float32.
+        max_psnr_drop: Largest loss of PSNR in dB.
+        max_color_shift: Largest mean shift of any channel, up or down, in 8-bit steps.
+    """
+    drop, shift = judgment.drop_db, max(judgment.color_shift, key=abs)
+    estimated = "" if judgment.quality else " (estimated: there are no clean references)"
     return (
-        f"this INT8 file is SLOWER than float32 on this processor: {speedup:.2f} times as fast. Its layers may have no fast "
-        "integer kernel (docs/processors.md). For this processor export without --quantize; --min-speedup 1 makes it an error"
+        Gate(
+            "loss of PSNR, dB",
+            drop,
+            max_psnr_drop,
+            complaint=f"loses {drop:.3f} dB of PSNR{estimated}, {drop - max_psnr_drop:.3f} dB more than the "
+            f"{max_psnr_drop:g} dB of --max-psnr-drop",
+        ),
+        Gate(
+            "mean shift of a channel, 8-bit steps",
+            abs(shift),
+            max_color_shift,
+            complaint=f"shifts a channel by {shift:+.2f} of 255 steps in the mean, {abs(shift) - max_color_shift:.2f} more "
+            f"than the {max_color_shift:g} of --max-color-shift",
+        ),
     )
 
 
-def check_speedup(speedup: float, least: float) -> None:
-    """Check that INT8 is as much faster as was asked for.
+def speed_gate(speedup: float, least: float) -> Gate:
+    """Return the gate on how many times as fast as float32 a version is."""
+    complaint = f"is {speedup:.2f} times as fast as float32 on this processor, {least - speedup:.2f} less than the {least:g}"
+    return Gate("speed against float32", speedup, least, True, f"{complaint} of --min-speedup")
 
-    Raises:
-        GateError: It is not.
-    """
-    if not speedup >= least:
-        raise GateError(
-            f"INT8 is {speedup:.2f} times as fast as float32 on this processor, {least - speedup:.2f} less than the {least:g} "
-            "of --min-speedup. Export on the processor that will run the model, ask for less, or export without --quantize."
-        )
+
+def complaint(gates: Iterable[Gate]) -> str | None:
+    """Return which gates a version fails, and by how much; None if it passes."""
+    return " and ".join(gate.complaint for gate in gates if not gate.passed) or None

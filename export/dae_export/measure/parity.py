@@ -5,28 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from dae_runtime.contract import Parity
+from dae_runtime.contract import ImageSpec, Parity, Shape
 from dae_runtime.engine.session import open_session, run_session
 from dae_runtime.errors import DaeError
+from dae_runtime.pixels.arrays import FloatArray
 
 from ..errors import ParityError
-
-FloatArray = npt.NDArray[np.float32]
-Shape = tuple[int, int, int, int]
 
 NOISE_SIGMA = 0.2
 
 
-def parity_shapes(channels: int, alignment_px: int, fixed_size: tuple[int, int] | None) -> tuple[Shape, ...]:
+def parity_shapes(images: ImageSpec) -> tuple[Shape, ...]:
     """Return the (N, H, W, C) to compare at: several batches, and for a free size the smallest, odd multiples and a larger."""
-    if fixed_size:
-        return tuple((batch, *fixed_size, channels) for batch in (1, 2, 5))
-    unit = alignment_px
+    unit = images.alignment_px
     large = -(-96 // unit)
     sizes = ((1, 1, 1), (2, 1, 3), (1, 7, 5), (5, 4, 6), (2, large, large + 1))
-    return tuple((batch, height * unit, width * unit, channels) for batch, height, width in sizes)
+    return images.shapes(tuple((count, height * unit, width * unit) for count, height, width in sizes), (1, 2, 5))
 
 
 def check_parity(

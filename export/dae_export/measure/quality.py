@@ -1,22 +1,22 @@
-"""How good a file is on noisy samples, and what an INT8 version loses against float32."""
+"""How good a file is on noisy samples, and what it loses against float32."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dae_runtime.contract import Quality
-from dae_runtime.engine.session import open_session
+from dae_runtime.engine.session import open_session, run_session
+from dae_runtime.pixels.arrays import FloatArray, convert
 from dae_runtime.pixels.metrics import psnr_of_mse
 
-from .running import run_on_floats
+from .details import IMAGES, Details, DetailsOf, Stack
 from .samples import Samples
-
-FloatArray = npt.NDArray[np.float32]
 
 LARGEST_PSNR_DB = 100.0
 """Figures stop here: equal images would have an infinite PSNR, which JSON cannot hold."""
@@ -29,78 +29,105 @@ About a tenth on gray photographs with sigma 25/255 (20.2 dB becomes 29 to 30) a
 
 @dataclass(frozen=True)
 class Judgment:
-    """An INT8 version compared with the float32 model on samples that the calibration did not see."""
+    """A file compared with the float32 model on samples that the calibration did not see. Outputs are clipped to [0, 1]."""
 
     samples: int
     agreement_db: float
-    """PSNR of the INT8 output against the float32 output."""
+    """PSNR of the file's output against the float32 output."""
     drop_db: float
-    """PSNR that INT8 costs; an estimate where there are no clean references."""
+    """PSNR that the file costs; an estimate where there are no clean references."""
     color_shift: tuple[float, ...]
-    """Mean of INT8 minus float32 for each channel, in 8-bit steps."""
+    """Mean of the file's output minus float32 for each channel, in 8-bit steps."""
     quality: Quality | None
     """None without clean references."""
+    details: Details = field(default=Details(), repr=False)
+    """For a report; empty unless asked for."""
+
+    @property
+    def psnr_db(self) -> dict[str, float]:
+        """PSNR of `noisy`, `fp32` and `file`; empty without clean references."""
+        q = self.quality
+        return {} if q is None else dict(zip(IMAGES, (q.noisy_psnr_db, q.fp32_psnr_db, q.psnr_db), strict=True))
 
 
-def measure_quality(model: bytes, samples: Samples) -> Quality | None:
-    """Return the quality of a float32 model, or None without clean references."""
-    if samples.clean is None:
-        return None
-    judgment = judge(model, model, samples)
-    return judgment.quality
-
-
-def judge(fp32: bytes, candidate: bytes, samples: Samples) -> Judgment:
+def judge(fp32: bytes, candidate: bytes, samples: Samples, details: bool = False) -> Judgment:
     """Compare a candidate with the float32 model.
 
     Every PSNR is that of the mean squared error over all samples, outputs clipped to [0, 1].
 
     Args:
         fp32: Content of the float32 file.
-        candidate: Content of the file to judge, of either kind of edge.
+        candidate: Content of the file to judge, of either kind of edge; it runs once if it is `fp32` itself.
         samples: Noisy images and, if there are, their clean references.
+        details: Collect what a report shows.
     """
-    return judge_sessions(open_session(fp32, "cpu"), open_session(candidate, "cpu"), samples)
+    reference = open_session(fp32, "cpu")
+    return judge_sessions(reference, reference if candidate == fp32 else open_session(candidate, "cpu"), samples, details)
 
 
-def judge_sessions(reference: Any, candidate: Any, samples: Samples) -> Judgment:
+def judge_sessions(reference: Any, candidate: Any, samples: Samples, details: bool = False) -> Judgment:
     """Compare two opened models as `judge` does; the first stands for the float32 model.
 
     Args:
         reference: From `dae_runtime.engine.open_session` or `open_model`.
         candidate: Likewise.
         samples: Noisy images and, if there are, their clean references.
+        details: Collect what a report shows.
     """
-    sessions = [reference, candidate]
-    errors = _Errors()
-    for noisy, clean in _pairs(samples):
-        outputs = [np.clip(run_on_floats(session, noisy), 0, 1).astype(np.float32) for session in sessions]
-        errors.add(noisy, clean, *outputs)
-    return errors.judgment(samples)
+    errors, seen = _Errors(), DetailsOf(samples.source)
+    for stack in _stacks(reference, candidate, samples):
+        errors.add(stack)
+        if details:
+            seen.add(stack)
+    return errors.judgment(samples, seen.details() if details else Details())
 
 
-def _pairs(samples: Samples) -> list[tuple[FloatArray, FloatArray | None]] | zip[tuple[FloatArray, FloatArray | None]]:
-    return zip(samples.test, samples.clean, strict=True) if samples.clean else [(noisy, None) for noisy in samples.test]
+def takes_pixels(session: Any) -> bool:
+    """Tell whether an opened model takes and returns uint8, not float32."""
+    return bool(session.get_inputs()[0].type == "tensor(uint8)")
+
+
+def run_on_floats(session: Any, noisy: FloatArray) -> FloatArray:
+    """Run a model of either kind of edge on float images.
+
+    Args:
+        session: From `dae_runtime.engine.session.open_session`.
+        noisy: (N, H, W, C) float32, nominally in [0, 1]; a uint8 model gets them rounded to 8 bits.
+
+    Returns:
+        A new float32 array of the same shape; from a uint8 model in steps of 1/255.
+    """
+    denoised = run_session(session, convert(noisy, np.uint8 if takes_pixels(session) else np.float32))
+    return convert(denoised, np.float32)
+
+
+def _stacks(reference: Any, candidate: Any, samples: Samples) -> Iterator[Stack]:
+    for noisy, clean in zip(samples.test, samples.clean or repeat(None), strict=bool(samples.clean)):
+        fp32 = np.clip(run_on_floats(reference, noisy), 0, 1)
+        file = fp32 if candidate is reference else np.clip(run_on_floats(candidate, noisy), 0, 1)
+        stack = {"noisy": noisy, "fp32": fp32, "file": file}
+        yield stack if clean is None else {**stack, "clean": clean}
 
 
 class _Errors:
     """Squared errors, summed over batches in double precision."""
 
     def __init__(self) -> None:
-        self.sums = dict.fromkeys(("noisy", "fp32", "candidate", "between", "removed"), 0.0)
+        self.sums = dict.fromkeys((*IMAGES, "between", "removed"), 0.0)
         self.values = 0
         self.shift = np.zeros(1)
         self.pixels = 0
 
-    def add(self, noisy: FloatArray, clean: FloatArray | None, fp32: FloatArray, candidate: FloatArray) -> None:
+    def add(self, stack: Stack) -> None:
+        noisy, fp32, file = (stack[name] for name in IMAGES)
         self.values += noisy.size
         self.pixels += noisy.size // noisy.shape[3]
-        self.shift = self.shift + np.sum(candidate.astype(np.float64) - fp32, axis=(0, 1, 2))
-        self._add("between", fp32, candidate)
+        self.shift = self.shift + np.sum(file.astype(np.float64) - fp32, axis=(0, 1, 2))
+        self._add("between", fp32, file)
         self._add("removed", noisy, fp32)
-        if clean is not None:
-            for name, image in (("noisy", noisy), ("fp32", fp32), ("candidate", candidate)):
-                self._add(name, clean, image)
+        if "clean" in stack:
+            for name in IMAGES:
+                self._add(name, stack["clean"], stack[name])
 
     def _add(self, name: str, first: FloatArray, second: FloatArray) -> None:
         self.sums[name] += float(np.sum(np.square(first.astype(np.float64) - second)))
@@ -108,13 +135,13 @@ class _Errors:
     def psnr_db(self, name: str) -> float:
         return psnr_of_mse(self.sums[name] / self.values, largest_db=LARGEST_PSNR_DB)
 
-    def judgment(self, samples: Samples) -> Judgment:
+    def judgment(self, samples: Samples, details: Details) -> Judgment:
         shift = tuple(float(s) * 255 / self.pixels for s in self.shift)
-        if samples.clean:
-            figures = [self.psnr_db(name) for name in ("noisy", "fp32", "candidate")]
-            quality = Quality(samples.test.count, *figures)
-            return Judgment(samples.test.count, self.psnr_db("between"), figures[1] - figures[2], shift, quality)
-        return Judgment(samples.test.count, self.psnr_db("between"), self._estimated_drop_db(), shift, None)
+        agreement_db, count = self.psnr_db("between"), samples.test.count
+        if not samples.clean:
+            return Judgment(count, agreement_db, self._estimated_drop_db(), shift, None, details)
+        figures = [self.psnr_db(name) for name in IMAGES]
+        return Judgment(count, agreement_db, figures[1] - figures[2], shift, Quality(count, *figures), details)
 
     def _estimated_drop_db(self) -> float:
         """The error of quantization adds to the noise that the float32 model leaves: 10 log10(1 + q / (share * removed))."""

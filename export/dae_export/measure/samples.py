@@ -7,21 +7,21 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from dae_runtime.contract import ImageSpec
 from dae_runtime.images import find_images, read_image
+from dae_runtime.pixels.arrays import Array, FloatArray
 
 from ..errors import CalibrationError
-
-FloatArray = npt.NDArray[np.float32]
+from .parity import noisy_images
 
 ARRAY_SUFFIXES = (".npz", ".npy")
 BATCH_SIZE = 16
 LARGEST_SIDE_PX = 512
 """Larger images are cropped: a calibration keeps the activations of a whole batch in memory."""
+MADE_UP_SIDE_PX = 64
 HELD_OUT = 4
 """Where the data has no test part, one of this many samples judges instead of calibrating."""
 
@@ -52,30 +52,31 @@ class Samples:
     """Where they come from, in words for people."""
 
 
-@dataclass(frozen=True)
-class Fit:
-    """The images that a model takes."""
+def fit(pixels: Array, images: ImageSpec) -> FloatArray:
+    """Cut the middle out of (N, H, W, C) pixels, and pad by reflection what is too small for a model.
 
-    channels: int
-    alignment_px: int
-    fixed_size: tuple[int, int] | None
+    Args:
+        pixels: Of any image dtype; not modified.
+        images: What the model takes.
 
-    def __call__(self, images: npt.NDArray[Any]) -> FloatArray:
-        """Cut the middle out of (N, H, W, C) images, and pad by reflection what is too small; returns float32."""
-        images = as_float(images)
-        for axis in (1, 2):
-            wanted = self._side(images.shape[axis], axis)
-            begin = max(images.shape[axis] - wanted, 0) // 2
-            images = images.take(range(begin, min(begin + wanted, images.shape[axis])), axis=axis)
-            missing = [(0, wanted - images.shape[axis] if a == axis else 0) for a in range(4)]
-            images = np.pad(images, missing, mode="reflect")
-        return np.ascontiguousarray(images)
+    Returns:
+        Float32 of a size that the model takes, at most `LARGEST_SIDE_PX` unless its size is fixed.
+    """
+    pixels = as_float(pixels)
+    for axis in (1, 2):
+        wanted = images.size_near(min(pixels.shape[axis], LARGEST_SIDE_PX))[axis - 1]
+        begin = max(pixels.shape[axis] - wanted, 0) // 2
+        pixels = pixels.take(range(begin, min(begin + wanted, pixels.shape[axis])), axis=axis)
+        missing = [(0, wanted - pixels.shape[axis] if a == axis else 0) for a in range(4)]
+        pixels = np.pad(pixels, missing, mode="reflect")
+    return np.ascontiguousarray(pixels)
 
-    def _side(self, side: int, axis: int) -> int:
-        if self.fixed_size:
-            return self.fixed_size[axis - 1]
-        limited = min(side, max(LARGEST_SIDE_PX, self.alignment_px))
-        return max(limited // self.alignment_px, 1) * self.alignment_px
+
+def made_up_samples(images: ImageSpec) -> Samples:
+    """Return pictures without clean references, for a model that has no samples."""
+    noisy = noisy_images((BATCH_SIZE, *images.size_near(MADE_UP_SIDE_PX), images.channels))
+    batches = Batches(len(noisy), lambda: iter([noisy]))
+    return Samples(batches, batches, None, "made-up pictures")
 
 
 def check_samples_path(path: Path) -> None:
@@ -92,14 +93,14 @@ def check_samples_path(path: Path) -> None:
     )
 
 
-def load_samples(path: str | os.PathLike[str], fit: Fit) -> Samples:
+def load_samples(path: str | os.PathLike[str], images: ImageSpec) -> Samples:
     """Open calibration samples.
 
     Args:
         path: An .npz file with `noisy` and optionally `clean`, `test_noisy`, `test_clean`; an .npy file of noisy images; or a
             folder of noisy image files, searched recursively. Arrays are (N, H, W, C) or (N, H, W): float in [0, 1],
             uint8 or uint16.
-        fit: What the model takes; images are cropped or padded to it.
+        images: What the model takes; the samples are cropped or padded to it.
 
     Raises:
         CalibrationError: There are no samples, or they do not fit the model.
@@ -108,8 +109,8 @@ def load_samples(path: str | os.PathLike[str], fit: Fit) -> Samples:
     path = Path(path)
     check_samples_path(path)
     if path.is_dir():
-        return _from_folder(path, fit)
-    arrays = {name: _checked(path, name, array, fit) for name, array in _read_arrays(path).items()}
+        return _from_folder(path, images)
+    arrays = {name: _checked(path, name, array, images) for name, array in _read_arrays(path).items()}
     if "noisy" not in arrays:
         raise CalibrationError(f"{path}: expected an array named noisy, received {', '.join(arrays) or 'none'}.")
     for noisy, clean in (("noisy", "clean"), ("test_noisy", "test_clean")):
@@ -121,12 +122,12 @@ def load_samples(path: str | os.PathLike[str], fit: Fit) -> Samples:
     if "test_noisy" not in arrays:
         calibrating, judging = _split(path, len(arrays["noisy"]))
         arrays |= {f"test_{name}": arrays[name] for name in ("noisy", "clean") if name in arrays}
-    clean_batches = _from_array(arrays["test_clean"], judging, fit) if "test_clean" in arrays else None
-    test = _from_array(arrays["test_noisy"], judging, fit)
-    return Samples(_from_array(arrays["noisy"], calibrating, fit), test, clean_batches, path.name)
+    clean_batches = _from_array(arrays["test_clean"], judging, images) if "test_clean" in arrays else None
+    test = _from_array(arrays["test_noisy"], judging, images)
+    return Samples(_from_array(arrays["noisy"], calibrating, images), test, clean_batches, path.name)
 
 
-def as_float(images: npt.NDArray[Any]) -> FloatArray:
+def as_float(images: Array) -> FloatArray:
     """Return images in float32, the range of an integer type becoming [0, 1]; a float32 array is returned as it is."""
     if np.issubdtype(images.dtype, np.integer):
         return images.astype(np.float32) / np.float32(np.iinfo(images.dtype).max)
@@ -144,7 +145,7 @@ def _split(path: Path, count: int) -> tuple[Sequence[int], Sequence[int]]:
 # --- arrays ------------------------------------------------------------------------------------------------------------
 
 
-def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _read_arrays(path: Path) -> dict[str, Array]:
     try:
         content = np.load(path, mmap_mode="r")  # never unpickles
         if isinstance(content, np.ndarray):
@@ -155,12 +156,12 @@ def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise CalibrationError(f"{path} cannot be read as arrays: {error}. Write it with numpy.savez.") from error
 
 
-def _checked(path: Path, name: str, array: npt.NDArray[Any], fit: Fit) -> npt.NDArray[Any]:
+def _checked(path: Path, name: str, array: Array, images: ImageSpec) -> Array:
     array = array[..., None] if array.ndim == 3 else array
     number = np.issubdtype(array.dtype, np.floating) or array.dtype in (np.uint8, np.uint16)
-    if not number or array.ndim != 4 or array.size == 0 or array.shape[3] != fit.channels:
+    if not number or array.ndim != 4 or array.size == 0 or array.shape[3] != images.channels:
         raise CalibrationError(
-            f"{path}: {name} must be (N, H, W, {fit.channels}), float in [0, 1], uint8 or uint16; "
+            f"{path}: {name} must be (N, H, W, {images.channels}), float in [0, 1], uint8 or uint16; "
             f"received {array.dtype} {array.shape}."
         )
     # Noise that is not clipped leaves [0, 1], but not by much; floats of 0..255 do, and would calibrate nonsense.
@@ -169,10 +170,10 @@ def _checked(path: Path, name: str, array: npt.NDArray[Any], fit: Fit) -> npt.ND
     return array
 
 
-def _from_array(array: npt.NDArray[Any], chosen: Sequence[int], fit: Fit) -> Batches:
+def _from_array(array: Array, chosen: Sequence[int], images: ImageSpec) -> Batches:
     def read() -> Iterator[FloatArray]:
         for start in range(0, len(chosen), BATCH_SIZE):
-            yield fit(array[list(chosen[start : start + BATCH_SIZE])])
+            yield fit(array[list(chosen[start : start + BATCH_SIZE])], images)
 
     return Batches(len(chosen), read)
 
@@ -180,23 +181,23 @@ def _from_array(array: npt.NDArray[Any], chosen: Sequence[int], fit: Fit) -> Bat
 # --- image files ---------------------------------------------------------------------------------------------------------
 
 
-def _from_folder(folder: Path, fit: Fit) -> Samples:
+def _from_folder(folder: Path, images: ImageSpec) -> Samples:
     paths = find_images(folder, recursive=True)
     if not paths:
         raise CalibrationError(f"{folder} holds no images. Give a folder of noisy images with --calibration-data.")
     calibrating, judging = _split(folder, len(paths))
-    return Samples(_from_files(paths, calibrating, fit), _from_files(paths, judging, fit), None, f"{len(paths)} images")
+    return Samples(_from_files(paths, calibrating, images), _from_files(paths, judging, images), None, f"{len(paths)} images")
 
 
-def _from_files(paths: Sequence[Path], chosen: Sequence[int], fit: Fit) -> Batches:
+def _from_files(paths: Sequence[Path], chosen: Sequence[int], images: ImageSpec) -> Batches:
     def read() -> Iterator[FloatArray]:
         for index in chosen:
-            yield fit(_in_channels(read_image(paths[index]).pixels, fit.channels))
+            yield fit(_in_channels(read_image(paths[index]).pixels, images.channels), images)
 
     return Batches(len(chosen), read)
 
 
-def _in_channels(pixels: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
+def _in_channels(pixels: Array, channels: int) -> Array:
     """Return (N, H, W, C) of an image: without alpha, and as the runtime does it, a gray model sees each color by itself."""
     planes = pixels[..., None] if pixels.ndim == 2 else pixels[..., : 1 if pixels.shape[2] < 3 else 3]
     if channels == 1:

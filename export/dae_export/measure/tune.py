@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,21 +11,19 @@ from typing import Any
 import numpy as np
 import onnx
 
+from dae_runtime.contract import ImageSpec, Shape
 from dae_runtime.engine.session import open_session, run_session
 from dae_runtime.errors import DaeError
 
-from .latency import RUNS_PER_TURN, Latency, measure
+from .latency import Latency, measure
 
 TUNING_SIDE_PX = 512
 TUNING_BATCH = 16
 """Images at once for models of fixed size."""
 TUNING_S = 4.0
 """About how long the timing may take."""
-MOST_ROUNDS = 5
 WORTHWHILE = 0.97
 """A rewritten graph must need at most this share of the canonical one's time."""
-
-Shape = tuple[int, int, int, int]
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +39,9 @@ class Choice:
     """The (N, H, W, C) that was timed."""
 
 
-def tuning_shape(channels: int, alignment_px: int, fixed_size: tuple[int, int] | None) -> Shape:
+def tuning_shape(images: ImageSpec) -> Shape:
     """Return the (N, H, W, C) that candidates are timed on."""
-    if fixed_size is not None:
-        return (TUNING_BATCH, *fixed_size, channels)
-    side = max(1, TUNING_SIDE_PX // alignment_px) * alignment_px
-    return (1, side, side, channels)
+    return (TUNING_BATCH if images.fixed_size else 1, *images.size_near(TUNING_SIDE_PX), images.channels)
 
 
 def fastest(
@@ -95,9 +89,4 @@ def _opened(name: str, model: onnx.ModelProto, shape: Shape) -> Any | None:
 
 def _measure(sessions: Mapping[str, Any], shape: Shape) -> dict[str, Latency]:
     image = np.random.default_rng(0).random(shape, np.float32)
-    runs = {name: partial(run_session, session, image) for name, session in sessions.items()}
-    start = time.perf_counter()
-    for run in runs.values():
-        run()
-    round_s = (time.perf_counter() - start) * (RUNS_PER_TURN + 1)
-    return measure(runs, max(1, min(MOST_ROUNDS, int(TUNING_S / round_s))))
+    return measure({name: partial(run_session, session, image) for name, session in sessions.items()}, seconds=TUNING_S)

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from dae_runtime.system.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from .add_scales import near_halves, round_sums_alike
-    from .exactness import LayerSums, check_sums, describe_sums, is_exact
+    from .exactness import LayerSums, check_sums, describe_sums, is_exact, require_exact
     from .fp16 import to_float16
     from .int8 import Ranges, calibrate, put_weights, quantize
     from .integer_weights import IntegerWeights, float_weights, round_weights
+    from .scales import near_halves, round_sums_alike
     from .sensitivity import Quantized, quantize_within
     from .uint8_edges import to_uint8
 
@@ -27,6 +27,7 @@ __all__ = [
     "put_weights",
     "quantize",
     "quantize_within",
+    "require_exact",
     "round_sums_alike",
     "round_weights",
     "to_float16",
@@ -36,32 +37,12 @@ __all__ = [
 __getattr__ = lazy_face(
     __name__,
     {
-        "add_scales": (
-            "near_halves",
-            "round_sums_alike",
-        ),
-        "exactness": (
-            "LayerSums",
-            "check_sums",
-            "describe_sums",
-            "is_exact",
-        ),
+        "exactness": ("LayerSums", "check_sums", "describe_sums", "is_exact", "require_exact"),
         "fp16": ("to_float16",),
-        "int8": (
-            "Ranges",
-            "calibrate",
-            "put_weights",
-            "quantize",
-        ),
-        "integer_weights": (
-            "IntegerWeights",
-            "float_weights",
-            "round_weights",
-        ),
-        "sensitivity": (
-            "Quantized",
-            "quantize_within",
-        ),
+        "int8": ("Ranges", "calibrate", "put_weights", "quantize"),
+        "integer_weights": ("IntegerWeights", "float_weights", "round_weights"),
+        "scales": ("near_halves", "round_sums_alike"),
+        "sensitivity": ("Quantized", "quantize_within"),
         "uint8_edges": ("to_uint8",),
     },
 )

@@ -20,7 +20,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +29,8 @@ from onnx import numpy_helper
 from dae_runtime.contract import EXACT_PAIR_LIMIT
 from dae_runtime.errors import ModelError
 
-from ..graph.model import attributes
+from ..errors import GateError
+from ..graph.model import Array, attributes
 
 UNPROVED = 2 * 128
 """What two unknown signed 8-bit weights may sum to: of weights that are computed, nothing better can be said."""
@@ -40,7 +40,6 @@ _WEIGHT_INPUT = {
 }
 """Kinds that engines have integer kernels for, and which input holds the weights."""
 
-Array = npt.NDArray[Any]
 Pairs = npt.NDArray[np.intp]
 
 
@@ -105,6 +104,22 @@ def is_exact(model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> bool:
         ModelError: The file cannot be read.
     """
     return all(layer.exact for layer in check_sums(model))
+
+
+def require_exact(model: onnx.ModelProto) -> None:
+    """Check that a model gives the same integers on every processor.
+
+    Raises:
+        GateError: It does not.
+    """
+    failing = [layer for layer in check_sums(model) if not layer.exact]
+    if failing:
+        worst = max(failing, key=lambda layer: layer.worst)
+        raise GateError(
+            f"the INT8 model is not exact on every processor: neighboring weights of {worst.name} ({worst.kind}) sum to "
+            f"{worst.worst}, expected {EXACT_PAIR_LIMIT} at most, and so in {len(failing)} layers. Replace this layer, or "
+            "export without --quantize."
+        )
 
 
 def worst_sums(weights: Array, node: onnx.NodeProto) -> Array:

@@ -15,21 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
+from dae_runtime.pixels.arrays import FloatArray
 
 from ..errors import CalibrationError
 from ..graph.macs import INTEGER
 from ..graph.model import Array, Graph, attributes, set_attributes
 from ..graph.residual import give_exact_image, residual_sum
-from .add_scales import round_sums_alike
-from .exactness import is_exact
+from .exactness import require_exact
 from .integer_weights import IntegerWeights, round_weights
-from .shared_scales import tied_tensors
-
-FloatArray = npt.NDArray[np.float32]
+from .scales import round_sums_alike, tied_tensors
 
 QUANTIZED_KINDS = (
     *("Conv", "ConvTranspose", "Gemm", "LeakyRelu", "Relu", "Clip", "Sigmoid", "Add", "Mul", "Concat"),
@@ -107,6 +104,9 @@ def quantize(
         ranges: From `calibrate` with the same model.
         keep_float: Names of nodes that stay in float.
         weights: From `round_weights` with the same model; None to round them by themselves alone, which costs some PSNR.
+
+    Raises:
+        GateError: The sums of an integer layer could depend on the processor.
     """
     from onnxruntime.quantization import QDQQuantizer, QuantType
 
@@ -136,7 +136,7 @@ def quantize(
     if total:
         give_exact_image(graph)
     exact = graph.to_model()
-    assert is_exact(exact), "an integer layer was left out"
+    require_exact(exact)
     return exact
 
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import onnx
 
 from dae_runtime.contract import EXACT_PAIR_LIMIT
+from dae_runtime.pixels.arrays import Float64, FloatArray
 
 from ..graph.macs import INTEGER
 from ..graph.model import Graph
@@ -37,9 +38,6 @@ DAMPING = 0.01
 """Share of the mean diagonal of H that is added to it: directions that the samples did not show must not cost nothing."""
 _GROWTH = 1.004
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-Float64 = npt.NDArray[np.float64]
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

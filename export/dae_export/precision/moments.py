@@ -6,22 +6,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper
 
 from dae_runtime.contract import INPUT_NAME
 from dae_runtime.engine.session import open_session
+from dae_runtime.pixels.arrays import Float64, FloatArray, convert
 
 from ..graph.model import Graph, attributes
+from ..measure.quality import takes_pixels
 
 CROP_PX = 128
 """Images are cropped to about this side: the activations of all layers are held at once."""
 MOST_ROWS = 2048
 """Positions of one image that count, drawn by a fixed stride: neighbors tell nearly the same."""
-
-FloatArray = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 
 def input_moments(
@@ -41,11 +39,10 @@ def input_moments(
     graph = Graph(model)
     shapes = {node.input[1]: graph.shapes[node.input[1]] for node in nodes}
     session, names = _tapped(graph, sorted({node.input[0] for node in nodes}))
-    takes_pixels = session.get_inputs()[0].type == "tensor(uint8)"
     sums: dict[str, Float64] = {}
     counts: dict[str, int] = {}
     for image in _crops(batches, alignment_px, fixed=isinstance(session.get_inputs()[0].shape[1], int)):
-        fed = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8) if takes_pixels else image
+        fed = convert(image, np.uint8 if takes_pixels(session) else np.float32)
         seen = dict(zip(names, session.run(names, {INPUT_NAME: fed}), strict=True))
         for node in nodes:
             products = _products(node, seen[node.input[0]], shapes[node.input[1]])

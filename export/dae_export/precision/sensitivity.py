@@ -7,20 +7,20 @@ canonical graph; all nodes that a rewrite made from it go together.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
 
 from ..errors import GateError
-from ..graph.kinds import ELEMENTWISE
 from ..graph.macs import WEIGHTED, share
-from ..measure.gates import Limits, complaint
+from ..graph.model import ELEMENTWISE
+from ..measure.gates import Gate, complaint
 from ..measure.quality import Judgment, judge
 from ..measure.samples import Samples
 from .int8 import Ranges, quantize
 from .integer_weights import IntegerWeights
-from .shared_scales import layer_of
+from .scales import layer_of
 
 MOST_IN_FLOAT = 0.5
 """Largest share of the network's MACs that may stay in float: beyond that it is no INT8 model any more."""
@@ -34,6 +34,8 @@ class Quantized:
 
     model: onnx.ModelProto
     judgment: Judgment
+    gates: tuple[Gate, ...]
+    """What it was held to."""
     float_layers: tuple[str, ...]
     """Names of the layers that stayed in float, first to last."""
     float_share: float
@@ -45,8 +47,9 @@ def quantize_within(
     ranges: Ranges,
     weights: Mapping[str, IntegerWeights],
     samples: Samples,
-    limits: Limits,
+    gates: Callable[[Judgment], Sequence[Gate]],
     macs: Mapping[str, int],
+    details: bool = False,
 ) -> Quantized:
     """Quantize a model, leaving as many layers in float as the limits take.
 
@@ -55,31 +58,32 @@ def quantize_within(
         ranges: From `calibrate` with the same model.
         weights: From `round_weights` with the same model.
         samples: Their test part judges the result.
-        limits: What INT8 may cost.
+        gates: Holds a judgment to what INT8 may cost.
         macs: MACs of each layer of the canonical model, first to last.
+        details: Let the judgment hold what a report shows.
 
     Raises:
         GateError: Every version is outside the limits; the text says of the best one by how much.
     """
-    bench = _Bench(model, ranges, weights, samples, macs)
+    bench = _Bench(model, ranges, weights, samples, gates, macs, details)
     whole = bench.attempt(())
-    problem = complaint(whole.judgment, limits)
+    problem = complaint(whole.gates)
     if problem is None:
         return whole
     affordable = [layer for layer in macs if share(macs, {layer}) <= MOST_IN_FLOAT]
     alone = [bench.attempt((layer,)) for layer in affordable]
-    if enough := [one for one in alone if complaint(one.judgment, limits) is None]:
+    if enough := [one for one in alone if complaint(one.gates) is None]:
         return min(enough, key=lambda one: one.float_share)
     best = whole
     for one in sorted(alone, key=lambda one: one.judgment.drop_db):
         layers = tuple(layer for layer in macs if layer in (*best.float_layers, *one.float_layers))
         if share(macs, set(layers)) <= MOST_IN_FLOAT:
             best = bench.attempt(layers)
-            if complaint(best.judgment, limits) is None:
+            if complaint(best.gates) is None:
                 return best
     raise GateError(
         f"INT8 {problem}. With {', '.join(best.float_layers) or 'no layer'} in float ({best.float_share:.0%} of the "
-        f"arithmetic) it still {complaint(best.judgment, limits)}. Train it a little further with dae-train "
+        f"arithmetic) it still {complaint(best.gates)}. Train it a little further with dae-train "
         "--init RUN --qat, calibrate with more typical images (--calibration-data), or allow more (--max-psnr-drop)."
     )
 
@@ -92,13 +96,15 @@ class _Bench:
     ranges: Ranges
     weights: Mapping[str, IntegerWeights]
     samples: Samples
+    gates: Callable[[Judgment], Sequence[Gate]]
     macs: Mapping[str, int]
+    details: bool
 
     def attempt(self, layers: tuple[str, ...]) -> Quantized:
         candidate = quantize(self.model, self.ranges, nodes_of(self.model, layers), self.weights)
-        judgment = judge(self.model.SerializeToString(), candidate.SerializeToString(), self.samples)
+        judgment = judge(self.model.SerializeToString(), candidate.SerializeToString(), self.samples, self.details)
         logger.info("INT8 with %s in float: %.3f dB lost", ", ".join(layers) or "no layer", judgment.drop_db)
-        return Quantized(candidate, judgment, layers, share(self.macs, set(layers)))
+        return Quantized(candidate, judgment, tuple(self.gates(judgment)), layers, share(self.macs, set(layers)))
 
 
 def nodes_of(model: onnx.ModelProto, layers: tuple[str, ...]) -> list[str]:

@@ -14,13 +14,10 @@ the conversion at the edge are the identity on pixels: nothing is added, both no
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
 from ..graph.model import Graph, make_node
-
-FloatArray = npt.NDArray[np.float32]
 
 PIXEL_SCALE = np.float32(1 / 255)
 

@@ -5,44 +5,43 @@ from typing import TYPE_CHECKING
 from dae_runtime.system.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from .build import Product, make_product
-    from .contract_writer import describe, node_counts, tool_versions
+    from .build import Product, Strategy, make_product
+    from .contract_writer import describe, tool_versions
+    from .conversion import Converted, convert_file
+    from .destination import MODEL_SUFFIXES, REPORT_SUFFIXES, check_destination, write_file
     from .model_file import first_image, golden_sample, with_contract
+    from .strategies import choose_strategy
     from .variants import choose_float, choose_integer
 
 __all__ = [
+    "MODEL_SUFFIXES",
+    "REPORT_SUFFIXES",
+    "Converted",
     "Product",
+    "Strategy",
+    "check_destination",
     "choose_float",
     "choose_integer",
+    "choose_strategy",
+    "convert_file",
     "describe",
     "first_image",
     "golden_sample",
     "make_product",
-    "node_counts",
     "tool_versions",
     "with_contract",
+    "write_file",
 ]
 
 __getattr__ = lazy_face(
     __name__,
     {
-        "build": (
-            "Product",
-            "make_product",
-        ),
-        "contract_writer": (
-            "describe",
-            "node_counts",
-            "tool_versions",
-        ),
-        "model_file": (
-            "first_image",
-            "golden_sample",
-            "with_contract",
-        ),
-        "variants": (
-            "choose_float",
-            "choose_integer",
-        ),
+        "build": ("Strategy", "Product", "make_product"),
+        "contract_writer": ("describe", "tool_versions"),
+        "conversion": ("Converted", "convert_file"),
+        "destination": ("MODEL_SUFFIXES", "REPORT_SUFFIXES", "check_destination", "write_file"),
+        "model_file": ("first_image", "golden_sample", "with_contract"),
+        "strategies": ("choose_strategy",),
+        "variants": ("choose_float", "choose_integer"),
     },
 )

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import onnx
 
-from dae_runtime.contract import Quality
+from dae_runtime.contract import Calibration, Parity, Quality
 
-from ..errors import CalibrationError, GateError
 from ..graph.any_size import take_any_size
-from ..graph.macs import count_macs
-from ..measure.gates import Limits, check_speedup, complaint, slower_than_float
-from ..measure.quality import Judgment, judge, measure_quality
-from ..measure.samples import Samples
-from ..measure.tune import speedup, tuning_shape
-from ..options import AUTO, ExportOptions
-from ..precision import (
-    IntegerWeights,
-    Quantized,
-    Ranges,
-    calibrate,
-    quantize,
-    quantize_within,
-    round_weights,
-    to_float16,
-    to_uint8,
-)
+from ..measure.gates import Gate
+from ..measure.quality import Judgment, judge
+from ..measure.samples import Samples, made_up_samples
+from ..options import ExportOptions
+from ..precision import to_uint8
 from ..source import Network
-from .model_file import first_image
-from .variants import Form, choose_float, choose_integer
-
-COUNTING_SIDE_PX = 64
-"""About the side of the image whose MACs are counted: the count per pixel is the same for any."""
-
-logger = logging.getLogger(__name__)
+from .variants import Form
 
 
 @dataclass(frozen=True)
@@ -45,120 +25,94 @@ class Product:
 
     model: onnx.ModelProto
     """What is written."""
+    precision: str
+    """As in the contract."""
     form: Form
     """The float32 graph that it was made from."""
-    quality: Quality | None = None
-    """None without clean references."""
+    float32: onnx.ModelProto
+    """The float32 model that would have been written; `model` itself for a float32 file of float edges."""
+    gates: tuple[Gate, ...] = ()
+    """What its precision was held to."""
     judgment: Judgment | None = None
-    """The loss of precision; None for float32, and for float16 without samples."""
+    """The loss of precision; None for float32."""
+    written: Judgment | None = None
+    """What is written, with its edges, against float32; None if nothing asks for it."""
     float_layers: tuple[str, ...] = ()
     """Layers of an INT8 model that stayed in float."""
     float_share: float = 0.0
     """Their share of the network's MACs, 0 to 1."""
-    calibration_method: str | None = None
+    calibration: Calibration | None = None
     """How the ranges of an INT8 model were found; None for others."""
     speedup: float | None = None
-    """Of INT8 against the float32 model that would have been written; None for others."""
-    float32: onnx.ModelProto | None = None
-    """That float32 model; None if it was not needed."""
+    """Of INT8 against `float32`; None for others."""
+
+    @property
+    def parity(self) -> Parity:
+        """The form against the Keras model."""
+        return self.form.parity
+
+    @property
+    def quality(self) -> Quality | None:
+        """None without clean references."""
+        return self.written.quality if self.written else None
 
 
-def make_product(network: Network, samples: Samples | None, options: ExportOptions) -> Product:
+class Strategy(Protocol):
+    """How a network is written in one precision."""
+
+    @property
+    def name(self) -> str:
+        """As in the contract: `fp32`, `fp16` or `int8`."""
+
+    @property
+    def suffix(self) -> str:
+        """What the name of its file ends in by default, before `.onnx`."""
+
+    @property
+    def needs_samples(self) -> str | None:
+        """What it needs noisy images for, as the beginning of a sentence; None if it needs none."""
+
+    def build(self, network: Network, samples: Samples | None) -> Product:
+        """Write a network of float edges.
+
+        Raises:
+            ParityError: The graph differs from the Keras model.
+            CalibrationError: There are no samples, and it needs them.
+            GateError: It loses more, or gains less, than what is allowed.
+        """
+
+
+def make_product(strategy: Strategy, network: Network, samples: Samples | None, options: ExportOptions) -> Product:
     """Make what `options` ask for.
 
     Args:
+        strategy: From `choose_strategy`.
         network: From `read_network`.
-        samples: Noisy images; needed for INT8, and what the quality of anything else is measured on.
+        samples: Noisy images; what the quality is measured on.
         options: What is asked for.
 
     Raises:
-        ParityError: The graph differs from the Keras model.
-        CalibrationError: INT8 or FP16 without samples.
-        GateError: It loses more, or gains less, than what is allowed.
+        ParityError, CalibrationError, GateError: As `Strategy.build`.
     """
-    if options.quantize:
-        product = _integer(network, samples, options)
-    elif options.dtype == "fp16":
-        product = _half(network, samples, options)
-    else:
-        form = choose_float(network, options.atol, options.rewrite)
-        product = Product(form.model, form, float32=form.model)
+    product = strategy.build(network, samples)
+    model = product.model
     if options.io == "uint8":
-        product = replace(product, model=to_uint8(product.model, options.precision))
-    if options.pad and network.fit.fixed_size is None:
-        product = replace(product, model=take_any_size(product.model, network.geometry.alignment_px))
-    return replace(product, quality=_quality(product, samples, options))
+        model = to_uint8(model, product.precision)
+    if options.pad and network.images.fixed_size is None:
+        model = take_any_size(model, network.images.alignment_px)
+    is_float32 = product.judgment is None and options.io == "float32"
+    product = replace(product, model=model, float32=model if is_float32 else product.float32)
+    return replace(product, written=_judged(product, network, samples, options))
 
 
-def counted_size(network: Network) -> tuple[int, int]:
-    """Return the height and width in pixels of the image whose MACs are counted."""
-    return network.size_near(COUNTING_SIDE_PX)
-
-
-def _integer(network: Network, samples: Samples | None, options: ExportOptions) -> Product:
-    if samples is None:
-        raise CalibrationError("INT8 needs noisy images to calibrate with. Give them with --calibration-data.")
-    few = first_image(samples.calibration)
-    form = choose_integer(network, few, options.atol, options.rewrite)
-    weights = round_weights(form.model, samples.calibration, network.fit.alignment_px)
-    ranges = _ranges(form.model, samples, weights, options)
-    macs = count_macs(network.model, *counted_size(network))
-    limits = Limits(options.max_psnr_drop, options.max_color_shift)
-    quantized = quantize_within(form.model, ranges, weights, samples, limits, macs)
-    product = Product(
-        model=quantized.model,
-        form=form,
-        judgment=quantized.judgment,
-        float_layers=quantized.float_layers,
-        float_share=quantized.float_share,
-        calibration_method=ranges.method,
-    )
-    float32 = choose_float(network, options.atol, options.rewrite).model
-    gained = _speedup(network, float32, quantized)
-    if options.min_speedup is not None:
-        check_speedup(gained, options.min_speedup)
-    elif gained < 1:
-        logger.warning("%s", slower_than_float(gained))
-    return replace(product, float32=float32, speedup=gained)
-
-
-def _ranges(model: onnx.ModelProto, samples: Samples, weights: Mapping[str, IntegerWeights], options: ExportOptions) -> Ranges:
-    """Find the ranges of the activations; where the method is open, the calibration samples decide, not those that judge."""
-    if options.calibration_method != AUTO:
-        return calibrate(model, samples.calibration, options.calibration_method)
-    seen = replace(samples, test=samples.calibration, clean=None)
-    found = [calibrate(model, samples.calibration, method) for method in ("minmax", "percentile")]
-
-    def agreement_db(ranges: Ranges) -> float:
-        candidate = quantize(model, ranges, (), weights)
-        return judge(model.SerializeToString(), candidate.SerializeToString(), seen).agreement_db
-
-    return max(found, key=agreement_db)
-
-
-def _half(network: Network, samples: Samples | None, options: ExportOptions) -> Product:
-    if samples is None:
-        raise CalibrationError("FP16 needs noisy images to be judged on. Give them with --calibration-data.")
-    # The canonical form: CUDA has fast transposed convolutions, and times on a CPU say nothing about it.
-    form = choose_float(network, options.atol, rewrite=False)
-    model = to_float16(form.model)
-    judgment = judge(form.model.SerializeToString(), model.SerializeToString(), samples)
-    problem = complaint(judgment, Limits(options.max_psnr_drop, options.max_color_shift))
-    if problem is not None:
-        raise GateError(f"FP16 {problem}. Export fp32, or allow more.")
-    return Product(model, form, judgment=judgment, float32=form.model)
-
-
-def _speedup(network: Network, float32: onnx.ModelProto, quantized: Quantized) -> float:
-    fit = network.fit
-    return speedup(float32, quantized.model, tuning_shape(fit.channels, fit.alignment_px, fit.fixed_size))
-
-
-def _quality(product: Product, samples: Samples | None, options: ExportOptions) -> Quality | None:
-    if samples is None or samples.clean is None:
+def _judged(product: Product, network: Network, samples: Samples | None, options: ExportOptions) -> Judgment | None:
+    """Return the judgment of what is written: the one that is there, unless 8-bit edges round once more."""
+    details = options.report is not None
+    if options.io == "float32" and product.judgment is not None:
+        return product.judgment
+    if samples is None and details:
+        samples = made_up_samples(network.images)
+    if samples is None or not (samples.clean or details):
         return None
-    if options.io == "uint8":  # rounding to 8 bits at the edges counts, too
-        return judge(product.form.model.SerializeToString(), product.model.SerializeToString(), samples).quality
-    if product.judgment is not None:
-        return product.judgment.quality
-    return measure_quality(product.model.SerializeToString(), samples)
+    reference = product.model if product.float32 is product.model else product.form.model
+    return judge(reference.SerializeToString(), product.model.SerializeToString(), samples, details)

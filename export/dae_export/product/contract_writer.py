@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 from typing import Any
 
-import onnx
-
 import dae_runtime
-from dae_runtime.contract import EXACT_PAIR_LIMIT, Calibration, Contract
+from dae_runtime.contract import EXACT_PAIR_LIMIT, Contract
 from dae_runtime.system.processor import available_cpus, cpu_features, cpu_name
 
 from ..graph.macs import count_macs, integer_nodes, macs_per_pixel, share
@@ -17,9 +15,9 @@ from ..measure.samples import Samples
 from ..options import ExportOptions
 from ..precision import is_exact
 from ..source import Network, Source
-from .build import Product, counted_size
-from .golden_image import GOLDEN_SIDE_PX
-from .model_file import first_image, golden_sample
+from .build import Product
+from .model_file import GOLDEN_SIDE_PX, first_image, golden_sample
+from .strategies import COUNTING_SIDE_PX
 
 TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
 """Packages whose versions the contract records."""
@@ -27,38 +25,34 @@ TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "onnxruntime-g
 
 def describe(source: Source, network: Network, product: Product, samples: Samples | None, options: ExportOptions) -> Contract:
     """Return the contract of a product."""
-    fit = network.fit
-    noisy = first_image(samples.test) if samples else noisy_images((1, *network.size_near(GOLDEN_SIDE_PX), fit.channels))
-    calibration = None
-    if product.calibration_method and samples:
-        calibration = Calibration(product.calibration_method, samples.calibration.count, samples.source)
+    images = network.images
+    height_px, width_px = images.fixed_size or (None, None)
+    noisy = first_image(samples.test) if samples else noisy_images((1, *images.size_near(GOLDEN_SIDE_PX), images.channels))
     return Contract(
         name=options.name or source.name,
         preset=source.preset or network.keras.name,
-        channels=fit.channels,
+        channels=images.channels,
         io_dtype=options.io,
-        height_px=fit.fixed_size[0] if fit.fixed_size else None,
-        width_px=fit.fixed_size[1] if fit.fixed_size else None,
-        alignment_px=network.geometry.alignment_px,
-        halo_px=network.geometry.halo_px,
+        height_px=height_px,
+        width_px=width_px,
+        alignment_px=images.alignment_px,
+        halo_px=images.halo_px,
         noise=source.noise,
-        precision=options.precision,
-        parity=product.form.parity,
-        golden=golden_sample(
-            product.model.SerializeToString(), noisy, options.precision, fit.alignment_px, fit.fixed_size is not None
-        ),
-        calibration=calibration,
+        precision=product.precision,
+        parity=product.parity,
+        golden=golden_sample(product.model.SerializeToString(), noisy, product.precision, images),
+        calibration=product.calibration,
         quality=product.quality,
-        pair_limit=EXACT_PAIR_LIMIT if options.quantize and is_exact(product.model) else None,
-        any_size=fit.fixed_size is None and (options.pad or network.geometry.alignment_px == 1),
+        pair_limit=EXACT_PAIR_LIMIT if product.calibration and is_exact(product.model) else None,
+        any_size=images.fixed_size is None and (options.pad or images.alignment_px == 1),
         tools=tool_versions(),
-        report=figures(network, product, options),
+        report=figures(network, product),
     )
 
 
-def figures(network: Network, product: Product, options: ExportOptions) -> dict[str, Any]:
+def figures(network: Network, product: Product) -> dict[str, Any]:
     """Return what else was measured, as JSON takes it."""
-    height, width = counted_size(network)
+    height, width = network.images.size_near(COUNTING_SIDE_PX)
     found: dict[str, Any] = {
         "form": _form(product),
         "macs_per_pixel": {
@@ -74,7 +68,7 @@ def figures(network: Network, product: Product, options: ExportOptions) -> dict[
             "agreement_with_fp32_db": round(judgment.agreement_db, 2),
             "color_shift": [round(shift, 3) for shift in judgment.color_shift],
         }
-    if options.quantize:
+    if product.calibration is not None:
         macs = count_macs(product.model, height, width)
         found |= {
             "integer_share": round(share(macs, integer_nodes(product.model)), 4),
@@ -99,12 +93,6 @@ def _form(product: Product) -> dict[str, Any]:
         "features": cpu_features(),
         "threads": available_cpus(),
     }
-
-
-def node_counts(model: onnx.ModelProto) -> dict[str, int]:
-    """Return how many nodes there are of each kind, in the order of the graph."""
-    kinds = [node.op_type for node in model.graph.node]
-    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
 
 
 def tool_versions() -> dict[str, str]:

@@ -1,4 +1,8 @@
-"""The model file: an ONNX graph with its contract inside."""
+"""The model file: an ONNX graph with its contract inside, and the golden sample in that.
+
+A kernel that cuts off sums does so where products are large: on white, on nearly white, at hard edges, in saturated colors;
+on a picture of middle brightness it may do no harm that a test would see. So the image of the golden sample shows all of them.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,20 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 import dae_runtime
-from dae_runtime.contract import METADATA_KEY, Contract, Golden, to_json
+from dae_runtime.contract import METADATA_KEY, Contract, Golden, ImageSpec, to_json
 from dae_runtime.engine.golden import MEAN_TOLERANCE
 from dae_runtime.engine.session import open_session, run_session
-from dae_runtime.pixels.arrays import convert
+from dae_runtime.pixels.arrays import Float64, FloatArray, convert
 
-from ..measure.running import takes_pixels
-from .golden_image import GOLDEN_SIDE_PX, golden_image
+from ..measure.quality import takes_pixels
 
-FloatArray = npt.NDArray[np.float32]
-
+GOLDEN_SIDE_PX = 48
+NOISE = 25 / 255
+STRONG_NOISE = 60 / 255
+NEARLY_WHITE = 235 / 255
 GOLDEN_TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 8 / 255}
 """What a sound device may differ by at most, in the range [0, 1]; `dae_runtime.engine.golden.MEAN_TOLERANCE` says by how much
 in the mean.
@@ -29,7 +33,7 @@ rounding before that may move a few pixels by some. 8-bit outputs may differ by 
 """
 
 
-def golden_sample(model: bytes, noisy: FloatArray, precision: str, alignment_px: int, fixed_size: bool) -> Golden:
+def golden_sample(model: bytes, noisy: FloatArray, precision: str, images: ImageSpec) -> Golden:
     """Run a model on a small image that shows what a wrong kernel gets wrong; see `golden_image`.
 
     Args:
@@ -37,17 +41,40 @@ def golden_sample(model: bytes, noisy: FloatArray, precision: str, alignment_px:
         noisy: (N, H, W, C) float32 in [0, 1] of a size that the model takes; a part of the image is one of the first. A uint8
             model gets it rounded to 8 bits.
         precision: Of the model, as in the contract.
-        alignment_px: Height and width of the image are multiples of this.
-        fixed_size: Whether the model takes no other size than that of `noisy`.
+        images: What the model takes.
     """
-    side = max(GOLDEN_SIDE_PX // alignment_px, 1) * alignment_px
-    image = golden_image(noisy, *(noisy.shape[1:3] if fixed_size else (side, side)))
+    image = golden_image(noisy, *images.size_near(GOLDEN_SIDE_PX))
     session, tolerance, mean = open_session(model, "cpu"), GOLDEN_TOLERANCE[precision], MEAN_TOLERANCE[precision]
     if takes_pixels(session):
         image, tolerance, mean = convert(image, np.uint8), math.ceil(255 * tolerance), 255 * mean
     denoised = run_session(session, image)
     little_endian = denoised.astype(denoised.dtype.newbyteorder("<"), order="C")
     return Golden(image.shape, image.tobytes(), little_endian.tobytes(), tolerance, mean)
+
+
+def golden_image(noisy: FloatArray, height_px: int, width_px: int) -> FloatArray:
+    """Return (1, H, W, C) little-endian float32 in [0, 1]: nine fields in three rows, with noise.
+
+    A piece of the noisy image, white, black; nearly white, gray with strong noise, a checkerboard of black and white; and
+    three fields of saturated colors (of a gray image: of slopes and stripes), so that every color channel is at both ends of
+    its range beside others that are not.
+
+    Args:
+        noisy: (N, H, W, C), of any size; the first image is used, repeated where it is too small.
+        height_px: Of the result.
+        width_px: Likewise.
+    """
+    random = np.random.default_rng(0)
+    channels = noisy.shape[3]
+    rows, columns = np.arange(height_px) % noisy.shape[1], np.arange(width_px) % noisy.shape[2]
+    image = noisy[0][np.ix_(rows, columns)].astype(np.float64)
+    noise = NOISE * random.standard_normal(image.shape)
+    for index, field in enumerate(_fields(channels, -(-height_px // 3), -(-width_px // 3)), 1):
+        row, column = divmod(index, 3)
+        part = np.s_[row * height_px // 3 : (row + 1) * height_px // 3, column * width_px // 3 : (column + 1) * width_px // 3]
+        size = image[part].shape
+        image[part] = field[: size[0], : size[1]] + noise[part] * (STRONG_NOISE / NOISE if index == 4 else 1)
+    return np.ascontiguousarray(np.clip(image, 0, 1)[None], "<f4")
 
 
 def with_contract(model: onnx.ModelProto, contract: Contract) -> bytes:
@@ -64,3 +91,22 @@ def with_contract(model: onnx.ModelProto, contract: Contract) -> bytes:
 def first_image(batches: Iterable[FloatArray]) -> FloatArray:
     """Return the first image of the first batch, as a batch of one."""
     return next(iter(batches))[:1]
+
+
+def _fields(channels: int, height_px: int, width_px: int) -> list[Float64]:
+    """Return the eight fields behind the first, without noise, (H, W, C) each."""
+    row, column = np.mgrid[:height_px, :width_px]
+    slope = column / max(width_px - 1, 1)
+    patterns = [slope, (column // 2 % 2).astype(float), ((row + column) // 3 % 2).astype(float)]
+    board = ((row + column) % 2).astype(float)
+    flat = [np.full((height_px, width_px), level) for level in (1.0, 0.0, NEARLY_WHITE, 0.5)]
+    fields = [np.repeat(level[..., None], channels, 2) for level in (*flat, board)]
+    if channels == 1:
+        return fields + [pattern[..., None] for pattern in patterns]
+    # Red, cyan and yellow, each with a pattern in one channel that is at neither end.
+    colors = np.array([[1, 0, 0], [0, 1, 1], [1, 1, 0]], float)
+    for turn, (color, pattern) in enumerate(zip(colors, patterns, strict=True)):
+        field = np.broadcast_to(color, (height_px, width_px, 3)).copy()
+        field[row >= height_px // 2, (turn + 1) % 3] = pattern[row >= height_px // 2]
+        fields.append(field)
+    return fields

@@ -9,19 +9,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 
 from dae_runtime.contract import Parity
+from dae_runtime.pixels.arrays import FloatArray
 
 from ..errors import ParityError
 from ..measure.tune import Choice, fastest, tuning_shape
 from ..precision import calibrate, quantize
 from ..rewrites import CANONICAL, FLOAT_CANDIDATES, INTEGER_CANDIDATES, Recipe, apply
 from ..source import Network
-
-FloatArray = npt.NDArray[np.float32]
 
 FLOAT_REFERENCE = "canonical float32"
 """Name of the float32 graph that INT8 forms are timed beside."""
@@ -52,7 +49,7 @@ def choose_float(network: Network, tolerance: float, rewrite: bool = True) -> Fo
     Raises:
         ParityError: Even the canonical graph differs from the Keras model.
     """
-    models = rewritten(network.model, FLOAT_CANDIDATES if rewrite else (CANONICAL,), network.geometry.alignment_px)
+    models = rewritten(network.model, FLOAT_CANDIDATES if rewrite else (CANONICAL,), network.images.alignment_px)
     return _proved(network, models, _fastest(network, models), tolerance)
 
 
@@ -68,7 +65,7 @@ def choose_integer(network: Network, samples: FloatArray, tolerance: float, rewr
     Raises:
         ParityError: Even the canonical graph differs from the Keras model.
     """
-    models = rewritten(network.model, INTEGER_CANDIDATES if rewrite else (CANONICAL,), network.geometry.alignment_px)
+    models = rewritten(network.model, INTEGER_CANDIDATES if rewrite else (CANONICAL,), network.images.alignment_px)
     integer = {name: quantize(model, calibrate(model, [samples])) for name, model in models.items()}
     choice = _fastest(network, integer, {FLOAT_REFERENCE: network.model})
     return _proved(network, models, choice, tolerance)
@@ -105,8 +102,7 @@ def _fastest(
 ) -> Choice | None:
     if len(models) == 1:
         return None
-    shape = tuning_shape(network.fit.channels, network.fit.alignment_px, network.fit.fixed_size)
-    choice = fastest(models, shape, beside)
+    choice = fastest(models, tuning_shape(network.images), beside)
     logger.info("fastest form: %s of %s", choice.name, {name: f"{t.fastest_ms:.2f} ms" for name, t in choice.times.items()})
     return choice
 

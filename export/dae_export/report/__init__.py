@@ -5,26 +5,21 @@ from typing import TYPE_CHECKING
 from dae_runtime.system.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from .document import ExportReport, Gate
-    from .measured import measure_report, write_html
+    from .document import ExportReport
+    from .measured import measure_report
+    from .page import html_page
 
 __all__ = [
     "ExportReport",
-    "Gate",
+    "html_page",
     "measure_report",
-    "write_html",
 ]
 
 __getattr__ = lazy_face(
     __name__,
     {
-        "document": (
-            "ExportReport",
-            "Gate",
-        ),
-        "measured": (
-            "measure_report",
-            "write_html",
-        ),
+        "document": ("ExportReport",),
+        "measured": ("measure_report",),
+        "page": ("html_page",),
     },
 )

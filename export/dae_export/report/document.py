@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .comparison import Comparison
+from ..measure.gates import Gate
+from ..measure.quality import Judgment
 from .latency import Timings
+
+GATE_FIGURES = ("name", "measured", "limit", "at_least")
+PIXEL_FIGURES = ("image", "row", "column", "difference", "values")
 
 
 @dataclass(frozen=True)
@@ -34,23 +38,6 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Gate:
-    """A limit that the file had to keep."""
-
-    name: str
-    """In words, with the unit."""
-    measured: float
-    limit: float
-    at_least: bool = False
-    """Whether the limit is the smallest that is allowed, not the largest."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the limit is kept; never by NaN."""
-        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
-
-
-@dataclass(frozen=True)
 class ExportReport:
     """What an export made; every figure was measured on the machine that made it."""
 
@@ -73,7 +60,8 @@ class ExportReport:
     machine: str
     """The processor and those of its instructions that matter."""
     timings: Timings
-    comparison: Comparison
+    judgment: Judgment
+    """This file against float32, with the details of a report."""
     gates: tuple[Gate, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -87,22 +75,25 @@ class ExportReport:
                     "device": self.timings.device,
                     "rows": [asdict(row) | {"ratio": row.ratio} for row in self.timings.rows],
                 },
-                "comparison": _without_pictures(asdict(self.comparison)),
-                "gates": [asdict(gate) for gate in self.gates],
+                "comparison": self._comparison(),
+                "gates": [{name: getattr(gate, name) for name in GATE_FIGURES} for gate in self.gates],
             }
         )
         return document
 
-
-def _without_pictures(value: Any) -> Any:
-    """Drop what is drawn: the contract is text, and nobody wants pictures in each copy of the file."""
-    if isinstance(value, Mapping):
+    def _comparison(self) -> dict[str, Any]:
+        """Return the figures without the pictures, which would bloat the contract."""
+        judgment, details = self.judgment, self.judgment.details
         return {
-            key: _without_pictures(item)
-            for key, item in value.items()
-            if key not in ("pictures", "crop", "crop_row", "crop_column")
+            "samples": judgment.samples,
+            "source": details.source,
+            "psnr_db": judgment.psnr_db,
+            "ssim": details.ssim,
+            "ssim_samples": details.ssim_samples,
+            "agreement_db": judgment.agreement_db,
+            "color_shift": judgment.color_shift,
+            "worst": [{name: getattr(pixel, name) for name in PIXEL_FIGURES} for pixel in details.worst],
         }
-    return [_without_pictures(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _rounded(value: Any) -> Any:

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from dae_runtime.contract import ImageSpec, Shape
 from dae_runtime.engine.session import open_session, run_session, session_device
 from dae_runtime.errors import DeviceError
 from dae_runtime.pixels.arrays import convert
 from dae_runtime.system.processor import available_cpus
 
-from ..measure.latency import SETTLE_S, Latency
-from ..measure.running import takes_pixels
-from ..measure.samples import Fit
+from ..measure.latency import FIXED_BATCHES, FREE_SHAPES, measure
+from ..measure.quality import takes_pixels
 
-Shape = tuple[int, int, int, int]
-
-FREE_SHAPES = ((256, 28, 28), (1, 512, 512), (1, 1080, 1920))
-"""What models of free size are timed on: images at once, height, width."""
-FIXED_BATCHES = (1, 256)
-"""Images at once for models of fixed size."""
 FEWEST_RUNS = 2
 MOST_RUNS = 15
 
@@ -67,18 +60,19 @@ class Timings:
     """Cases that were left out because they would have taken too long, or did not fit the memory."""
 
 
-def measure_latency(fp32: bytes, written: bytes | None, fit: Fit, device: str, seconds: float) -> Timings:
+def measure_latency(fp32: bytes, written: bytes | None, images: ImageSpec, device: str, seconds: float) -> Timings:
     """Time two models on every shape, on one thread and on all.
 
     Args:
         fp32: Content of the float32 file.
         written: Content of the file to compare; None for `fp32` itself.
-        fit: What the models take.
+        images: What the models take.
         device: As for `dae_runtime.engine.session.open_session`.
         seconds: About how long all may take. What would take too long, going by the smaller shapes, is left out.
     """
     used = session_device(open_session(fp32, device))
-    cases = [(shape, threads) for shape in _shapes(fit) for threads in ([None] if used != "cpu" else _thread_counts())]
+    shapes = images.shapes(FREE_SHAPES, FIXED_BATCHES)
+    cases = [(shape, threads) for shape in shapes for threads in ([None] if used != "cpu" else _thread_counts())]
     rows: list[Timing] = []
     for shape, threads in cases:
         known = [row for row in rows if row.threads == threads]
@@ -94,17 +88,8 @@ def _measure_case(
 ) -> Timing:
     contents = {"fp32": fp32} if written is None else {"fp32": fp32, "file": written}
     runs = {name: _runner(open_session(content, device, threads), shape) for name, content in contents.items()}
-    times = _alternate(runs, seconds)
+    times = measure(runs, MOST_RUNS, runs_per_turn=1, seconds=seconds, fewest_rounds=FEWEST_RUNS)
     return Timing(*shape, threads, times["fp32"].median_ms, times["file" if written else "fp32"].median_ms)
-
-
-def _shapes(fit: Fit) -> Iterator[Shape]:
-    if fit.fixed_size:
-        yield from ((images, *fit.fixed_size, fit.channels) for images in FIXED_BATCHES)
-        return
-    unit = fit.alignment_px
-    for images, height, width in FREE_SHAPES:
-        yield images, -(-height // unit) * unit, -(-width // unit) * unit, fit.channels
 
 
 def _thread_counts() -> Sequence[int | None]:
@@ -114,20 +99,3 @@ def _thread_counts() -> Sequence[int | None]:
 def _runner(session: Any, shape: Shape) -> Callable[[], object]:
     image = np.random.default_rng(0).random(shape, np.float32)
     return partial(run_session, session, convert(image, np.uint8) if takes_pixels(session) else image)
-
-
-def _alternate(contenders: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, Latency]:
-    """Let contenders take turns of one run until the time is over."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for run in contenders.values():
-        run()
-    end = time.perf_counter() + seconds
-    for turn in range(MOST_RUNS):
-        if turn >= FEWEST_RUNS and time.perf_counter() > end:
-            break
-        for name, run in contenders.items():
-            time.sleep(SETTLE_S)
-            start = time.perf_counter()
-            run()
-            times[name].append((time.perf_counter() - start) * 1e3)
-    return {name: Latency(float(np.median(values)), min(values)) for name, values in times.items()}

@@ -9,10 +9,10 @@ from importlib import resources
 
 import dae_runtime
 
-from .comparison import WorstPixel
+from ..measure.details import WorstPixel
 from .document import ExportReport
 from .latency import Timing
-from .pictures import Picture
+from .pictures import Picture, draw
 from .words import (
     count_text,
     input_text,
@@ -28,7 +28,7 @@ from .words import (
 PRECISIONS = {"fp32": "fp32", "fp16": "fp16", "int8": "INT8"}
 
 
-def page(report: ExportReport) -> str:
+def html_page(report: ExportReport) -> str:
     """Return the HTML document."""
     style = (resources.files(__package__) / "page.css").read_text("utf-8")
     parts = (_header, _tiles, _gates, _latency, _quality, _pictures, _worst, _work, _graph, _footer)
@@ -74,17 +74,17 @@ def _speed_tile(report: ExportReport) -> Iterator[tuple[str, str]]:
 
 
 def _quality_tile(report: ExportReport) -> Iterator[tuple[str, str]]:
-    comparison = report.comparison
-    if comparison.psnr_db and report.compares:
-        change = comparison.psnr_db["file"] - comparison.psnr_db["fp32"]
-        yield f"{signed_text(change, 3)} <small>dB</small>", f"PSNR against fp32, over {comparison.samples} noisy images"
-    elif comparison.psnr_db:
-        gain = comparison.psnr_db["file"] - comparison.psnr_db["noisy"]
-        yield f"{signed_text(gain, 1)} <small>dB</small>", f"PSNR against the noisy images, over {comparison.samples}"
+    judgment = report.judgment
+    if judgment.psnr_db and report.compares:
+        change = judgment.psnr_db["file"] - judgment.psnr_db["fp32"]
+        yield f"{signed_text(change, 3)} <small>dB</small>", f"PSNR against fp32, over {judgment.samples} noisy images"
+    elif judgment.psnr_db:
+        gain = judgment.psnr_db["file"] - judgment.psnr_db["noisy"]
+        yield f"{signed_text(gain, 1)} <small>dB</small>", f"PSNR against the noisy images, over {judgment.samples}"
     elif report.compares:
         yield (
-            f"{comparison.agreement_db:.1f} <small>dB</small>",
-            f"PSNR of agreement with fp32, over {comparison.samples} images",
+            f"{judgment.agreement_db:.1f} <small>dB</small>",
+            f"PSNR of agreement with fp32, over {judgment.samples} images",
         )
 
 
@@ -148,33 +148,33 @@ def _bar(share: float, kind: str) -> str:
 
 
 def _quality(report: ExportReport) -> str:
-    comparison = report.comparison
+    judgment, details = report.judgment, report.judgment.details
     names = ("noisy", "fp32", "file") if report.compares else ("noisy", "file")
     lines = []
-    if comparison.psnr_db:
+    if judgment.psnr_db:
         heads = "".join(f'<th scope="col">{_label(name, report)}</th>' for name in names)
-        psnr = "".join(_figure(f"{comparison.psnr_db[name]:.2f}", name) for name in names)
-        ssim = "".join(_figure(f"{comparison.ssim[name]:.4f}", name) for name in names)
+        psnr = "".join(_figure(f"{judgment.psnr_db[name]:.2f}", name) for name in names)
+        ssim = "".join(_figure(f"{details.ssim[name]:.4f}", name) for name in names)
         lines.append(
             f'<div class="scroll"><table>\n<thead><tr><td></td>{heads}</tr></thead>\n<tbody>\n'
             f'<tr><th scope="row">PSNR in dB</th>{psnr}</tr>\n<tr><th scope="row">SSIM</th>{ssim}</tr>\n'
             "</tbody>\n</table></div>"
         )
     if report.compares:
-        shift = ", ".join(signed_text(value, 3) for value in comparison.color_shift)
+        shift = ", ".join(signed_text(value, 3) for value in judgment.color_shift)
         lines.append(
-            f"<p>Agreement of {_own(report)} with fp32: {comparison.agreement_db:.2f} dB PSNR. "
-            f"Mean color shift {shift} of 255{' (red, green, blue)' if len(comparison.color_shift) == 3 else ''}.</p>"
+            f"<p>Agreement of {_own(report)} with fp32: {judgment.agreement_db:.2f} dB PSNR. "
+            f"Mean color shift {shift} of 255{' (red, green, blue)' if len(judgment.color_shift) == 3 else ''}.</p>"
         )
     return _section("Quality", f'<p class="note">{escape(_samples_note(report))}</p>', *lines)
 
 
 def _samples_note(report: ExportReport) -> str:
-    comparison = report.comparison
-    note = f"{comparison.samples} noisy images from {comparison.source}"
-    if not comparison.psnr_db:
+    judgment, details = report.judgment, report.judgment.details
+    note = f"{judgment.samples} noisy images from {details.source}"
+    if not judgment.psnr_db:
         return note + ", without clean references."
-    part = f" SSIM over the first {comparison.ssim_samples}." if comparison.ssim_samples < comparison.samples else ""
+    part = f" SSIM over the first {details.ssim_samples}." if details.ssim_samples < judgment.samples else ""
     return note + (", none of them used for calibration." if report.precision == "int8" else ".") + part
 
 
@@ -219,7 +219,7 @@ def _footer(report: ExportReport) -> str:
 
 
 def _pictures(report: ExportReport) -> str:
-    rows = [_views(picture, report, f"sample {number}") for number, picture in enumerate(report.comparison.pictures, 1)]
+    rows = [_views(draw(stack), report, f"sample {number}") for number, stack in enumerate(report.judgment.details.shown, 1)]
     note = "Test images as they are; large ones show their middle."
     if report.compares:
         note += f" The difference is {_own(report)} minus fp32, amplified; gray is none."
@@ -230,10 +230,10 @@ def _worst(report: ExportReport) -> str:
     if not report.compares:
         return ""
     rows = []
-    for worst in report.comparison.worst:
+    for worst in report.judgment.details.worst:
         place = f"Image {worst.image}, row {worst.row}, column {worst.column}"
         rows.append(f"<h3>{place}: {worst.difference:.1f} of 255</h3>")
-        rows.append(_views(worst.crop, report, place.lower(), worst))
+        rows.append(_views(draw(worst.crop), report, place.lower(), worst))
     note = f"Where {_own(report)} is furthest from fp32, in the images with the largest differences. Values from 0 to 255."
     return _section("Worst pixels", f'<p class="note">{note}</p>', *rows)
 

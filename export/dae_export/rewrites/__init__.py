@@ -18,12 +18,6 @@ __all__ = [
 __getattr__ = lazy_face(
     __name__,
     {
-        "recipe": (
-            "CANONICAL",
-            "FLOAT_CANDIDATES",
-            "INTEGER_CANDIDATES",
-            "Recipe",
-            "apply",
-        ),
+        "recipe": ("CANONICAL", "FLOAT_CANDIDATES", "INTEGER_CANDIDATES", "Recipe", "apply"),
     },
 )

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ..graph.kinds import ELEMENTWISE
-from ..graph.model import Array, Graph, attributes, make_node
-from .kernels import Convolution, FloatArray
+from dae_runtime.pixels.arrays import FloatArray
+
+from ..graph.model import ELEMENTWISE, Array, Graph, attributes, make_node
+from .kernels import Convolution
 
 
 @dataclass(frozen=True)

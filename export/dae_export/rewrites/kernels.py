@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+from dae_runtime.pixels.arrays import FloatArray
 
 
 class Tap(NamedTuple):

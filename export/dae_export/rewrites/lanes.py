@@ -10,9 +10,11 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
+from dae_runtime.pixels.arrays import FloatArray
+
 from ..graph.model import Graph
 from .builder import Builder, ConvNode, elementwise_after, read_conv
-from .kernels import Convolution, FloatArray
+from .kernels import Convolution
 
 
 def fill_lanes(graph: Graph, lanes: int = 16) -> int:

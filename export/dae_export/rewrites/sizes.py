@@ -6,8 +6,7 @@ import math
 
 import onnx
 
-from ..graph.kinds import ELEMENTWISE
-from ..graph.model import TO_NCHW, Graph, attributes
+from ..graph.model import ELEMENTWISE, TO_NCHW, Graph, attributes
 from .builder import ConvNode, read_conv
 from .kernels import keeps_grid
 

@@ -24,16 +24,7 @@ __getattr__ = lazy_face(
     __name__,
     {
         "convert": ("convert_plainly",),
-        "keras_file": (
-            "KerasModel",
-            "Source",
-            "find_source",
-            "import_keras",
-            "load",
-        ),
-        "network": (
-            "Network",
-            "read_network",
-        ),
+        "keras_file": ("KerasModel", "Source", "find_source", "import_keras", "load"),
+        "network": ("Network", "read_network"),
     },
 )

@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import re
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,13 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dae_runtime.contract import RunDirectory, read_description
+from dae_runtime.pixels.arrays import FloatArray
 
 from ..errors import KerasFileError
-
-FloatArray = npt.NDArray[np.float32]
 
 UNKNOWN_NOISE = "unknown"
 CHANNELS = (1, 3)
@@ -34,8 +33,8 @@ CHANNELS = (1, 3)
 class Source:
     """Where a model comes from; nothing heavy is loaded to find out."""
 
-    model_path: Path
-    """The `.keras` file."""
+    model: Any
+    """Path of the `.keras` file, or a `keras.Model` in memory."""
     name: str
     """Name of the model, for people."""
     preset: str | None
@@ -44,18 +43,20 @@ class Source:
     """Noise specification, or `unknown`."""
     calibration_path: Path | None
     """Samples that the training run left, if it did."""
-    folder: Path
-    """Where the exported file goes unless told otherwise."""
+    folder: Path | None
+    """Where the exported file goes unless told otherwise; None for a model in memory."""
 
 
-def find_source(path: str | os.PathLike[str]) -> Source:
-    """Find out what a run directory or a `.keras` file says about its model.
+def find_source(source: str | os.PathLike[str] | Any) -> Source:
+    """Find out what a run directory, a `.keras` file or a `keras.Model` in memory says about its model.
 
     Raises:
-        KerasFileError: There is nothing at `path`, or no model in it.
+        KerasFileError: There is nothing at the path, or no model in it, or it is something else.
         DaeError: The folder holds no readable description of a run.
     """
-    given = Path(path)
+    if not isinstance(source, str | os.PathLike):
+        return _from_memory(source)
+    given = Path(source)
     if given.is_dir():
         return _from_run(RunDirectory(given))
     if not given.is_file():
@@ -68,6 +69,16 @@ def find_source(path: str | os.PathLike[str]) -> Source:
     return Source(given, given.stem, None, UNKNOWN_NOISE, None, given.parent)
 
 
+def _from_memory(model: Any) -> Source:
+    keras = sys.modules.get("keras")  # whoever holds a model has imported it
+    if keras is None or not isinstance(model, keras.Model):
+        raise KerasFileError(
+            f"expected a path or a keras.Model, received {type(model).__name__}. Give a run directory of dae-train, the path "
+            "of a .keras file, or a Keras model."
+        )
+    return Source(model, str(model.name), None, UNKNOWN_NOISE, None, None)
+
+
 def _from_run(run: RunDirectory) -> Source:
     description = read_description(run)
     if not run.best_model.is_file():
@@ -76,7 +87,7 @@ def _from_run(run: RunDirectory) -> Source:
             "Continue it with dae-train --resume."
         )
     return Source(
-        model_path=run.best_model,
+        model=run.best_model,
         name=run.root.resolve().name,
         preset=_text(description, "model", "preset"),
         noise=_text(description, "noise", "spec") or UNKNOWN_NOISE,
@@ -144,14 +155,13 @@ def load(source: Source) -> KerasModel:
     Raises:
         KerasFileError: The file is damaged, needs custom objects, or is no denoiser.
     """
-    keras = import_keras()
-    where = os.fspath(source.model_path)
+    keras, given = import_keras(), source.model
     try:
         with _cpu():
-            model = _in_float32(keras, keras.models.load_model(source.model_path, compile=False))
+            model = _in_float32(keras.models.load_model(given, compile=False) if isinstance(given, Path) else given)
     except Exception as error:  # Keras raises whatever its parts raise: ValueError, TypeError, OSError, BadZipFile, KeyError
-        raise KerasFileError(_load_problem(source.model_path, error)) from error
-    return KerasModel(model, where)
+        raise KerasFileError(_load_problem(given, error)) from error
+    return KerasModel(model, os.fspath(given) if isinstance(given, Path) else f"the model {source.name!r}")
 
 
 def import_keras() -> Any:
@@ -185,7 +195,9 @@ def _cpu() -> Iterator[None]:
         yield
 
 
-def _load_problem(path: Path, error: Exception) -> str:
+def _load_problem(path: Any, error: Exception) -> str:
+    if not isinstance(path, Path):
+        return f"the model cannot be rebuilt in float32: {type(error).__name__}: {error}. Give a model of the policy float32."
     if not zipfile.is_zipfile(path):
         return f"{path} is damaged, or no .keras file: it is not a zip archive. Save or train the model again."
     text = str(error).strip()
@@ -201,6 +213,8 @@ def _load_problem(path: Path, error: Exception) -> str:
 
 
 def _input_shape(model: Any, where: str) -> tuple[Any, ...]:
+    if not getattr(model, "inputs", None):
+        raise KerasFileError(f"{where}: the model has no inputs yet, or is none of layers. Build it with a keras.Input.")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise KerasFileError(
             f"{where}: a denoiser has one input and one output, this model has {len(model.inputs)} and {len(model.outputs)}. "
@@ -231,7 +245,7 @@ def _stride(layer: Any) -> int:
     return math.prod(set(strides)) if isinstance(strides, tuple | list) else int(strides)
 
 
-def _in_float32(keras: Any, model: Any) -> Any:
+def _in_float32(model: Any) -> Any:
     """Return `model` with every layer computing in float32: a model trained in mixed precision says otherwise."""
     if all(layer.dtype_policy.compute_dtype == "float32" for layer in _layers(model)):
         return model

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 import onnx
 
-from dae_runtime.contract import Parity
+from dae_runtime.contract import ImageSpec, Parity
 
 from ..canonical import canonicalize
-from ..graph.geometry import Geometry, fixed_geometry, measure
+from ..graph.geometry import image_spec
 from ..measure.parity import check_parity, parity_shapes
-from ..measure.samples import Fit
 from .convert import convert
 from .keras_file import KerasModel
 
@@ -26,8 +25,7 @@ class Network:
     keras: KerasModel
     model: onnx.ModelProto
     """The canonical float32 graph."""
-    geometry: Geometry
-    fit: Fit
+    images: ImageSpec
     """The images that it takes."""
 
     def parity(self, model: onnx.ModelProto, tolerance: float) -> Parity:
@@ -36,15 +34,9 @@ class Network:
         Raises:
             ParityError: They differ by more than `tolerance`, in units of the value range [0, 1].
         """
-        shapes = parity_shapes(self.fit.channels, self.geometry.alignment_px, self.fit.fixed_size)
-        parity = check_parity(model.SerializeToString(), self.keras, shapes, tolerance)
+        parity = check_parity(model.SerializeToString(), self.keras, parity_shapes(self.images), tolerance)
         logger.info("parity: %.3g at most over %d shapes", parity.max_abs_error, len(parity.shapes))
         return parity
-
-    def size_near(self, side_px: int) -> tuple[int, int]:
-        """Return a height and width that the network takes: the fixed ones, or the multiples of the alignment below a side."""
-        side = max(side_px // self.geometry.alignment_px, 1) * self.geometry.alignment_px
-        return self.fit.fixed_size or (side, side)
 
 
 def read_network(keras: KerasModel, opset: int) -> Network:
@@ -55,12 +47,8 @@ def read_network(keras: KerasModel, opset: int) -> Network:
     """
     graph = convert(keras, opset)
     canonicalize(graph, keras.fixed_size)
-    geometry = _in_blocks(measure(graph)) if keras.fixed_size is None else fixed_geometry()
-    logger.info("converted: %s; alignment %d px, halo %s px", graph.kinds(), geometry.alignment_px, geometry.halo_px)
-    fit = Fit(keras.channels, geometry.alignment_px, keras.fixed_size)
-    return Network(keras, graph.to_model(), geometry, fit)
-
-
-def _in_blocks(geometry: Geometry) -> Geometry:
-    """Let a network that needs even sizes ask for multiples of 4: its edges can then be computed in blocks of 4 pixels."""
-    return replace(geometry, alignment_px=4) if geometry.alignment_px == 2 else geometry
+    images = image_spec(graph)
+    if images.alignment_px == 2:
+        images = replace(images, alignment_px=4)  # the edges can then be computed in blocks of 4 pixels
+    logger.info("converted: %s; alignment %d px, halo %s px", graph.kinds(), images.alignment_px, images.halo_px)
+    return Network(keras, graph.to_model(), images)

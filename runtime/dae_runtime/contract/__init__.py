@@ -14,6 +14,7 @@ from .document import (
     from_json,
     to_json,
 )
+from .image_spec import ImageSpec, Shape
 from .noise_spec import (
     NO_NOISE,
     NOISE_KINDS,
@@ -45,6 +46,7 @@ __all__ = [
     "Calibration",
     "Contract",
     "Golden",
+    "ImageSpec",
     "NoiseAmount",
     "NoiseParameter",
     "NoiseSpec",
@@ -52,6 +54,7 @@ __all__ = [
     "Parity",
     "Quality",
     "RunDirectory",
+    "Shape",
     "from_json",
     "gaussian_range",
     "noise_forms",

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ModelError
+from .image_spec import ImageSpec
 from .parts import Calibration, Golden, Parity, Quality, check, is_count
 
 METADATA_KEY = "dae"
@@ -133,6 +134,11 @@ class Contract:
         if self.height_px is None or self.width_px is None:
             return None
         return self.height_px, self.width_px
+
+    @property
+    def images(self) -> ImageSpec:
+        """The images that the model takes."""
+        return ImageSpec(self.channels, self.alignment_px, self.halo_px, self.fixed_size)
 
 
 def to_json(contract: Contract) -> str:

@@ -20,10 +20,7 @@ __getattr__ = lazy_face(
     __name__,
     {
         "denoiser": ("Denoiser",),
-        "grouping": (
-            "by_shape",
-            "windows",
-        ),
+        "grouping": ("by_shape", "windows"),
         "limits": ("ENGINE_SHARE",),
     },
 )

@@ -3,68 +3,82 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
-from ..contract import Contract
-from ..pixels.arrays import Array, color_channels, convert
+from ..contract import ImageSpec
+from ..pixels.arrays import Array, FloatArray, blend, color_channels
 from .limits import Limits
-from .patches import denoise_patches
-from .tiles import denoise_tiles, plan_tiles
+from .patches import cut_patches
+from .tiles import cut_tiles, plan_tiles
+
+Piece = tuple[Array, Callable[[Array], None]]
+"""Colors (N, H, W, 1 or 3) for one run of the engine, and what puts their denoised version, of any dtype, into the result."""
 
 
-@dataclass(frozen=True)
-class Cutter:
-    """Takes a batch through the engine in pieces."""
+class Cut:
+    """A batch in pieces: `for pixels, place in cut.pieces(): place(clean(pixels))`, and `result` is complete.
 
-    model: Contract
-    clean: Callable[[Array], Array]
-    """Maps (N, H, W, 1 or 3) of an image dtype to the denoised colors, in the dtype that the model gives."""
-    finish: Callable[[Array, Array], Array]
-    """Maps noisy and denoised colors to the result, in the dtype of the noisy ones."""
+    Args:
+        batch: (N, H, W, C) with C from 1 to 4, uint8, uint16 or float32; read only.
+        images: What the model takes.
+        limits: How much of the batch a piece may hold.
+        strength: How much of the change is taken, 0 to 1.
+    """
 
-    def denoise(self, batch: Array, limits: Limits) -> Array:
-        """Return a new (N, H, W, C): colors denoised, alpha as it was."""
+    result: Array
+    """A new array like the batch: colors denoised, alpha as it was. Complete once each piece has been placed."""
+
+    def __init__(self, batch: Array, images: ImageSpec, limits: Limits, strength: float) -> None:
+        self._batch, self._images, self._limits, self._strength = batch, images, limits, strength
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the pieces; each must be placed before the next is taken."""
+        batch, images, limits = self._batch, self._images, self._limits
         count, height, width, channels = batch.shape
         colors = color_channels(channels)
-        repeats = 3 if (self.model.channels, colors) == (1, 3) else 1
-        fixed = self.model.fixed_size
-        in_windows = fixed is not None and fixed != (height, width)
+        repeats = 3 if (images.channels, colors) == (1, 3) else 1
+        in_windows = images.fixed_size not in (None, (height, width))
         in_tiles = limits.tile_px is not None and height * width > limits.tile_above_px
         size = max(1, limits.run_px // (height * width * repeats))
         if colors == channels and count <= size and not (in_windows or in_tiles):
-            return np.ascontiguousarray(self._run(batch))  # new already: another copy would cost small images 3%
-        result = np.empty(batch.shape, batch.dtype)
-        result[..., colors:] = batch[..., colors:]
-        source, target = batch[..., :colors], result[..., :colors]
-        if in_windows and fixed is not None:
-            self._by_windows(source, target, fixed, limits.run_px // repeats)
+            yield batch, self._take_whole
+            return
+        self.result = np.empty(batch.shape, batch.dtype)
+        self.result[..., colors:] = batch[..., colors:]
+        source, target = batch[..., :colors], self.result[..., :colors]
+        if in_windows:
+            yield from self._windows(source, target, limits.run_px // repeats)
         elif in_tiles and limits.tile_px is not None:
-            tiling = plan_tiles((height, width), limits.tile_px, self.model.alignment_px, self.model.halo_px or 0)
+            tiling = plan_tiles((height, width), limits.tile_px, images.alignment_px, images.halo_px or 0)
             size = max(1, limits.run_px // (tiling.height_px * tiling.width_px * repeats))
             for image, clean in zip(source, target, strict=True):
-                denoise_tiles(image, clean, tiling, size, self._run)
+                yield from cut_tiles(image, clean, tiling, size, self._strength)
         else:
             for start in range(0, count, size):
-                target[start : start + size] = self._run(source[start : start + size])
-        return result
+                part = slice(start, start + size)
+                yield source[part], partial(self._finish, target[part], source[part])
 
-    def _run(self, colors: Array) -> Array:
-        return self.finish(colors, self.clean(colors))
-
-    def _by_windows(self, source: Array, target: Array, window_px: tuple[int, int], run_px: int) -> None:
+    def _windows(self, source: Array, target: Array, run_px: int) -> Iterator[Piece]:
         count, height, width, _ = source.shape
+        window_px = self._images.fixed_size or (height, width)
         windows = max(1, run_px // math.prod(window_px))
         images = max(1, min(count, windows, run_px // (height * width)))
         for start in range(0, count, images):
-            part = source[start : start + images]
-            for top, strip in denoise_patches(part, window_px, self._clean_float, max(1, windows // images)):
-                rows = slice(top, top + strip.shape[1])
-                np.minimum(strip, 1, out=strip)  # what is blended of values up to 1 may come out a rounding above
-                target[start : start + images, rows] = self.finish(part[:, rows], strip)
+            part = slice(start, start + images)
+            write = partial(self._write_strip, target[part], source[part])
+            yield from cut_patches(source[part], window_px, write, max(1, windows // images))
 
-    def _clean_float(self, colors: Array) -> npt.NDArray[np.float32]:
-        return convert(self.clean(colors), np.float32)
+    def _take_whole(self, clean: Array) -> None:
+        # New already: another copy would cost small images 3%.
+        self.result = np.ascontiguousarray(blend(self._batch, clean, self._strength))
+
+    def _write_strip(self, target: Array, noisy: Array, top: int, strip: FloatArray) -> None:
+        rows = slice(top, top + strip.shape[1])
+        np.minimum(strip, 1, out=strip)  # what is blended of values up to 1 may come out a rounding above
+        self._finish(target[:, rows], noisy[:, rows], strip)
+
+    def _finish(self, target: Array, noisy: Array, clean: Array) -> None:
+        target[:] = blend(noisy, clean, self._strength)

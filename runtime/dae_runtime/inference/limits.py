@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..contract import Contract
+from ..contract import ImageSpec, Shape
 from ..errors import DeviceError, InputError
 from .tiles import STEP_PX, smallest_tile
 
@@ -44,18 +44,18 @@ class Limits:
         return Limits(side * side, side, side * side)
 
 
-def default_limits(model: Contract, run_px: int) -> Limits:
+def default_limits(images: ImageSpec, run_px: int) -> Limits:
     """Return the limits where the caller sets none: tiles that fill a run, for images more than twice as large."""
-    return Limits(run_px, math.isqrt(run_px) if tileable(model) else None, 2 * run_px)
+    return Limits(run_px, math.isqrt(run_px) if images.tileable else None, 2 * run_px)
 
 
-def tile_limits(model: Contract, limits: Limits, tile_px: int) -> Limits:
+def tile_limits(images: ImageSpec, limits: Limits, tile_px: int) -> Limits:
     """Return the limits for tiles of a wanted size.
 
     Raises:
         InputError: The model cannot be tiled, or needs larger tiles.
     """
-    least = _least_tile(model, "a tile size")
+    least = _least_tile(images, "a tile size")
     if tile_px < least:
         raise InputError(
             f"tiles of {tile_px} pixels are too small for this model, which needs {least} at least. Give a larger "
@@ -65,48 +65,43 @@ def tile_limits(model: Contract, limits: Limits, tile_px: int) -> Limits:
 
 
 def memory_limits(
-    model: Contract, limits: Limits, bytes_per_pixel: float, max_memory_mb: int, share: float = ENGINE_SHARE
+    images: ImageSpec, limits: Limits, bytes_per_pixel: float, max_memory_mb: int, share: float = ENGINE_SHARE
 ) -> Limits:
     """Return the limits under which the engine's memory stays within its share of `max_memory_mb`.
 
     Raises:
         InputError: Not even the smallest tile or one window fits, or the model cannot be tiled.
     """
-    least_px = least_run(model)
+    least_px = least_run(images)
     run_px = int(share * max_memory_mb * 2**20 / bytes_per_pixel)
     if run_px < least_px:
         needed = math.ceil(_MARGIN * least_px * bytes_per_pixel / share / 2**20)
         raise InputError(f"max_memory_mb must be at least {needed} for this model, not {max_memory_mb}.")
     run_px = min(run_px, limits.run_px)
-    if model.fixed_size is not None:
+    if images.fixed_size is not None:
         return Limits(run_px, None, limits.tile_above_px)
     side = min(math.isqrt(run_px) // STEP_PX * STEP_PX, limits.tile_px or run_px)
     return Limits(run_px, max(side, math.isqrt(least_px)), run_px)
 
 
-def least_run(model: Contract) -> int:
+def least_run(images: ImageSpec) -> int:
     """Return the pixels of the smallest run of the engine that serves images of any size: one window, or the smallest tile.
 
     Raises:
         InputError: The model cannot be tiled.
     """
-    if model.fixed_size is not None:
-        return math.prod(model.fixed_size)
-    return _least_tile(model, "a memory limit") ** 2
+    if images.fixed_size is not None:
+        return math.prod(images.fixed_size)
+    return _least_tile(images, "a memory limit") ** 2
 
 
-def probe_shape(model: Contract, pixels: int) -> tuple[int, int, int, int]:
+def probe_shape(images: ImageSpec, pixels: int) -> Shape:
     """Return the (N, H, W, C) of a run of so many pixels, or of a few less: one tile, or as many windows as that takes."""
-    if model.fixed_size is not None:
-        return (max(1, pixels // math.prod(model.fixed_size)), *model.fixed_size, model.channels)
-    unit = math.lcm(STEP_PX, model.alignment_px)
+    if images.fixed_size is not None:
+        return (max(1, pixels // math.prod(images.fixed_size)), *images.fixed_size, images.channels)
+    unit = math.lcm(STEP_PX, images.alignment_px)
     side = max(1, math.isqrt(pixels) // unit) * unit
-    return (1, side, side, model.channels)
-
-
-def tileable(model: Contract) -> bool:
-    """Tell whether tiles of this model give what the whole image gives."""
-    return model.fixed_size is None and model.halo_px is not None
+    return (1, side, side, images.channels)
 
 
 def bytes_per_pixel(run: Callable[[int], int], least_px: int, budget_bytes: float) -> float:
@@ -149,11 +144,11 @@ def is_shortage(error: BaseException) -> bool:
     return isinstance(error, DeviceError) and any(word in text for word in _SHORTAGE)
 
 
-def _least_tile(model: Contract, what: str) -> int:
-    if model.fixed_size is not None:
-        raise InputError(f"{what} has no use here: this model takes windows of {model.fixed_size} pixels. Leave it out.")
-    if model.halo_px is None:
+def _least_tile(images: ImageSpec, what: str) -> int:
+    if images.fixed_size is not None:
+        raise InputError(f"{what} has no use here: this model takes windows of {images.fixed_size} pixels. Leave it out.")
+    if images.halo_px is None:
         raise InputError(
             f"{what} has no use here: each pixel of this model's result depends on the whole image. Leave it out."
         )
-    return smallest_tile(model.alignment_px, model.halo_px)
+    return smallest_tile(images.alignment_px, images.halo_px)

@@ -14,8 +14,8 @@ from ..engine import session as engine
 from ..engine.fork import opened_here
 from ..engine.opening import open_model
 from ..errors import CancelledError, DaeError, DeviceError
-from ..pixels.arrays import Array, blend, convert, from_model_channels, limit_to_range, pad_to_multiple, to_model_channels
-from .cutting import Cutter
+from ..pixels.arrays import Array, convert, from_model_channels, limit_to_range, pad_to_multiple, to_model_channels
+from .cutting import Cut
 from .limits import (
     ENGINE_SHARE,
     UNMEASURED_BYTES_PER_PIXEL,
@@ -27,7 +27,6 @@ from .limits import (
     memory_limits,
     probe_shape,
     tile_limits,
-    tileable,
 )
 from .tiles import smallest_tile
 
@@ -66,14 +65,15 @@ class Network:
         self.model: Contract
         self._session, self.model = open_model(source, device, threads)
         self.device = engine.session_device(self._session)
-        self.limits = default_limits(self.model, RUN_PIXELS.get(self.device.partition(":")[0], RUN_PIXELS["cpu"]))
+        self._images = self.model.images
+        self.limits = default_limits(self._images, RUN_PIXELS.get(self.device.partition(":")[0], RUN_PIXELS["cpu"]))
         self._coarse_untold = [True] if self.model.io_dtype == "uint8" else []
         if max_memory_mb is not None:
-            least_px = least_run(self.model)
+            least_px = least_run(self._images)
             need = self._bytes_per_pixel(least_px, share * max_memory_mb * 2**20)
-            self.limits = memory_limits(self.model, self.limits, need, max_memory_mb, share)
+            self.limits = memory_limits(self._images, self.limits, need, max_memory_mb, share)
         if tile_px is not None:
-            self.limits = tile_limits(self.model, self.limits, tile_px)
+            self.limits = tile_limits(self._images, self.limits, tile_px)
 
     def denoise(self, batch: Array, strength: float, cancel: Callable[[], bool] | None) -> Array:
         """Denoise a checked batch.
@@ -93,9 +93,12 @@ class Network:
         """
         if self._coarse_untold and batch.dtype != np.uint8:
             self._tell_coarse(batch.dtype)
-        while (result := self._denoise_within(self.limits, batch, strength, cancel)) is None:
-            pass
-        return result
+        while True:
+            limits = self.limits
+            try:
+                return self._denoise_within(limits, batch, strength, cancel)
+            except (DeviceError, MemoryError) as error:
+                self._shrink(limits, error)
 
     def close(self) -> None:
         """Free the model."""
@@ -113,32 +116,21 @@ class Network:
             dtype,
         )
 
-    def _denoise_within(
-        self, limits: Limits, batch: Array, strength: float, cancel: Callable[[], bool] | None
-    ) -> Array | None:
-        """Denoise (N, H, W, C); None if the memory did not suffice, and the limits are smaller now."""
-
-        def clean(colors: Array) -> Array:
+    def _denoise_within(self, limits: Limits, batch: Array, strength: float, cancel: Callable[[], bool] | None) -> Array:
+        cut = Cut(batch, self._images, limits, strength)
+        for pixels, place in cut.pieces():
             if cancel is not None and cancel():
                 raise CancelledError("denoising was cancelled by the caller.")
-            return self._clean(colors)
-
-        def finish(noisy: Array, clean: Array) -> Array:
-            return convert(clean if strength == 1 else blend(noisy, clean, strength), noisy.dtype)
-
-        try:
-            return Cutter(self.model, clean, finish).denoise(batch, limits)
-        except (DeviceError, MemoryError) as error:
-            self._shrink(limits, error)
-            return None
+            place(self._clean(pixels))
+        return cut.result
 
     def _shrink(self, limits: Limits, error: DeviceError | MemoryError) -> None:
         """Take smaller tiles from now on, or raise `error` if they are no remedy."""
         if not is_shortage(error):
             raise error
-        if not tileable(self.model):
+        if not self._images.tileable:
             raise DeviceError(f"{error} This model cannot work on tiles: give smaller images.") from error
-        smaller = limits.halved(smallest_tile(self.model.alignment_px, self.model.halo_px or 0))
+        smaller = limits.halved(smallest_tile(self._images.alignment_px, self._images.halo_px or 0))
         if smaller is None:
             raise error
         if self.limits == limits:  # else another thread was here before
@@ -150,17 +142,17 @@ class Network:
             return UNMEASURED_BYTES_PER_PIXEL
 
         def run(pixels: int) -> int:
-            batch = np.zeros(probe_shape(self.model, pixels), self.model.io_dtype)
+            batch = np.zeros(probe_shape(self._images, pixels), self.model.io_dtype)
             self._run(batch)
-            return batch.size // self.model.channels
+            return batch.size // self._images.channels
 
         return bytes_per_pixel(run, least_px, budget_bytes)
 
     def _clean(self, colors: Array) -> Array:
         """Denoise (N, H, W, 1 or 3) of any image dtype; for a model of fixed size, of that size. In the dtype of the model."""
         height, width = colors.shape[1:3]
-        batch = convert(to_model_channels(colors, self.model.channels), self.model.io_dtype)
-        clean = self._run(pad_to_multiple(batch, self.model.alignment_px))[:, :height, :width]
+        batch = convert(to_model_channels(colors, self._images.channels), self.model.io_dtype)
+        clean = self._run(pad_to_multiple(batch, self._images.alignment_px))[:, :height, :width]
         return from_model_channels(clean, colors.shape[3])
 
     def _run(self, batch: Array) -> Array:

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from ..pixels.arrays import Array
-
-FloatImages = npt.NDArray[np.float32]
+from ..pixels.arrays import Array, FloatArray, convert
 
 
-def denoise_patches(
-    images: Array, window_px: tuple[int, int], denoise: Callable[[Array], FloatImages], columns_per_run: int | None = None
-) -> Iterator[tuple[int, FloatImages]]:
-    """Denoise images by windows that overlap by half, each weighted by a smooth bump, so that no seam shows.
+def cut_patches(
+    images: Array, window_px: tuple[int, int], write: Callable[[int, FloatArray], None], columns_per_run: int | None = None
+) -> Iterator[tuple[Array, Callable[[Array], None]]]:
+    """Cut images into windows that overlap by half, each weighted by a smooth bump, so that no seam shows.
 
     Works from top to bottom and holds one row of windows, so that memory does not depend on the height.
 
     Args:
         images: (N, H, W, C) of any dtype, any H and W; extended by reflection at the bottom and the right; read only.
-        window_px: (height, width) that `denoise` takes.
-        denoise: Maps (M, height, width, C) of the images' dtype to the same shape in float32.
-        columns_per_run: How many windows of each image `denoise` gets at once; None for those of a whole row.
+        window_px: (height, width) that a network takes.
+        write: Gets the blended strips from top to bottom: where each begins, in pixels, and (N, rows, W, C) float32.
+        columns_per_run: How many windows of each image are yielded at once; None for those of a whole row.
 
     Yields:
-        Strips from top to bottom: where each begins, in pixels, and (N, rows, W, C) float32.
+        Windows (M, height, width, C) of the images' dtype, and what takes their denoised versions, of any image dtype, before
+        the next ones are taken.
     """
     height, width = images.shape[1:3]
     rows, columns = window_starts(height, window_px[0]), window_starts(width, window_px[1])
@@ -41,13 +41,18 @@ def denoise_patches(
         band = images[:, down][:, :, across]
         for part in (columns[start : start + count] for start in range(0, len(columns), count)):
             windows = np.stack([band[:, :, left : left + window_px[1]] for left in part])
-            clean = denoise(windows.reshape(-1, *windows.shape[2:])).reshape(windows.shape)
-            for left, window in zip(part, clean, strict=True):
-                total[:, :, left : left + window_px[1]] += window * weights
+            yield windows.reshape(-1, *windows.shape[2:]), partial(_add, total, part, weights)
         done = below - top  # no later window reaches these rows
         strip = total[:, :done] / np.outer(sum_down[top:below], sum_across)[..., None]
-        yield top, strip[:, : height - top, :width]
+        write(top, strip[:, : height - top, :width])
         total = np.concatenate([total[:, done:], np.zeros_like(total[:, :done])], axis=1)
+
+
+def _add(total: FloatArray, columns: list[int], weights: FloatArray, clean: Array) -> None:
+    """Add denoised windows that begin at some columns to the sum of a row."""
+    clean = convert(clean, np.float32).reshape(len(columns), len(total), *weights.shape[:2], -1)
+    for left, window in zip(columns, clean, strict=True):
+        total[:, :, left : left + weights.shape[1]] += window * weights
 
 
 def window_starts(length_px: int, window_px: int) -> list[int]:
@@ -57,10 +62,10 @@ def window_starts(length_px: int, window_px: int) -> list[int]:
     return [step * stride for step in range(steps + 1)]
 
 
-def bump(window_px: int) -> npt.NDArray[np.float32]:
+def bump(window_px: int) -> FloatArray:
     """Return (window_px,) weights: a sine squared, above 0 everywhere; two that overlap by half add up to 1."""
     phase = (np.arange(window_px) + 0.5) * (np.pi / window_px)
-    weights: npt.NDArray[np.float32] = np.square(np.sin(phase)).astype(np.float32)
+    weights: FloatArray = np.square(np.sin(phase)).astype(np.float32)
     return weights
 
 
@@ -72,7 +77,7 @@ def reflected(count: int, length: int) -> npt.NDArray[np.intp]:
     return positions
 
 
-def _weight_sum(starts: list[int], window_px: int) -> npt.NDArray[np.float32]:
+def _weight_sum(starts: list[int], window_px: int) -> FloatArray:
     total = np.zeros(starts[-1] + window_px, np.float32)
     for start in starts:
         total[start : start + window_px] += bump(window_px)

@@ -11,10 +11,11 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from ..pixels.arrays import Array
+from ..pixels.arrays import Array, blend
 
 STEP_PX = 32
 """Sides of tiles are multiples of this, and so of few shapes: the engine plans its memory anew for every shape."""
@@ -70,24 +71,32 @@ def smallest_tile(alignment_px: int, halo_px: int) -> int:
     return _up(max(4 * _up(halo_px, alignment_px), 2 * alignment_px), math.lcm(STEP_PX, alignment_px))
 
 
-def denoise_tiles(image: Array, result: Array, tiling: Tiling, tiles_per_run: int, denoise: Callable[[Array], Array]) -> None:
-    """Denoise an image by tiles.
+def cut_tiles(
+    image: Array, result: Array, tiling: Tiling, tiles_per_run: int, strength: float
+) -> Iterator[tuple[Array, Callable[[Array], None]]]:
+    """Cut an image into tiles.
 
     Args:
         image: (H, W, C); read only.
-        result: (H, W, C), written to.
+        result: (H, W, C), written to as the tiles are placed.
         tiling: From `plan_tiles` for this size.
-        tiles_per_run: Tiles that `denoise` gets at once.
-        denoise: Maps (M, tile height, tile width, C) to the same shape.
+        tiles_per_run: Tiles that are yielded at once.
+        strength: How much of the change is taken, 0 to 1.
+
+    Yields:
+        Tiles (M, tile height, tile width, C), and what puts their denoised versions into the result.
     """
     places = tiling.places()
     while group := list(itertools.islice(places, tiles_per_run)):
-        for (row, column), clean in zip(
-            group, denoise(np.stack([_cut(image, tiling, *place) for place in group])), strict=True
-        ):
-            kept = clean[row.keep_px - row.start_px : row.end_px - row.start_px]
-            kept = kept[:, column.keep_px - column.start_px : column.end_px - column.start_px]
-            result[row.keep_px : row.end_px, column.keep_px : column.end_px] = kept
+        tiles = np.stack([_cut(image, tiling, *place) for place in group])
+        yield tiles, partial(_place, result, group, tiles, strength)
+
+
+def _place(result: Array, places: list[tuple[Span, Span]], tiles: Array, strength: float, clean: Array) -> None:
+    for (row, column), tile in zip(places, blend(tiles, clean, strength), strict=True):
+        kept = tile[row.keep_px - row.start_px : row.end_px - row.start_px]
+        kept = kept[:, column.keep_px - column.start_px : column.end_px - column.start_px]
+        result[row.keep_px : row.end_px, column.keep_px : column.end_px] = kept
 
 
 def _cut(image: Array, tiling: Tiling, row: Span, column: Span) -> Array:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from ..errors import InputError, ModelError
 
 Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
 FULL_SCALE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}
 """The value of white, by the dtypes that images may have."""
@@ -202,12 +204,17 @@ def check_strength(strength: float) -> None:
         raise InputError(f"strength must be from 0 (no change) to 1 (all of it), not {strength!r}.")
 
 
-def blend(noisy: Array, clean: Array, strength: float) -> npt.NDArray[np.float32]:
-    """Return noisy + strength * (clean - noisy) as float32, for arrays of one shape and any image dtypes."""
-    change: npt.NDArray[np.float32] = convert(clean, np.float32) - convert(noisy, np.float32)
+def blend(noisy: Array, clean: Array, strength: float) -> Array:
+    """Return noisy + strength * (clean - noisy) in the dtype of `noisy`, for arrays of one shape and any image dtypes.
+
+    At a strength of 1 that is `clean`, and `clean` itself if it has the dtype already.
+    """
+    if strength == 1:
+        return convert(clean, noisy.dtype)
+    change = convert(clean, np.float32) - convert(noisy, np.float32)
     change *= np.float32(strength)
     change += convert(noisy, np.float32)
-    return change
+    return convert(change, noisy.dtype)
 
 
 def _extremes(values: Array) -> tuple[float, float]:

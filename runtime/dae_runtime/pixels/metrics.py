@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from .arrays import Float64
 
 SSIM_WINDOW_PX = 11
 SSIM_SIGMA_PX = 1.5
 SSIM_K1, SSIM_K2 = 0.01, 0.03
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def mean_square_error(reference: npt.ArrayLike, image: npt.ArrayLike) -> float:
@@ -91,15 +90,15 @@ def ssim(reference: npt.ArrayLike, image: npt.ArrayLike, data_range: float = 1.0
     return float(np.mean(luminance * structure))
 
 
-def gaussian_window(size_px: int) -> FloatArray:
+def gaussian_window(size_px: int) -> Float64:
     """Return the (size_px,) Gaussian weights of SSIM's window; they sum to 1."""
     offsets = np.arange(size_px) - (size_px - 1) / 2
-    weights: FloatArray = np.exp(-(offsets**2) / (2 * SSIM_SIGMA_PX**2))
+    weights: Float64 = np.exp(-(offsets**2) / (2 * SSIM_SIGMA_PX**2))
     weights /= weights.sum()
     return weights
 
 
-def _blur(image: FloatArray) -> FloatArray:
+def _blur(image: Float64) -> Float64:
     for axis in (0, 1):
         length = image.shape[axis]
         size = min(SSIM_WINDOW_PX, length - 1 + length % 2)

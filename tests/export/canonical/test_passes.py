@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from dae_export.canonical import canonicalize
-from dae_export.graph.geometry import measure
+from dae_export.graph.geometry import image_spec
 from dae_export.graph.model import attributes
 from dae_export.source import KerasModel
 from dae_export.source.convert import convert
@@ -232,7 +232,7 @@ def test_geometry_of_the_seed_network(make_v2):
     wrapped = KerasModel(make_v2(), "test")
     graph = convert(wrapped)
     canonicalize(graph, None)
-    geometry = measure(graph)
+    geometry = image_spec(graph)
     assert (geometry.alignment_px, geometry.halo_px) == (4, 8)
     # Rigorous: pixels of one period change with every pixel of the input; which ones do, says how far they read.
     rng = np.random.default_rng(0)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from dae_export.errors import ConversionError
-from dae_export.graph.geometry import Geometry, fixed_geometry, measure
+from dae_export.graph.geometry import image_spec
 from dae_export.graph.model import Graph
+from dae_runtime.contract import ImageSpec
 
 SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
@@ -119,7 +120,7 @@ def build(stack: Stack, bias: bool = False) -> onnx.ModelProto:
 @given(stacks())
 def test_the_halo_is_what_a_changed_pixel_shows(run_onnx, stack):
     model = build(stack)
-    geometry = measure(Graph(model))
+    geometry = image_spec(Graph(model))
     unit = math.prod(stride for _, _, stride in stack.downs) * (2 if stack.packed else 1)
     assert geometry.alignment_px == unit
     assert geometry.halo_px is not None
@@ -139,7 +140,7 @@ def test_the_halo_is_what_a_changed_pixel_shows(run_onnx, stack):
 @given(stacks(smallest_kernel=1), st.integers(0, 2), st.integers(1, 2), st.integers(0, 99))
 def test_a_tile_with_its_halo_gives_what_the_whole_image_gives(run_onnx, stack, before, size, seed):
     model = build(stack, bias=True)
-    geometry = measure(Graph(model))
+    geometry = image_spec(Graph(model))
     unit = geometry.alignment_px
     assert geometry.halo_px is not None
     halo = -(-geometry.halo_px // unit) * unit
@@ -163,8 +164,12 @@ def one_node(kind: str, constants: dict[str, np.ndarray] | None = None, **values
 
 def test_layers_that_read_the_whole_image_have_no_halo():
     graph = one_node("GlobalAveragePool")
-    assert measure(graph) == Geometry(1, None)
-    assert fixed_geometry() == Geometry(1, None)
+    assert image_spec(graph) == ImageSpec(1)
+    graph = one_node("Relu")
+    assert image_spec(graph) == ImageSpec(1, halo_px=0)
+    graph.set_dimensions(("batch", 28, 20, 1), ("batch", 28, 20, 1))
+    graph.infer_shapes()
+    assert image_spec(graph) == ImageSpec(1, fixed_size=(28, 20))
 
 
 @pytest.mark.parametrize(
@@ -178,4 +183,4 @@ def test_layers_that_read_the_whole_image_have_no_halo():
 )  # fmt: skip
 def test_what_cannot_be_tiled_is_refused_by_name(graph, words):
     with pytest.raises(ConversionError, match=words):
-        measure(graph())
+        image_spec(graph())

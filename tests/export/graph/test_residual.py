@@ -34,13 +34,13 @@ def noisy() -> Any:
 
 
 def integer_models(network: Network, noisy: Any) -> dict[str, onnx.ModelProto]:
-    forms = rewritten(network.model, INTEGER_CANDIDATES, network.geometry.alignment_px)
+    forms = rewritten(network.model, INTEGER_CANDIDATES, network.images.alignment_px)
     return {name: quantize(model, calibrate(model, [noisy])) for name, model in forms.items()}
 
 
 @pytest.mark.parametrize("candidates", [FLOAT_CANDIDATES, INTEGER_CANDIDATES])
 def test_every_form_is_the_network(network, candidates):
-    forms = rewritten(network.model, candidates, network.geometry.alignment_px)
+    forms = rewritten(network.model, candidates, network.images.alignment_px)
     assert len(forms) > 1
     for model in forms.values():
         assert network.parity(model, 1e-5).max_abs_error < 1e-5

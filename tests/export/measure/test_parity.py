@@ -7,8 +7,9 @@ import pytest
 
 from dae_export.errors import ParityError
 from dae_export.measure.parity import check_parity, noisy_images, parity_shapes
+from dae_runtime.contract import ImageSpec
 
-SHAPES = parity_shapes(1, 2, None)
+SHAPES = parity_shapes(ImageSpec(1, 2))
 
 
 def test_several_batches_and_sizes_are_compared():
@@ -17,7 +18,7 @@ def test_several_batches_and_sizes_are_compared():
     assert (1, 2, 2, 1) in SHAPES
     assert any((shape[1] // 2) % 2 and (shape[2] // 2) % 2 for shape in SHAPES)
     assert any(shape[1] != shape[2] for shape in SHAPES)
-    assert parity_shapes(3, 1, (28, 20)) == ((1, 28, 20, 3), (2, 28, 20, 3), (5, 28, 20, 3))
+    assert parity_shapes(ImageSpec(3, fixed_size=(28, 20))) == ((1, 28, 20, 3), (2, 28, 20, 3), (5, 28, 20, 3))
 
 
 def test_the_images_are_noisy_and_in_range():

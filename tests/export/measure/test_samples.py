@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from dae_export.errors import CalibrationError
-from dae_export.measure.samples import BATCH_SIZE, Fit, load_samples
+from dae_export.measure.samples import BATCH_SIZE, fit, load_samples, made_up_samples
+from dae_runtime.contract import ImageSpec
 from dae_runtime.images import Image, write_image
 
-GRAY = Fit(1, 4, None)
+GRAY = ImageSpec(1, 4)
 
 
 def images(batches) -> np.ndarray:
@@ -55,18 +56,18 @@ def test_integers_are_scaled_and_a_channel_axis_is_added(tmp_path, dtype, larges
 
 
 @pytest.mark.parametrize(
-    ("fit", "shape", "expected"),
+    ("spec", "shape", "expected"),
     [
-        (Fit(1, 4, None), (2, 30, 13, 1), (2, 28, 12, 1)),
-        (Fit(1, 4, None), (2, 3, 1, 1), (2, 4, 4, 1)),
-        (Fit(1, 1, (28, 20)), (2, 64, 7, 1), (2, 28, 20, 1)),
-        (Fit(3, 8, None), (1, 600, 1000, 3), (1, 512, 512, 3)),
+        (GRAY, (2, 30, 13, 1), (2, 28, 12, 1)),
+        (GRAY, (2, 3, 1, 1), (2, 4, 4, 1)),
+        (ImageSpec(1, fixed_size=(28, 20)), (2, 64, 7, 1), (2, 28, 20, 1)),
+        (ImageSpec(3, 8), (1, 600, 1000, 3), (1, 512, 512, 3)),
     ],
 )
-def test_images_are_cut_or_padded_to_what_the_model_takes(fit, shape, expected):
+def test_images_are_cut_or_padded_to_what_the_model_takes(spec, shape, expected):
     original = np.random.default_rng(0).random(shape, np.float32)
     before = original.copy()
-    fitted = fit(original)
+    fitted = fit(original, spec)
     assert fitted.shape == expected
     assert set(np.unique(fitted)) <= set(np.unique(original))
     np.testing.assert_array_equal(original, before)
@@ -78,7 +79,7 @@ def test_a_folder_of_images_in_any_color(tmp_path):
     write_image(tmp_path / "a.png", Image(rng.integers(0, 256, (9, 12), np.uint8)))
     write_image(tmp_path / "sub" / "b.png", Image(rng.integers(0, 256, (16, 8, 3), np.uint8)))
     write_image(tmp_path / "sub" / "c.png", Image(rng.integers(0, 256, (8, 8, 4), np.uint8)))
-    gray, color = load_samples(tmp_path, GRAY), load_samples(tmp_path, Fit(3, 4, None))
+    gray, color = load_samples(tmp_path, GRAY), load_samples(tmp_path, ImageSpec(3, 4))
     assert gray.clean is None
     assert [batch.shape for batch in gray.test] == [(1, 8, 12, 1)]
     assert [batch.shape for batch in gray.calibration] == [(3, 16, 8, 1), (3, 8, 8, 1)]  # color by color
@@ -87,9 +88,17 @@ def test_a_folder_of_images_in_any_color(tmp_path):
     assert all(0 <= batch.min() <= batch.max() <= 1 for batch in gray.calibration)
 
 
-def refused(path, words: str, fit: Fit = GRAY) -> None:
+def test_a_model_without_samples_gets_pictures_that_it_takes():
+    for spec, shape in ((ImageSpec(3, 24), (48, 48)), (ImageSpec(1, fixed_size=(28, 20)), (28, 20))):
+        samples = made_up_samples(spec)
+        (batch,) = samples.test
+        assert batch.shape == (samples.test.count, *shape, spec.channels)
+        assert samples.clean is None
+
+
+def refused(path, words: str, spec: ImageSpec = GRAY) -> None:
     with pytest.raises(CalibrationError, match=words):
-        load_samples(path, fit)
+        load_samples(path, spec)
 
 
 def test_unusable_samples_are_refused_with_the_reason(tmp_path):
@@ -108,7 +117,7 @@ def test_unusable_samples_are_refused_with_the_reason(tmp_path):
     np.savez(tmp_path / "half.npz", noisy=noisy, test_clean=noisy)
     refused(tmp_path / "half.npz", "test_noisy and test_clean")
     np.save(tmp_path / "channels.npy", noisy)
-    refused(tmp_path / "channels.npy", r"\(N, H, W, 3\)", Fit(3, 4, None))
+    refused(tmp_path / "channels.npy", r"\(N, H, W, 3\)", ImageSpec(3, 4))
     np.save(tmp_path / "range.npy", noisy + 200)
     refused(tmp_path / "range.npy", "up to 200")
     np.save(tmp_path / "nan.npy", noisy * np.nan)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,22 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 import dae_export
+from dae_export import GateError
 from dae_export.graph.model import Graph
-from dae_export.precision.add_scales import near_halves
-from dae_export.precision.exactness import as_rows, check_sums, describe_sums, from_rows, is_exact, neighbors, worst_row_sums
+from dae_export.precision import int8
+from dae_export.precision.exactness import (
+    as_rows,
+    check_sums,
+    describe_sums,
+    from_rows,
+    is_exact,
+    neighbors,
+    require_exact,
+    worst_row_sums,
+)
 from dae_export.precision.int8 import quantize
 from dae_export.precision.integer_weights import round_rows, round_weights
+from dae_export.precision.scales import near_halves
 from dae_runtime.contract import EXACT_PAIR_LIMIT
 from dae_runtime.errors import ModelError
 from dae_runtime.models import bundled_models
@@ -150,6 +163,23 @@ def test_a_quantized_model_is_exact_and_other_exporters_files_are_judged(blur_de
     assert not is_exact(computed)
     with pytest.raises(ModelError, match="cannot be read as ONNX"):
         check_sums(b"no model")
+
+
+def test_a_model_that_is_not_exact_is_an_error_that_names_the_layer_also_under_o():
+    with pytest.raises(GateError, match=r"weights of .* \(Conv\) sum to 249, expected 128 at most, and so in 19 layers"):
+        require_exact(onnx.load(OLD_COLOR))
+    code = (
+        "import sys, onnx; from dae_export import GateError; from dae_export.precision import require_exact\n"
+        "try: require_exact(onnx.load(sys.argv[1]))\nexcept GateError: print(__debug__)"
+    )
+    finished = subprocess.run([sys.executable, "-O", "-c", code, OLD_COLOR], capture_output=True, text=True, check=True)
+    assert finished.stdout == "False\n"
+
+
+def test_an_integer_layer_that_is_left_out_stops_the_quantization(blur_denoiser, ranges, monkeypatch):
+    monkeypatch.setattr(int8, "put_weights", lambda graph, _: None)
+    with pytest.raises(GateError, match="not exact on every processor"):
+        quantize(blur_denoiser, ranges)
 
 
 def test_a_quantized_model_can_be_rounded_again(blur_denoiser, ranges, samples):

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from dae_export.errors import CalibrationError
-from dae_export.measure.quality import judge, measure_quality
+from dae_export.measure.quality import judge
 from dae_export.measure.samples import Samples
 from dae_export.precision import calibrate, quantize
 from dae_runtime.contract import CALIBRATION_METHODS
@@ -122,7 +122,8 @@ def test_chosen_nodes_stay_in_float(blur_denoiser, ranges):
 
 
 def test_the_figures_are_psnr_of_the_mean_squared_error(blur_denoiser, samples, run_onnx):
-    quality = measure_quality(blur_denoiser.SerializeToString(), samples)
+    fp32 = blur_denoiser.SerializeToString()
+    quality = judge(fp32, fp32, samples).quality
     noisy, clean = (np.concatenate(list(part)) for part in (samples.test, samples.clean or ()))
     assert quality is not None
     assert quality.noisy_psnr_db == pytest.approx(psnr_db(clean, noisy))
@@ -140,7 +141,6 @@ def test_without_references_the_drop_is_estimated_and_there_are_no_figures(blur_
     known = judge(fp32, int8.SerializeToString(), samples)
     estimated = judge(fp32, int8.SerializeToString(), without_references(samples))
     assert estimated.quality is None
-    assert measure_quality(fp32, without_references(samples)) is None
     assert estimated.agreement_db == known.agreement_db
     assert 0 < estimated.drop_db < 0.1
     assert judge(fp32, fp32, without_references(samples)).drop_db == 0

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from dae_export.errors import GateError
 from dae_export.graph.macs import count_macs, integer_nodes
-from dae_export.measure.gates import Limits, check_speedup, complaint
+from dae_export.measure.gates import Gate, loss_gates
 from dae_export.measure.quality import Judgment, judge
 from dae_export.measure.samples import Samples
 from dae_export.precision import Ranges, quantize, quantize_within, round_weights
@@ -17,7 +20,13 @@ from dae_export.rewrites import apply
 from dae_export.rewrites.recipe import INTEGER_ROWS
 
 MACS = {"conv_1": 72, "conv_2": 72}
-LIMITS = Limits(psnr_drop_db=0.1, color_shift=0.5)
+
+
+def limits(drop_db: float, shift: float) -> Callable[[Judgment], Sequence[Gate]]:
+    return partial(loss_gates, max_psnr_drop=drop_db, max_color_shift=shift)
+
+
+LIMITS = limits(0.1, 0.5)
 
 
 def coarse(ranges: Ranges, factor: float, *tensors: str) -> Ranges:
@@ -55,7 +64,7 @@ def test_the_cheaper_layer_is_preferred_where_either_is_enough(blur_denoiser, ra
     whole = quantize(blur_denoiser, damaged)
     drop = judge(blur_denoiser.SerializeToString(), whole.SerializeToString(), samples).drop_db
     for macs in ({"conv_1": 10, "conv_2": 30}, {"conv_1": 30, "conv_2": 10}):
-        quantized = quantize_within(blur_denoiser, damaged, weights, samples, Limits(drop * 0.95, 0.5), macs)
+        quantized = quantize_within(blur_denoiser, damaged, weights, samples, limits(drop * 0.95, 0.5), macs)
         assert quantized.float_share == 0.25
 
 
@@ -78,7 +87,7 @@ def test_a_model_that_loses_too_much_is_refused_with_the_figure(blur_denoiser, r
     lost = judge(blur_denoiser.SerializeToString(), quantize(blur_denoiser, damaged).SerializeToString(), judging).drop_db
     assert lost > 1
     with pytest.raises(GateError, match=f"{lost:.3f} dB.*--max-psnr-drop") as caught:
-        quantize_within(blur_denoiser, damaged, weights, judging, Limits(0.0, 1e9), MACS)
+        quantize_within(blur_denoiser, damaged, weights, judging, limits(0.0, 1e9), MACS)
     assert ("estimated" in str(caught.value)) != references
 
 
@@ -106,38 +115,6 @@ def test_the_nodes_of_a_layer_are_all_that_rewrites_made_from_it() -> None:
     assert "conv_1/Transpose_4" in first
     assert not set(first) & set(last)
     assert nodes_of(model, ()) == []
-
-
-# --- the gates ---------------------------------------------------------------------------------------------------------
-
-
-def judgment(drop: float, *shift: float) -> Judgment:
-    return Judgment(4, 40.0, drop, shift, None)
-
-
-def test_a_complaint_names_the_gate_and_by_how_much():
-    assert complaint(judgment(0.1, 0.5, -0.5, 0), LIMITS) is None
-    assert complaint(judgment(-0.2, 0.0), LIMITS) is None
-    dropped = complaint(judgment(0.35, 0.1), LIMITS)
-    assert dropped is not None
-    assert "0.350 dB" in dropped
-    assert "0.250 dB more than the 0.1 dB of --max-psnr-drop" in dropped
-    shifted = complaint(judgment(0, 0.1, -1.25, 0.3), LIMITS)
-    assert shifted is not None
-    assert "-1.25" in shifted
-    assert "0.75 more than the 0.5 of --max-color-shift" in shifted
-    both = complaint(judgment(float("inf"), 2.0), LIMITS)
-    assert both is not None
-    assert "--max-psnr-drop" in both
-    assert "--max-color-shift" in both
-    assert complaint(judgment(float("nan"), 0.0), LIMITS) is not None
-
-
-def test_speed_is_compared_with_what_was_asked_for():
-    check_speedup(2.0, 2.0)
-    for slow in (1.99, float("nan")):
-        with pytest.raises(GateError, match="--min-speedup"):
-            check_speedup(slow, 2.0)
 
 
 def test_the_blur_denoiser_is_the_kind_that_the_figures_stand_for(blur_denoiser):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from builders import model_bytes, random_pixels, tiny_contract
-from dae_export.measure.running import run_on_floats
+from dae_export.measure.quality import run_on_floats
 from dae_export.precision import calibrate, quantize, to_float16, to_uint8
 from dae_export.precision.uint8_edges import PIXEL_SCALE
 from dae_export.product.model_file import GOLDEN_TOLERANCE, golden_sample

@@ -30,7 +30,7 @@ def network(make_v2) -> Network:
 def preferring(monkeypatch: pytest.MonkeyPatch, winner: str) -> None:
     """Let the clock say that one form is the fastest."""
 
-    def measure(contenders, rounds=5):
+    def measure(contenders, **_):
         for run in contenders.values():
             run()
         return {name: Latency(9.0, 1.0 if name == winner else 9.0) for name in contenders}
@@ -57,7 +57,7 @@ def test_the_fastest_form_is_taken_and_proved(network, monkeypatch):
 
 
 def test_a_form_that_is_hardly_faster_is_not_taken(network, monkeypatch):
-    def measure(contenders, rounds=5):
+    def measure(contenders, **_):
         return {name: Latency(1.0, 10.0 if name == "canonical" else 9.9) for name in contenders}
 
     monkeypatch.setattr(tune, "measure", measure)
@@ -76,7 +76,7 @@ def test_forms_that_are_alike_are_timed_once(make_model, keras):
     # No convolution, so nothing to rewrite.
     model = make_model(lambda x: keras.layers.UpSampling2D(2)(keras.layers.MaxPooling2D(2)(x)))
     network = read_network(KerasModel(model, "test"), 18)
-    assert list(rewritten(network.model, FLOAT_CANDIDATES, network.geometry.alignment_px)) == ["canonical"]
+    assert list(rewritten(network.model, FLOAT_CANDIDATES, network.images.alignment_px)) == ["canonical"]
     assert choose_float(network, 1e-5).choice is None
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
 
-from dae_export.measure.samples import Batches, Fit, Samples
+from dae_export.measure.gates import Gate
+from dae_export.measure.quality import judge
+from dae_export.measure.samples import Batches, Samples, made_up_samples
 from dae_export.precision import calibrate, quantize, to_uint8
-from dae_export.report import ExportReport, Gate, measure_report
+from dae_export.report import ExportReport, measure_report
+from dae_runtime.contract import ImageSpec
 
-FREE = Fit(1, 1, None)
+FREE = ImageSpec(1)
 GATES = (Gate("PSNR drop in dB", 0.02, 0.1), Gate("Speedup", 1.1, 1.2, at_least=True))
 
 
@@ -31,14 +37,25 @@ def int8(blur_denoiser, samples) -> onnx.ModelProto:
 
 
 @pytest.fixture(scope="package")
-def report(blur_denoiser, int8, samples) -> ExportReport:
-    return measure_report(blur_denoiser, int8, samples, FREE, name="A & <B>", precision="int8", gates=GATES, seconds=1)
+def measured() -> Callable[..., ExportReport]:
+    """Judge a file against the float32 model with all details, and measure the report of it."""
+
+    def measure(fp32: onnx.ModelProto, written: onnx.ModelProto, samples: Samples, **options: Any) -> ExportReport:
+        judgment = judge(fp32.SerializeToString(), written.SerializeToString(), samples, details=True)
+        return measure_report(fp32, written, judgment, FREE, **options)
+
+    return measure
 
 
 @pytest.fixture(scope="package")
-def fp32_report(blur_denoiser) -> ExportReport:
+def report(measured, blur_denoiser, int8, samples) -> ExportReport:
+    return measured(blur_denoiser, int8, samples, name="A & <B>", precision="int8", gates=GATES, seconds=1)
+
+
+@pytest.fixture(scope="package")
+def fp32_report(measured, blur_denoiser) -> ExportReport:
     """The report of the float32 model itself, without any samples."""
-    return measure_report(blur_denoiser, blur_denoiser, None, FREE, name="plain", precision="fp32", seconds=0)
+    return measured(blur_denoiser, blur_denoiser, made_up_samples(FREE), name="plain", precision="fp32", seconds=0)
 
 
 @pytest.fixture(scope="package")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import pyvips
 
-from dae_export.report.pictures import CROP_PX, LARGEST_SIDE_PX, STRONGEST, crop_around, draw, for_display
+from dae_export.report.pictures import STRONGEST, draw
 
 
 def decode(png: bytes) -> np.ndarray:
@@ -38,31 +38,9 @@ def test_equal_images_have_a_gray_difference():
     assert set(np.unique(decode(picture.png["difference"]))) == {128}
 
 
-def test_small_images_share_a_sheet_and_large_ones_show_their_middle():
-    small = {"noisy": np.arange(40 * 28 * 28, dtype=np.float32).reshape(40, 28, 28, 1)}
-    (sheet,) = for_display(small)
-    assert sheet["noisy"].shape == (16, 28, 28, 1)
-    large = {"noisy": np.arange(3 * 300 * 500, dtype=np.float32).reshape(3, 300, 500, 1)}
-    first, second = for_display(large)
-    np.testing.assert_array_equal(
-        second["noisy"][0], large["noisy"][1, 22 : 22 + LARGEST_SIDE_PX, 122 : 122 + LARGEST_SIDE_PX]
-    )
-    assert first["noisy"].shape == (1, LARGEST_SIDE_PX, LARGEST_SIDE_PX, 1)
-
-
 def test_a_sheet_holds_every_image_once():
     images = np.arange(1, 6, dtype=np.float32)[:, None, None, None] / 10 * np.ones((5, 4, 3, 1), np.float32)
     picture = draw({"noisy": images, "fp32": images, "file": images})
     values, counts = np.unique(decode(picture.png["noisy"]), return_counts=True)
     found = dict(zip(values.tolist(), counts.tolist(), strict=True))
     assert all(found[round(25.5 * n)] >= 12 for n in range(1, 6))
-
-
-@pytest.mark.parametrize("at", [(0, 0), (49, 79), (20, 40), (49, 0)])
-@pytest.mark.parametrize("size", [(50, 80), (50, 20), (8, 9)])
-def test_a_crop_shows_its_pixel(at, size):
-    row, column = min(at[0], size[0] - 1), min(at[1], size[1] - 1)
-    image = np.arange(size[0] * size[1], dtype=np.float32).reshape(1, *size, 1)
-    crop, crop_row, crop_column = crop_around({"noisy": image}, row, column)
-    assert crop["noisy"][0, crop_row, crop_column, 0] == image[0, row, column, 0]
-    assert crop["noisy"].shape[1:3] == (min(size[0], CROP_PX), min(size[1], CROP_PX))

@@ -26,7 +26,7 @@ def conv(keras: Any) -> Callable[..., Any]:
 def test_a_run_directory_tells_everything(tmp_path, make_run):
     source = find_source(make_run(tmp_path / "first"))
     assert (source.name, source.preset, source.noise) == ("first", "v2", "gaussian:0.1")
-    assert source.model_path == tmp_path / "first" / "model.keras"
+    assert source.model == tmp_path / "first" / "model.keras"
     assert source.calibration_path == tmp_path / "first" / "calibration.npz"
     assert source.folder == tmp_path / "first"
 

@@ -30,7 +30,7 @@ def test_impossible_limits_are_refused(options, words):
 def test_a_memory_limit_decides_the_tile(monkeypatch):
     denoiser = Denoiser(make_hourglass("fp32"), "cpu", 1, max_memory_mb=20)
     need = bytes_per_pixel(lambda pixels: pixels, 1024, 2**23)
-    limits = memory_limits(denoiser.model, Limits(2**18, 512, 2**19), need, 20)
+    limits = memory_limits(denoiser.model.images, Limits(2**18, 512, 2**19), need, 20)
     assert limits.run_px * need <= 0.4 * 20 * 2**20
     assert limits.tile_px**2 <= limits.run_px
     image = np.random.default_rng(1).random((500, 700), np.float32)

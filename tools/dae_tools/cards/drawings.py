@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from dae_runtime.pixels.arrays import Float64
+
 Pixels = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float64]
 
 _ROWS = {
     "0": "### #.# #.# #.# ###",
@@ -64,13 +65,13 @@ def digits() -> Pixels:
     return _to_pixels(found)
 
 
-def _glyph(letter: str, scale: int) -> FloatArray:
+def _glyph(letter: str, scale: int) -> Float64:
     rows = _ROWS[letter].split()
     marks = np.array([[mark == "#" for mark in row] for row in rows], np.float64)
     return marks.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def _soiled(clean: FloatArray) -> FloatArray:
+def _soiled(clean: Float64) -> Float64:
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[: clean.shape[0], : clean.shape[1]]
     radius = np.hypot(rows - 105, columns - 120)
@@ -80,12 +81,12 @@ def _soiled(clean: FloatArray) -> FloatArray:
     return np.asarray(clean * (1 - stain) * (1 - fold) * (1 - yellowed) + rng.normal(0, 0.03, clean.shape))
 
 
-def _softened(image: FloatArray) -> FloatArray:
+def _softened(image: Float64) -> Float64:
     """Blur by (1, 2, 1) / 4 along both axes, as a scanner does."""
     for axis in (0, 1):
         image = np.asarray((np.roll(image, 1, axis) + 2 * image + np.roll(image, -1, axis)) / 4)
     return image
 
 
-def _to_pixels(image: FloatArray) -> Pixels:
+def _to_pixels(image: Float64) -> Pixels:
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)

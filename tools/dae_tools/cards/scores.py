@@ -15,13 +15,11 @@ import numpy.typing as npt
 from dae_runtime.contract import gaussian_range
 from dae_runtime.images import find_images, read_image
 from dae_runtime.inference import Denoiser
-from dae_runtime.pixels.arrays import color_channels, convert
+from dae_runtime.pixels.arrays import FloatArray, color_channels, convert
 from dae_runtime.pixels.metrics import mean_square_error, psnr_db, psnr_of_mse
 
 from ..gaussian import SIGMAS, SigmaScore, add_gaussian, read_clean, score_gaussian
 from .errors import CardError
-
-FloatArray = npt.NDArray[np.float32]
 
 DIGITS_AT_ONCE = 500
 BCE_EPSILON = 1e-7

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 import click
 
 from dae_runtime.command import require, stderr_kept_back
+from dae_runtime.contract import Shape
 from dae_runtime.system.atomic import write_atomic
 
-from .measured import Bench, Shape
+from .measured import Bench
 
 if TYPE_CHECKING:
     from dae_export.measure.latency import Latency
-    from dae_export.source import KerasModel, Network
+    from dae_export.source import KerasModel
 
     from .comparison import Comparison
     from .contenders import Contenders
@@ -35,8 +36,6 @@ ROUNDS = 10
 LARGE_ROUNDS = 3
 LARGE_PX = 1_000_000
 """From this many pixels on an input takes `LARGE_ROUNDS`."""
-FREE_SIZES = ((1, 512, 512), (256, 28, 28), (1, 1080, 1920))
-FIXED_BATCHES = (1, 256)
 
 
 def run_bench(keras: KerasModel, name: str, threads: int, rounds: int | None, sizes: Sequence[tuple[int, int, int]]) -> Bench:
@@ -53,6 +52,7 @@ def run_bench(keras: KerasModel, name: str, threads: int, rounds: int | None, si
         ParityError: A contender does not compute what Keras computes.
     """
     from dae_export.graph.macs import count_macs
+    from dae_export.measure.latency import FIXED_BATCHES, FREE_SHAPES
     from dae_export.measure.parity import noisy_images
     from dae_export.source import read_network
 
@@ -61,8 +61,8 @@ def run_bench(keras: KerasModel, name: str, threads: int, rounds: int | None, si
 
     network = read_network(keras, 18)
     contenders = Contenders(network, threads)
-    shapes = _shapes(network, sizes)
-    profiled = shapes[0]
+    shapes = network.images.shapes(tuple(sizes) or FREE_SHAPES, FIXED_BATCHES)
+    profiled = min(shapes)  # the one with the fewest images, and the smallest of these
     ours = {name: contenders.models[name] for name in (OURS, OURS_INT8)}
     return Bench(
         network=name,
@@ -87,14 +87,6 @@ def run_comparison(threads: int, rounds: int | None, sizes: Sequence[tuple[int, 
 
     _, height, width = sizes[0] if sizes else (1, COMPARED_PX, COMPARED_PX)
     return compare(edge_models(), (1, height, width, 1), threads, rounds or COMPARISON_ROUNDS)
-
-
-def _shapes(network: Network, sizes: Sequence[tuple[int, int, int]]) -> list[Shape]:
-    fit = network.fit
-    if fit.fixed_size:
-        return [(batch, *fit.fixed_size, fit.channels) for batch in FIXED_BATCHES]
-    unit = fit.alignment_px
-    return [(n, -(-h // unit) * unit, -(-w // unit) * unit, fit.channels) for n, h, w in sizes or FREE_SIZES]
 
 
 def _times(contenders: Contenders, shape: Shape, rounds: int | None) -> dict[str, Latency]:

@@ -11,11 +11,12 @@ import onnx
 
 from dae_export.graph.macs import macs_per_pixel
 from dae_export.measure.latency import Latency, measure
-from dae_export.measure.parity import FloatArray, Shape, noisy_images
+from dae_export.measure.parity import noisy_images
 from dae_export.precision import calibrate, quantize
-from dae_runtime.contract import INPUT_NAME
+from dae_runtime.contract import INPUT_NAME, Shape
 from dae_runtime.engine.session import open_session, read_contract, run_session
 from dae_runtime.models import DEFAULT_MODELS, bundled_models
+from dae_runtime.pixels.arrays import FloatArray
 
 from .peers import dncnn, ffdnet, has_opencv, non_local_means
 
@@ -128,7 +129,7 @@ def _random_edge(preset: str, tolerance: float) -> bytes:
     from .networks import random_network
 
     network = read_network(random_network(preset), 18)
-    noisy = noisy_images((4, *network.size_near(_CALIBRATED_PX), 1))
+    noisy = noisy_images((4, *network.images.size_near(_CALIBRATED_PX), 1))
     form = choose_integer(network, noisy, tolerance)
     content: bytes = quantize(form.model, calibrate(form.model, [noisy])).SerializeToString()
     return content

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from dae_export.errors import ParityError
@@ -16,9 +15,10 @@ from dae_export.measure.parity import noisy_images
 from dae_export.precision import calibrate, quantize
 from dae_export.product import choose_float, choose_integer
 from dae_export.source import Network, convert_plainly
+from dae_runtime.contract import Shape
 from dae_runtime.engine.session import open_session, run_session
+from dae_runtime.pixels.arrays import FloatArray
 
-FloatArray = npt.NDArray[np.float32]
 Run = Callable[[FloatArray], FloatArray]
 
 PLAIN = "tf2onnx, onnxruntime"
@@ -46,7 +46,7 @@ class Contenders:
             threads: CPU threads of each. TensorFlow takes them only if it has not run in this process.
         """
         self.network, self.threads = network, threads
-        noisy = noisy_images((4, *network.size_near(_CALIBRATION_SIDE_PX), network.fit.channels))
+        noisy = noisy_images((4, *network.images.size_near(_CALIBRATION_SIDE_PX), network.images.channels))
         form = choose_float(network, FLOAT_TOLERANCE)
         integer = choose_integer(network, noisy, FLOAT_TOLERANCE)
         self.forms = {OURS: form.name, OURS_INT8: integer.name}
@@ -57,7 +57,7 @@ class Contenders:
             OURS_INT8: quantize(integer.model, calibrate(integer.model, [noisy])),
         }
 
-    def runs(self, shape: tuple[int, int, int, int]) -> dict[str, Run]:
+    def runs(self, shape: Shape) -> dict[str, Run]:
         """Return what to call for images of one shape (N, H, W, C), by name.
 
         Raises:
@@ -74,7 +74,7 @@ class Contenders:
             self._check(OPENVINO, runs[OPENVINO](noisy), self.network.keras(noisy))
         return runs
 
-    def _runs(self, shape: tuple[int, int, int, int]) -> Iterator[tuple[str, Run]]:
+    def _runs(self, shape: Shape) -> Iterator[tuple[str, Run]]:
         for name in (PLAIN, PLAIN_INT8):
             yield name, self._onnx(name)
         yield TENSORFLOW, _tensorflow(self.network)
@@ -105,8 +105,8 @@ def limit_tensorflow(threads: int) -> None:
 def _tensorflow(network: Network) -> Run:
     import tensorflow
 
-    height, width = network.fit.fixed_size or (None, None)
-    shape = (None, height, width, network.fit.channels)
+    height, width = network.images.fixed_size or (None, None)
+    shape = (None, height, width, network.images.channels)
     keras = network.keras.model
     function = tensorflow.function(
         lambda noisy: keras(noisy, training=False), input_signature=[tensorflow.TensorSpec(shape, tensorflow.float32)]
@@ -119,7 +119,7 @@ def _tensorflow(network: Network) -> Run:
     return run
 
 
-def _openvino(model: onnx.ModelProto, shape: tuple[int, int, int, int], threads: int) -> Run:
+def _openvino(model: onnx.ModelProto, shape: Shape, threads: int) -> Run:
     openvino: Any = importlib.import_module("openvino")
     core = openvino.Core()
     network = core.read_model(model.SerializeToString())

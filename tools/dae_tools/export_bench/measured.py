@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dae_runtime.contract import Shape
+
 if TYPE_CHECKING:
     from dae_export.measure.latency import Latency
 
     from .comparison import Comparison
     from .profile import NodeTime
-
-Shape = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)

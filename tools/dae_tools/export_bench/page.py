@@ -9,11 +9,12 @@ from pathlib import Path
 
 from dae_export.measure.latency import Latency
 from dae_export.product import tool_versions
+from dae_runtime.contract import Shape
 from dae_runtime.system.processor import cpu_features, cpu_name
 
 from .comparison import DNCNN, FFDNET, NLM, Compared, Comparison
 from .contenders import PLAIN
-from .measured import Bench, Shape
+from .measured import Bench
 from .profile import PROFILE_RUNS, NodeTime, by_kind
 
 MULTIPLYING = ("Conv", "ConvTranspose", "Gemm", "MatMul")

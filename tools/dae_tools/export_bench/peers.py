@@ -17,13 +17,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
-
-FloatArray = npt.NDArray[np.float32]
+from dae_runtime.pixels.arrays import FloatArray
 
 FFDNET_LAYERS = {1: (15, 64), 3: (12, 96)}
 """Convolutions and their channels, by the channels of the image."""

@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from dae_runtime.contract import INPUT_NAME
 from dae_runtime.engine.session import load_engine
-
-FloatArray = npt.NDArray[np.float32]
+from dae_runtime.pixels.arrays import FloatArray
 
 PROFILE_RUNS = 20
 _CPU = "CPUExecutionProvider"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from dae_export.measure.latency import measure
 from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
 from dae_runtime.inference import Denoiser
 from dae_runtime.pixels.arrays import Array, convert
@@ -69,9 +69,9 @@ def speed_figures(model: str, rounds: int) -> Iterator[Figure]:
 
 
 def _ratio(name: str, bare: Callable[[], object], ours: Callable[[], object], rounds: int) -> Figure:
-    bare_s, ours_s = _fastest(bare, ours, rounds)
-    note = f"{bare_s * 1e3:.2f} ms bare, {ours_s * 1e3:.2f} ms ours"
-    return Figure(name, bare_s / ours_s, "ratio", 0.95, True, note)
+    times = measure({"bare": bare, "ours": ours}, rounds)
+    bare_ms, ours_ms = (times[who].fastest_ms for who in ("bare", "ours"))
+    return Figure(name, bare_ms / ours_ms, "ratio", 0.95, True, f"{bare_ms:.2f} ms bare, {ours_ms:.2f} ms ours")
 
 
 def _consume(results: Iterator[object]) -> None:
@@ -81,14 +81,3 @@ def _consume(results: Iterator[object]) -> None:
 def _pixels(shape: tuple[int, ...], denoiser: Denoiser) -> Array:
     noisy = np.random.default_rng(0).random(shape, np.float32)
     return convert(noisy, denoiser.model.io_dtype)
-
-
-def _fastest(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[float, float]:
-    best = [float("inf"), float("inf")]
-    for index in range(rounds + 1):  # the first round warms up
-        for which, action in enumerate((first, second)):
-            start = time.perf_counter()
-            action()
-            if index:
-                best[which] = min(best[which], time.perf_counter() - start)
-    return best[0], best[1]

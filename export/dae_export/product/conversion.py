@@ -13,16 +13,17 @@ from dae_runtime.contract import EXACT_PAIR_LIMIT, Contract
 from dae_runtime.engine.opening import open_model
 from dae_runtime.engine.session import open_session
 
-from .destination import check_destination, write_model
-from .errors import CalibrationError, ConversionError, GateError
-from .graph.any_size import take_any_size
-from .graph.model import Graph
-from .measure.gates import Limits, complaint
-from .measure.quality import Judgment, judge_sessions
-from .measure.samples import Fit, check_samples_path, load_samples
-from .options import ExportOptions
-from .precision import put_weights, round_sums_alike, round_weights
-from .product import first_image, golden_sample, tool_versions, with_contract
+from ..errors import CalibrationError, ConversionError, GateError
+from ..graph.any_size import take_any_size
+from ..graph.model import Graph
+from ..measure.gates import complaint, loss_gates
+from ..measure.quality import Judgment, judge_sessions
+from ..measure.samples import load_samples
+from ..options import ExportOptions
+from ..precision import put_weights, require_exact, round_sums_alike, round_weights
+from .contract_writer import tool_versions
+from .destination import MODEL_SUFFIXES, check_destination, write_file
+from .model_file import first_image, golden_sample, with_contract
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def convert_file(
     """
     source = Path(source)
     target = Path(destination) if destination is not None else source.with_name(f"{source.stem}-exact.onnx")
-    check_destination(target, options)
+    check_destination(target, MODEL_SUFFIXES, "--output", options.overwrite)
     content = source.read_bytes()
     old, contract = open_model(content, "cpu")
     if contract.precision != "int8":
@@ -63,27 +64,25 @@ def convert_file(
         raise CalibrationError(
             "a conversion needs typical noisy images. Give a folder or an .npz file with --calibration-data."
         )
-    check_samples_path(options.calibration_data)
-    samples = load_samples(options.calibration_data, Fit(contract.channels, contract.alignment_px, contract.fixed_size))
+    samples = load_samples(options.calibration_data, contract.images)
     model = onnx.load_from_string(content)
     graph = Graph(model)
     round_sums_alike(graph)
     put_weights(graph, round_weights(model, samples.calibration, contract.alignment_px), {})
     exact = graph.to_model()
+    require_exact(exact)
     free = contract.fixed_size is None
     if free and options.pad and not contract.any_size:
         exact = take_any_size(exact, contract.alignment_px)
     judgment = judge_sessions(old, open_session(exact.SerializeToString(), "cpu"), samples)
-    problem = complaint(judgment, Limits(options.max_psnr_drop, options.max_color_shift))
+    problem = complaint(loss_gates(judgment, options.max_psnr_drop, options.max_color_shift))
     if problem is not None:
         raise GateError(f"the converted file {problem}. Give more typical images, or export the Keras model.")
     quality = contract.quality
     contract = replace(
         contract,
         name=options.name or contract.name,
-        golden=golden_sample(
-            exact.SerializeToString(), first_image(samples.test), "int8", contract.alignment_px, fixed_size=not free
-        ),
+        golden=golden_sample(exact.SerializeToString(), first_image(samples.test), contract.precision, contract.images),
         quality=None if quality is None else replace(quality, psnr_db=quality.psnr_db - judgment.drop_db),
         pair_limit=EXACT_PAIR_LIMIT,
         any_size=free and (options.pad or contract.any_size or contract.alignment_px == 1),
@@ -91,5 +90,5 @@ def convert_file(
         report={**contract.report, "converted_from_sha256": hashlib.sha256(content).hexdigest()},
     )
     written = with_contract(exact, contract)
-    write_model(target, written, options.overwrite)
+    write_file(target, written, "--output", options.overwrite)
     return Converted(target, len(written), contract, judgment)

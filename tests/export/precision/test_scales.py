@@ -14,7 +14,7 @@ from dae_export.graph.macs import count_macs, integer_nodes
 from dae_export.measure.quality import judge
 from dae_export.measure.samples import Batches, Samples
 from dae_export.precision import calibrate, quantize, round_weights
-from dae_export.precision.shared_scales import layer_of, tied_tensors
+from dae_export.precision.scales import layer_of, tied_tensors
 from dae_export.rewrites import INTEGER_CANDIDATES, apply
 from dae_export.rewrites.recipe import INTEGER_PHASES, INTEGER_ROWS, INTEGER_SUMS
 from dae_export.source import KerasModel, Network, read_network
@@ -105,8 +105,8 @@ def test_int8_of_a_rewritten_graph_is_as_good_as_of_the_canonical_one(make_v2, m
     samples = samples_of(pictures, channels, 32)
     agreement = []
     for chosen in (INTEGER_CANDIDATES[0], recipe):
-        form = apply(network.model, chosen, network.geometry.alignment_px)
-        weights = round_weights(form, samples.calibration, network.geometry.alignment_px)
+        form = apply(network.model, chosen, network.images.alignment_px)
+        weights = round_weights(form, samples.calibration, network.images.alignment_px)
         integer = quantize(form, calibrate(form, samples.calibration), (), weights)
         judgment = judge(form.SerializeToString(), integer.SerializeToString(), samples)
         agreement.append(judgment.agreement_db)

@@ -1,0 +1,46 @@
+"""The images that a model takes: their channels, the sizes that it works on, and how far a pixel of its result reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Shape = tuple[int, int, int, int]
+"""(N, H, W, C) of a batch."""
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """The images that a model takes. These are fields of the contract, under one name for all that works with sizes alone."""
+
+    channels: int
+    """1 (gray) or 3 (RGB)."""
+    alignment_px: int = 1
+    """Height and width must be multiples of this."""
+    halo_px: int | None = None
+    """How far an output pixel reads to each side, in input pixels; None: it reads the whole image."""
+    fixed_size: tuple[int, int] | None = None
+    """The (height, width) in pixels that the model demands, or None when both are free."""
+
+    @property
+    def tileable(self) -> bool:
+        """Whether tiles of an image give what the whole image gives."""
+        return self.fixed_size is None and self.halo_px is not None
+
+    def size_near(self, side_px: int) -> tuple[int, int]:
+        """Return a (height, width) that the model takes: the fixed one, or the largest square of at most `side_px`."""
+        side = max(side_px // self.alignment_px, 1) * self.alignment_px
+        return self.fixed_size or (side, side)
+
+    def shapes(self, free: tuple[tuple[int, int, int], ...], batches: tuple[int, ...]) -> tuple[Shape, ...]:
+        """Return shapes that the model takes.
+
+        Args:
+            free: (N, H, W) for a model of free size; heights and widths are rounded up to the alignment.
+            batches: N for a model of fixed size.
+        """
+        if self.fixed_size:
+            return tuple((count, *self.fixed_size, self.channels) for count in batches)
+        unit = self.alignment_px
+        return tuple(
+            (count, -(-height // unit) * unit, -(-width // unit) * unit, self.channels) for count, height, width in free
+        )

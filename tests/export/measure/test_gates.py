@@ -1,0 +1,48 @@
+"""The gates: they know their direction, and what fails them is told by how much."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from dae_export.measure.gates import Gate, complaint, loss_gates, speed_gate
+from dae_export.measure.quality import Judgment
+
+LIMITS = partial(loss_gates, max_psnr_drop=0.1, max_color_shift=0.5)
+GATES = (Gate("PSNR drop in dB", 0.02, 0.1), Gate("Speedup", 1.1, 1.2, at_least=True))
+
+
+def test_gates_know_their_direction():
+    assert [gate.passed for gate in GATES] == [True, False]
+    assert not Gate("drop", math.nan, 1).passed
+    assert not Gate("speedup", math.nan, 1, at_least=True).passed
+
+
+def judgment(drop: float, *shift: float) -> Judgment:
+    return Judgment(4, 40.0, drop, shift, None)
+
+
+def test_a_complaint_names_the_gate_and_by_how_much():
+    assert complaint(LIMITS(judgment(0.1, 0.5, -0.5, 0))) is None
+    assert complaint(LIMITS(judgment(-0.2, 0.0))) is None
+    dropped = complaint(LIMITS(judgment(0.35, 0.1)))
+    assert dropped is not None
+    assert "0.350 dB" in dropped
+    assert "0.250 dB more than the 0.1 dB of --max-psnr-drop" in dropped
+    shifted = complaint(LIMITS(judgment(0, 0.1, -1.25, 0.3)))
+    assert shifted is not None
+    assert "-1.25" in shifted
+    assert "0.75 more than the 0.5 of --max-color-shift" in shifted
+    both = complaint(LIMITS(judgment(float("inf"), 2.0)))
+    assert both is not None
+    assert "--max-psnr-drop" in both
+    assert "--max-color-shift" in both
+    assert complaint(LIMITS(judgment(float("nan"), 0.0))) is not None
+
+
+def test_speed_is_compared_with_what_was_asked_for():
+    assert complaint([speed_gate(2.0, 2.0)]) is None
+    assert complaint([speed_gate(1.99, 2.0)]) == (
+        "is 1.99 times as fast as float32 on this processor, 0.01 less than the 2 of --min-speedup"
+    )
+    assert complaint([speed_gate(float("nan"), 2.0)]) is not None
