@@ -1,6 +1,6 @@
 """Milliseconds of whole model runs, measured so that two models can be compared.
 
-Clock rates drift and neighbours disturb, so contenders take turns, and what counts is the median of each and the ratio of two.
+Clock rates drift and neighbors disturb, so contenders take turns, and what counts is the median of each and the ratio of two.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def test_a_recipe_without_a_whole_card_is_refused(write_recipe, tmp_path):
     recipe = tmp_path / "recipe.toml"
     for content, words in (
         ("", "lacks data, licence, protocol"),
-        (write_recipe("pairs", "colour = 1\n").read_text("utf-8"), "unknown keys colour"),
+        (write_recipe("pairs", "color = 1\n").read_text("utf-8"), "unknown keys color"),
         ("[card", "cannot be read"),
     ):
         recipe.write_text(content, "utf-8")
