@@ -14,7 +14,7 @@ help:
 	@echo "make test   run the tests, all but those of make test-wheel and make nightly (about 8 minutes)"
 	@echo "make test-wheel  install the wheel in an environment of its own, and test it there"
 	@echo "make nightly  what takes long or needs more: damaged files, emulated processors, browsers, other engines (docs/fuzzing.md)"
-	@echo "make lint   ruff and mypy"
+	@echo "make lint   ruff, mypy and codespell"
 	@echo "make bench  time the exported graphs and write docs/benchmarks.md"
 	@echo "make model NAME=gray DATA=photos/ TEST=set12/   train, export and describe a bundled model (docs/models)"
 	@echo "make clean  remove what the above made, the environment included"
@@ -61,6 +61,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m dae_tools.export_bench --output docs/benchmarks.md

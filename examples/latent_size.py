@@ -30,10 +30,10 @@ from dae_train.data.image_set import to_unit
 from dae_train.runs.plots import to_plane
 from dae_train.settings.noise import TEST_SEED, VALIDATION_SEED
 
-NEIGHBOURS, KNOWN, _DRAWN, _BATCH = 10, 10_000, 1000, 256
+NEIGHBORS, KNOWN, _DRAWN, _BATCH = 10, 10_000, 1000, 256
 _HEAD = "z_dim | parameters | MSE | PSNR, dB | BCE | overlap | relative error | wrong / right | rank correlation"
 _READING = f"""
-Overlap: share of noisy test images that the {NEIGHBOURS} nearest latent vectors of {KNOWN:,} noisy training images vote into a
+Overlap: share of noisy test images that the {NEIGHBORS} nearest latent vectors of {KNOWN:,} noisy training images vote into a
 wrong class. Relative error: MSE divided by that of the mean of all images, so that thin digits have no advantage and a network
 blind to its input has 1 in each class. Wrong / right: MSE of the images that the vote misses divided by that of the others of
 their class, geometric mean over classes. Rank correlation (Spearman): of overlap and relative error over the classes; with 10
@@ -59,7 +59,7 @@ def read(settings: DataSettings, channels: int | None = None, seed: int = 0) -> 
     data, side = sources.load(settings, channels, seed), PRESETS["v1"].image_px
     known, test = data.train, data.test
     if test is None or test.labels is None or known.labels is None or known.sizes | test.sizes != {(side, side)}:
-        raise DataError(f"{settings.source}: expected labelled training and test images of {side} x {side} pixels.")
+        raise DataError(f"{settings.source}: expected labeled training and test images of {side} x {side} pixels.")
     return np.asarray(known.clean)[:KNOWN], known.labels[:KNOWN], np.asarray(test.clean), test.labels
 
 
@@ -83,10 +83,10 @@ def measure(run: RunDirectory) -> Study:
 
 
 def wrong_votes(points: Array, labels: Array, known: Array, known_labels: Array) -> Array:
-    """Return for points (N, z) whether their neighbours in `known` (M, z) vote for another class; the nearer decide a tie."""
+    """Return for points (N, z) whether their neighbors in `known` (M, z) vote for another class; the nearer decide a tie."""
     classes, codes = np.unique(known_labels, return_inverse=True)
     center: Array = known.mean(0, np.float64)  # near the origin, little is lost in the differences of squares
-    points, known, count = points - center, known - center, min(NEIGHBOURS, len(known))
+    points, known, count = points - center, known - center, min(NEIGHBORS, len(known))
     votes = np.zeros((len(points), len(classes)))
     for start in range(0, len(points), _BATCH):
         distances = np.square(known).sum(1) - 2 * points[start : start + _BATCH] @ known.T

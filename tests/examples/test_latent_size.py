@@ -70,7 +70,7 @@ def test_overlap_of_clusters_and_of_one_cloud(study, offset):
     np.testing.assert_allclose(study.by_class(half, labels)[:5], 0, atol=0.02)
 
 
-def test_a_tie_goes_to_the_nearer_neighbours(study):
+def test_a_tie_goes_to_the_nearer_neighbors(study):
     known = np.concatenate([np.linspace(2, 3, 5), np.linspace(-1.9, -1, 5), [50]])[:, None]
     codes = np.array([0] * 5 + [1] * 5 + [0])
     assert study.wrong_votes(np.zeros((1, 1)), np.array([1]), known, codes).tolist() == [False]
@@ -131,5 +131,5 @@ def test_data_without_labels_are_refused_before_anything_is_trained(tmp_path):
     np.savez(tmp_path / "plain.npz", x_train=digits(20, 0)[0], x_test=digits(20, 0)[0])
     result = run(tmp_path / "plain.npz", tmp_path)
     assert result.returncode == 1
-    assert "expected labelled training and test images of 28 x 28" in result.stderr
+    assert "expected labeled training and test images of 28 x 28" in result.stderr
     assert not (tmp_path / "runs").exists()

@@ -73,16 +73,16 @@ def _after(keras: Keras, x: Any, batch_norm: bool, dropout: bool) -> Any:
 def make_v1(keras: Keras) -> Callable[..., Any]:
     """Build the network with a vector latent: nested models "encoder" and "decoder", 28 x 28 x 1."""
 
-    def make(batch_norm: bool = False, dropout: bool = False, seed: int = 0) -> Any:
+    def make(batch_norm: bool = False, dropout: bool = False, seed: int = 0, filters: Sequence[int] = (32, 64, 64, 64)) -> Any:
         layers = keras.layers
         image = x = keras.Input((28, 28, 1))
-        for filters, stride in zip((32, 64, 64, 64), (1, 2, 2, 1), strict=True):
-            x = _after(keras, layers.Conv2D(filters, 3, strides=stride, padding="same")(x), batch_norm, dropout)
+        for count, stride in zip(filters, (1, 2, 2, 1), strict=True):
+            x = _after(keras, layers.Conv2D(count, 3, strides=stride, padding="same")(x), batch_norm, dropout)
         encoder = keras.Model(image, layers.Dense(2)(layers.Flatten()(x)), name="encoder")
         latent = keras.Input((2,))
-        x = layers.Reshape((7, 7, 64))(layers.Dense(3136)(latent))
-        for filters, stride in zip((64, 64, 32), (1, 2, 2), strict=True):
-            x = _after(keras, layers.Conv2DTranspose(filters, 3, strides=stride, padding="same")(x), batch_norm, dropout)
+        x = layers.Reshape((7, 7, filters[3]))(layers.Dense(49 * filters[3])(latent))
+        for count, stride in zip((filters[3], filters[2], filters[0]), (1, 2, 2), strict=True):
+            x = _after(keras, layers.Conv2DTranspose(count, 3, strides=stride, padding="same")(x), batch_norm, dropout)
         x = layers.Conv2DTranspose(1, 3, padding="same", activation="sigmoid")(x)
         decoder = keras.Model(latent, x, name="decoder")
         whole = keras.Input((28, 28, 1))

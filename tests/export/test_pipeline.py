@@ -186,7 +186,7 @@ def test_a_report_that_cannot_be_written_leaves_no_model(run, tmp_path, monkeypa
 
 
 def test_a_fixed_size_model(tmp_path, make_run, make_v1):
-    contract = export(make_run(tmp_path / "vector", make_v1(), preset="v1"), options=INT8).contract
+    contract = export(make_run(tmp_path / "vector", make_v1(filters=(8, 8, 8, 8)), preset="v1"), options=INT8).contract
     assert (contract.preset, contract.fixed_size, contract.alignment_px, contract.halo_px) == ("v1", (28, 28), 1, None)
     assert contract.golden.shape == (1, 28, 28, 1)
     assert {shape[0] for shape in contract.parity.shapes} == {1, 2, 5}

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+
+import pytest
+
+from dae_tools.export_bench import comparison
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _peers_once() -> Iterator[None]:
+    """Quantize the published networks once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison, "_peers", functools.cache(comparison._peers))
+        yield
 
 
 def _conftest(package: str) -> ModuleType:

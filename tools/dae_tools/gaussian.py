@@ -158,7 +158,7 @@ def command(
 ) -> None:
     """Measure how much white Gaussian noise a model removes from the images of a folder, and what it does without noise.
 
-    Gray models get colour images as luma, colour models gray images as equal channels.
+    Gray models get color images as luma, color models gray images as equal channels.
     """
     paths = find_images(images)
     if not paths:

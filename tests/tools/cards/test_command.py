@@ -70,7 +70,7 @@ def test_the_picture_lies_beside_the_card_and_is_small(request_for, tmp_path):
     assert write_card(request, tmp_path / "toy.md").picture == "toy.png"  # a second time, over the first
 
 
-def test_the_picture_of_a_colour_model_is_small_even_if_it_is_all_noise(tmp_path):
+def test_the_picture_of_a_color_model_is_small_even_if_it_is_all_noise(tmp_path):
     class Idle:
         model = type("Model", (), {"channels": 3})
 

@@ -32,7 +32,7 @@ def test_words_without_a_whole_card_are_refused(write_words, tmp_path):
     path = tmp_path / "words.toml"
     for content, words in (
         ("", "lacks data, licence, protocol"),
-        (write_words("pairs", "colour = 1\n").read_text("utf-8"), "unknown keys colour"),
+        (write_words("pairs", "color = 1\n").read_text("utf-8"), "unknown keys color"),
         ("[card", "cannot be read"),
     ):
         path.write_text(content, "utf-8")

@@ -69,7 +69,7 @@ def test_everybody_is_timed_and_the_page_holds_the_ratios(blur_denoiser):
     assert row.count("|") == text.splitlines()[text.splitlines().index(row) - 1].count("|")
 
 
-def test_colour_images_have_peers_too():
+def test_color_images_have_peers_too():
     result = compare(
         {"ours": ffdnet(3).SerializeToString()}, (1, 16, 24, 3), threads=1, rounds=1, networks=(FFDNET, FFDNET_INT8)
     )

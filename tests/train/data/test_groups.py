@@ -17,7 +17,7 @@ from dae_train.settings.flags import command_line, merge
 
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
-    """Noisy and clean scans of 8 pages, 3 of each page, of several sizes, some of them in colour."""
+    """Noisy and clean scans of 8 pages, 3 of each page, of several sizes, some of them in color."""
     rng = np.random.default_rng(0)
     for page in range(8):
         for scan in range(3):

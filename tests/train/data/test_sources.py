@@ -124,7 +124,7 @@ def test_array_types(tmp_path: Path, dtype: type) -> None:
         ({"pictures": np.zeros((2, 4, 4))}, "found pictures"),
         ({"images": np.zeros((4, 4))}, r"received \(4, 4\)"),
         ({"images": np.zeros((3, 4, 4, 2), np.uint8)}, "C 1 or 3"),
-        ({"images": np.zeros((200, 300, 3), np.uint8)}, r"received \(200, 300, 3\), which looks like one colour picture"),
+        ({"images": np.zeros((200, 300, 3), np.uint8)}, r"received \(200, 300, 3\), which looks like one color picture"),
         ({"images": np.zeros((200, 300, 4), np.uint8)}, r"one as \(1, H, W, 3\)"),
         ({"images": np.zeros((3, 8, 8), np.int32)}, "received int32"),
         ({"images": np.full((3, 8, 8), 7.0)}, r"must lie in \[0, 1\]; received 7 to 7"),
@@ -142,12 +142,12 @@ def test_unusable_arrays_are_explained(tmp_path: Path, arrays: dict[str, np.ndar
 
 
 def test_test_images_have_the_channels_of_the_training_images(tmp_path: Path) -> None:
-    gray, colour = np.full((3, 8, 8), 9, np.uint8), np.full((3, 8, 8, 3), 9, np.uint8)
-    for train, test in ((gray, colour), (colour, gray)):
+    gray, color = np.full((3, 8, 8), 9, np.uint8), np.full((3, 8, 8, 3), 9, np.uint8)
+    for train, test in ((gray, color), (color, gray)):
         np.savez(tmp_path / "a.npz", x_train=train, x_test=test)
         dataset = load(tmp_path / "a.npz")
         assert dataset.test is not None
-        assert dataset.test.channels == dataset.train.channels == (3 if train is colour else 1)
+        assert dataset.test.channels == dataset.train.channels == (3 if train is color else 1)
 
 
 def test_damaged_array_file(tmp_path: Path, digits_file: Path) -> None:

@@ -115,7 +115,7 @@ def test_resumed_run_is_the_same(supervision: str, shots: list[Path], tmp_path: 
     assert len(first) == 2
 
 
-def test_blind_spot_hides_one_pixel_of_each_cell_behind_a_neighbour() -> None:
+def test_blind_spot_hides_one_pixel_of_each_cell_behind_a_neighbor() -> None:
     images = np.arange(3 * 24 * 32 * 2, dtype=np.float32).reshape(3, 24, 32, 2) / 5000
     shown, mask = (ops.convert_to_numpy(part) for part in BlindSpot(0)(images))
     cells = mask.reshape(3, 24 // CELL_PX, CELL_PX, 32 // CELL_PX, CELL_PX).sum((2, 4))

@@ -54,7 +54,7 @@ def test_variance_is_right_at_all_brightnesses(gain: float, sigma: float, seed: 
 
 
 @pytest.mark.parametrize(("channels", "levels"), [(1, 65535), (3, 255), (3, 65535)])
-def test_folders_of_gray_and_colour_of_8_and_16_bits(tmp_path: Path, channels: int, levels: int) -> None:
+def test_folders_of_gray_and_color_of_8_and_16_bits(tmp_path: Path, channels: int, levels: int) -> None:
     folder = write_all(tmp_path / "shots", shots(scenes(16, channels), 0.01, 0.02, 3, levels))
     fit = fit_folder(folder)
     assert worst(fit, 0.01, 0.02) < 0.15

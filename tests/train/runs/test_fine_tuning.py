@@ -103,9 +103,9 @@ def test_network_that_does_not_fit_is_refused(trained: RunDirectory, digits_file
     wide = dataclasses.replace(other, model=dataclasses.replace(SMALL, encoder_filters=(4, 9)))
     with pytest.raises(ConfigError, match=r"array 2 has the shape \(3, 3, 4, 8\) instead of \(3, 3, 4, 9\)"):
         train(wide, tmp_path / "run")
-    np.save(tmp_path / "colour.npy", np.zeros((6, 28, 28, 3), np.uint8))
-    with pytest.raises(ConfigError, match=r"is for gray images .*, this run is for colour images .*--channels 1"):
-        train(config(tmp_path / "colour.npy", init=str(trained.root)), tmp_path / "run")
+    np.save(tmp_path / "color.npy", np.zeros((6, 28, 28, 3), np.uint8))
+    with pytest.raises(ConfigError, match=r"is for gray images .*, this run is for color images .*--channels 1"):
+        train(config(tmp_path / "color.npy", init=str(trained.root)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     alone = shutil.copy(trained.best_model, tmp_path / "alone.keras")
     with pytest.raises(ConfigError, match=r"instead of .*not in its run directory, beside run\.toml, says its preset only"):
@@ -205,10 +205,10 @@ def test_loss_mixes_clean_image_and_teacher() -> None:
 
 def test_teacher_for_other_images_is_refused(trained: RunDirectory, tmp_path: Path) -> None:
     keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(1, 3)]).save(tmp_path / "narrow.keras")
-    np.save(tmp_path / "colour.npy", np.zeros((6, 28, 28, 3), np.uint8))
+    np.save(tmp_path / "color.npy", np.zeros((6, 28, 28, 3), np.uint8))
     np.save(tmp_path / "gray.npy", np.zeros((6, 28, 28), np.uint8))
     for data, teacher, said in (
-        ("colour.npy", trained.root, "--teacher .* is for gray images"),
+        ("color.npy", trained.root, "--teacher .* is for gray images"),
         ("gray.npy", tmp_path / "narrow.keras", "expected a network for pieces of 28x28 pixels in 1 channels"),
         ("gray.npy", tmp_path / "missing.keras", "no trained network"),
     ):

@@ -208,7 +208,7 @@ def test_mixed_precision_saves_float32_and_resumes(digits_file: Path, tmp_path: 
     assert [row["step"] for row in read_history(run.history)] == [9, 18, 27]
 
 
-def test_pairs_and_colour_crops(tmp_path: Path) -> None:
+def test_pairs_and_color_crops(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for number in range(6):
         clean = np.kron(rng.integers(0, 200, (5, 6, 3), np.uint8), np.ones((8, 8, 1), np.uint8))

@@ -78,7 +78,7 @@ def _facts(card: Card) -> Iterator[str]:
         "images": f"{'gray' if contract.channels == 1 else 'RGB'}; size {size}, {_aligned(contract)}",
         "halo": "every pixel" if contract.halo_px is None else f"{contract.halo_px} pixels: what one output pixel depends on",
         "noise trained on": "that of the pairs" if contract.noise == "none" else f"`{contract.noise}`",
-        "licence of the weights": card.text.licence,
+        "license of the weights": card.text.licence,
         "SHA-256": f"`{card.sha256}`",
     }
     yield "| | |"

@@ -75,7 +75,7 @@ def _checked(images: Pixels, name: str, channels: int | None) -> Pixels:
     if images.ndim == 3 and images.shape[2] in (3, 4):
         raise DataError(
             f"{name}: expected the shape (N, H, W) or (N, H, W, C) with C 1 or 3; received {images.shape}, which looks like "
-            "one colour picture. Save pictures as (N, H, W, 3), one as (1, H, W, 3); gray images so narrow as (N, H, W, 1)."
+            "one color picture. Save pictures as (N, H, W, 3), one as (1, H, W, 3); gray images so narrow as (N, H, W, 1)."
         )
     shaped = images[..., np.newaxis] if images.ndim == 3 else images
     if shaped.ndim != 4 or shaped.shape[3] not in (1, 3) or shaped.size == 0:

@@ -25,7 +25,7 @@ def read_folder(folder: Path, channels: int | None, limit: int | None) -> tuple[
 
     Args:
         folder: Searched recursively.
-        channels: 1 or 3; None: 3 if any image has colour.
+        channels: 1 or 3; None: 3 if any image has color.
         limit: Use only so many, from the first on.
 
     Returns:
@@ -47,7 +47,7 @@ def read_pairs(noisy: Path, clean: Path, channels: int | None, limit: int | None
     Args:
         noisy: Folder, searched recursively.
         clean: Folder with exactly the same relative paths.
-        channels: 1 or 3; None: 3 if any image has colour.
+        channels: 1 or 3; None: 3 if any image has color.
         limit: Use only so many pairs, from the first on.
 
     Returns:

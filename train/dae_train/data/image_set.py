@@ -123,7 +123,7 @@ def check_pixels(pixels: Pixels, name: str) -> Pixels:
 
 
 def to_channels(pixels: Pixels, channels: int) -> Pixels:
-    """Return (..., C) pixels with 1 or 3 channels and the same dtype; colour becomes gray by BT.601 luma.
+    """Return (..., C) pixels with 1 or 3 channels and the same dtype; color becomes gray by BT.601 luma.
 
     Args:
         pixels: 1 or 3 channels, or 2 or 4 whose last is alpha, which is dropped.

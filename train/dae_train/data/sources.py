@@ -41,7 +41,7 @@ def load(settings: DataSettings, channels: int | None, seed: int) -> Dataset:
 
     Args:
         settings: Where the images are.
-        channels: 1 or 3; None: those of the images (3 if any of them has colour).
+        channels: 1 or 3; None: those of the images (3 if any of them has color).
         seed: Decides the validation images, and the synthetic ones.
 
     Raises:

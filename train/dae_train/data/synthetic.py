@@ -1,7 +1,7 @@
 """Training images out of nothing: dead leaves and pages of glyphs.
 
 Dead leaves are opaque shapes of random size that cover each other. With radii distributed as r^-3 they share with photographs
-the scale invariance and the many sharp edges; textured surfaces, a blurred background, and brightness and colours that are
+the scale invariance and the many sharp edges; textured surfaces, a blurred background, and brightness and colors that are
 distributed much as in photographs bring what denoisers learn from them close to what they learn from photographs.
 
 Source:
@@ -52,7 +52,7 @@ SPREAD = (0.06, 0.36)
 DARKEST = 0.01
 """Photographs hardly reach black."""
 CHROMA = 0.11
-"""Mean strength of an image's colours; exponentially distributed, so that some images are nearly gray and some vivid."""
+"""Mean strength of an image's colors; exponentially distributed, so that some images are nearly gray and some vivid."""
 CHROMA_AXES = ((0.8, 0.0, -1.2), (0.4, -0.3, 0.4))
 """Red against blue, which varies most in photographs, and purple against green."""
 FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSerif-Italic.ttf", "DejaVuSansMono.ttf")
@@ -194,7 +194,7 @@ def _surfaces(size_px: int, rng: np.random.Generator) -> list[Field]:
 
 
 def _colors(rng: np.random.Generator, count: int, channels: int) -> _Canvas:
-    """Draw colours around one of three tones, so that an image has a mood as photographs do."""
+    """Draw colors around one of three tones, so that an image has a mood as photographs do."""
     spread = rng.uniform(*SPREAD)
     tones, which = rng.normal(rng.normal(KEY, KEY_SPREAD), 0.9 * spread, 3), rng.integers(0, 3, count)
     lumas = (tones[which] + rng.normal(0, 0.5 * spread, count))[:, np.newaxis]
@@ -203,7 +203,7 @@ def _colors(rng: np.random.Generator, count: int, channels: int) -> _Canvas:
     strength, axes = rng.exponential(CHROMA), np.array(CHROMA_AXES)
     chroma = rng.normal(0, strength, (3, 2))[which] + rng.normal(0, strength / 2, (count, 2))
     shift = chroma[:, :1] * axes[0] + chroma[:, 1:] * axes[1]
-    room = np.clip(4 * lumas * (1 - lumas), 0, 1)  # neither black nor white has colour
+    room = np.clip(4 * lumas * (1 - lumas), 0, 1)  # neither black nor white has color
     colors: _Canvas = np.clip(lumas + shift * room, DARKEST, 1).astype(np.float32)
     return colors
 
@@ -217,7 +217,7 @@ def _seen(canvas: _Canvas, rng: np.random.Generator) -> _Canvas:
 
 
 def _shading(size_px: int, channels: int, rng: np.random.Generator) -> _Canvas:
-    """Return a smooth ramp between two colours in a random direction."""
+    """Return a smooth ramp between two colors in a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     rows, columns = np.mgrid[:size_px, :size_px] / size_px - 0.5
     share = np.clip(0.5 + rows * np.sin(angle) + columns * np.cos(angle), 0, 1)[..., np.newaxis].astype(np.float32)

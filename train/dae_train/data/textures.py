@@ -5,7 +5,7 @@ the images hardly depend on the processor.
 
 Source:
     Achddou, Gousseau, Ladjal: Fully synthetic training for image restoration tasks. Computer Vision and Image Understanding
-    233, 2023: leaves with textures of power-law noise and warped sinusoids, colours like those of photographs, and depth of
+    233, 2023: leaves with textures of power-law noise and warped sinusoids, colors like those of photographs, and depth of
     field make a training set that a denoiser learns nearly as much from as from photographs.
 """
 

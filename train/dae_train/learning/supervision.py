@@ -1,4 +1,4 @@
-"""What a network learns from where there are no clean images: a second noisy one, or the neighbours of each pixel.
+"""What a network learns from where there are no clean images: a second noisy one, or the neighbors of each pixel.
 
 All of it happens inside the model that is fitted, on the device. The random generators are those of `ReseedEpoch`, so that a
 resumed run draws the same.
@@ -7,7 +7,7 @@ Source:
     Lehtinen et al.: Noise2Noise: learning image restoration without clean data. ICML 2018. The mean square error to a noisy
     image is that to the clean one plus the variance of its noise, which no network changes: both have the same minimum.
     Krull, Buchholz, Jug: Noise2Void: learning denoising from single noisy images. CVPR 2019. Where a pixel is hidden from the
-    network, it can learn the image from the neighbours, but not the noise, if that is independent from pixel to pixel.
+    network, it can learn the image from the neighbors, but not the noise, if that is independent from pixel to pixel.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Swap(keras.layers.Layer):  # type: ignore[misc]
 
 
 class BlindSpot(keras.layers.Layer):  # type: ignore[misc]
-    """Hides one pixel of each cell behind the value of a random neighbour; never part of a saved model."""
+    """Hides one pixel of each cell behind the value of a random neighbor; never part of a saved model."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(name="blind_spot", dtype="float32", trainable=False)

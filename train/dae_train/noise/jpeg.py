@@ -2,7 +2,7 @@
 
 Source:
     ITU-T Recommendation T.81 (JPEG), annexes A.3 and K.1; quality scaling as in the Independent JPEG Group's library
-    (jcparam.c); colours as in JFIF 1.02, without subsampling of the chroma.
+    (jcparam.c); colors as in JFIF 1.02, without subsampling of the chroma.
 """
 
 from __future__ import annotations

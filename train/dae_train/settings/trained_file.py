@@ -95,8 +95,8 @@ def check_channels(name: str, channels: int, flag: str) -> None:
     found = channels_of(name, flag)
     if found != channels:
         raise ConfigError(
-            f"{flag} {name}: that network is for {_colours(found)}, this run is for {_colours(channels)}. "
-            f"Give --channels {found}, or a network for {_colours(channels)}."
+            f"{flag} {name}: that network is for {_colors(found)}, this run is for {_colors(channels)}. "
+            f"Give --channels {found}, or a network for {_colors(channels)}."
         )
 
 
@@ -131,5 +131,5 @@ def _description(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is no .keras file of a functional network ({error!r}).") from error
 
 
-def _colours(channels: int) -> str:
-    return "gray images (1 channel)" if channels == 1 else "colour images (3 channels)"
+def _colors(channels: int) -> str:
+    return "gray images (1 channel)" if channels == 1 else "color images (3 channels)"
