@@ -18,7 +18,7 @@ from dae_export.precision.uint8_edges import PIXEL_SCALE
 from dae_export.product import with_contract
 from dae_export.product.model_file import GOLDEN_TOLERANCE, golden_sample
 from dae_runtime import Denoiser
-from dae_runtime.contract import Calibration, Contract, Parity
+from dae_runtime.contract import Calibration, Contract, ImageSpec, Parity
 from dae_runtime.diagnosis.self_test import self_test
 from dae_runtime.engine.session import open_session
 
@@ -195,7 +195,7 @@ def test_floats_go_through_either_kind_of_edge(blur_denoiser, pictures):
 
 
 def file_of(model: onnx.ModelProto, precision: str, noisy: np.ndarray) -> bytes:
-    golden = golden_sample(model.SerializeToString(), noisy, precision, 1, False)
+    golden = golden_sample(model.SerializeToString(), noisy, precision, ImageSpec(1))
     calibration = Calibration("minmax", 4, "waves") if precision == "int8" else None
     contract = Contract(
         name="blur",
@@ -228,7 +228,7 @@ def test_the_golden_sample_is_in_pixels_and_the_self_test_passes(blur_denoiser, 
 
 
 def test_the_golden_sample_of_float_edges_stays_in_floats(blur_denoiser, pictures):
-    golden = golden_sample(blur_denoiser.SerializeToString(), pictures(1, 64)[0], "fp32", 1, False)
+    golden = golden_sample(blur_denoiser.SerializeToString(), pictures(1, 64)[0], "fp32", ImageSpec(1))
     assert len(golden.noisy) == 48 * 48 * 4
     assert golden.max_abs_error == GOLDEN_TOLERANCE["fp32"]
 
