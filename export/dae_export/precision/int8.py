@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+_UNPACKED = "_DequantizeLinear_Output"
+"""What the quantizer adds to the name of a constant."""
 LARGEST_BIAS = 2**30
 """In steps of its scale: half of what 32 bits hold."""
 
@@ -132,7 +135,7 @@ def quantize(
     graph = Graph(quantizer.model.model)  # drops what the quantizer adds to the file and nothing needs
     graph.name = model.graph.name
     round_sums_alike(graph)
-    put_weights(graph, round_weights(model) if weights is None else weights)
+    put_weights(graph, round_weights(model) if weights is None else weights, plain.constants)
     if total:
         give_exact_image(graph)
     exact = graph.to_model()
@@ -140,18 +143,23 @@ def quantize(
     return exact
 
 
-def put_weights(graph: Graph, weights: Mapping[str, IntegerWeights]) -> None:
+def put_weights(
+    graph: Graph, weights: Mapping[str, IntegerWeights], constants: Mapping[str, Array] = MappingProxyType({})
+) -> None:
     """Give the integer layers of a QDQ graph other weights, and biases on the scale that goes with them.
+
+    The quantizer rounds the bias of a channel of zeros in whole steps of its data, so that is taken from the float graph.
 
     Args:
         graph: Changed in place.
         weights: By the name that the weights have behind DequantizeLinear, or had in float.
+        constants: Of the float graph, by name, if it is at hand.
     """
     for node in graph.nodes:
         unpack = graph.producer(node.input[1]) if node.op_type in INTEGER else None
         if unpack is None or unpack.op_type != "DequantizeLinear":
             continue
-        names = (node.input[1], node.input[1].removesuffix("_DequantizeLinear_Output"))
+        names = (node.input[1], node.input[1].removesuffix(_UNPACKED))
         rounded = weights[next(name for name in names if name in weights)]
         values, scales = rounded.values, rounded.scales
         axis = _channel_axis(node, values.ndim)
@@ -160,6 +168,8 @@ def put_weights(graph: Graph, weights: Mapping[str, IntegerWeights]) -> None:
         if offset is not None and offset.op_type == "DequantizeLinear" and data is not None:
             unit = graph.constants[data.input[1]].astype(np.float64)
             bias = graph.constants[offset.input[0]].astype(np.float64) * graph.constants[offset.input[1]]
+            empty = ~values.any(axis=tuple(index for index in range(values.ndim) if index != axis))
+            bias = np.where(empty, constants.get(node.input[2].removesuffix(_UNPACKED), bias), bias)
             values, scales = _with_room(values, scales, axis, np.abs(bias) / unit)
             step = (unit * scales).astype(np.float32)
             _fill(graph, offset, np.rint(bias / step).astype(np.int32), step, 0)
