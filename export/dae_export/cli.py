@@ -27,16 +27,14 @@ _DEFAULT = ExportOptions()
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("source", metavar="SOURCE", type=click.Path(exists=True, path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write [default: RUN/PRESET[-int8].onnx].")
-@click.option("--name", help="What the file calls itself [default: the name of the run].")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Output file [default: RUN/PRESET[-int8].onnx].")
+@click.option("--name", help="Model name stored in the file [default: the name of the run].")
 @click.option("--quantize", is_flag=True, help="Write an INT8 model.")
-@click.option("--dtype", type=click.Choice(DTYPES), default=_DEFAULT.dtype, help="Write a float model of this type.")
-@click.option("--io", type=click.Choice(list(IO_DTYPES)), default=_DEFAULT.io, help="Type of the pixels, in and out.")
-@click.option("--no-pad", is_flag=True, help="Take only multiples of the alignment, do not pad inside the graph.")
-@click.option("--no-rewrite", is_flag=True, help="Write the graph as it is, not the form that is the fastest here.")
-@click.option(
-    "--opset", type=click.IntRange(OPSETS[0], OPSETS[-1]), default=_DEFAULT.opset, help="Version of the ONNX operators."
-)
+@click.option("--dtype", type=click.Choice(DTYPES), default=_DEFAULT.dtype, help="Precision of a float model.")
+@click.option("--io", type=click.Choice(list(IO_DTYPES)), default=_DEFAULT.io, help="Data type of input and output.")
+@click.option("--no-pad", is_flag=True, help="Do not pad inside the graph; accept multiples of the alignment only.")
+@click.option("--no-rewrite", is_flag=True, help="Write the canonical graph instead of the fastest variant on this machine.")
+@click.option("--opset", type=click.IntRange(OPSETS[0], OPSETS[-1]), default=_DEFAULT.opset, help="ONNX operator set version.")
 @click.option(
     "--calibration-data",
     type=click.Path(exists=True, path_type=Path),
@@ -46,39 +44,39 @@ _DEFAULT = ExportOptions()
     "--calibration-method",
     type=click.Choice((AUTO, *CALIBRATION_METHODS)),
     default=_DEFAULT.calibration_method,
-    help="How the ranges of the activations are chosen.",
+    help="How activation ranges are determined.",
 )
 @click.option(
     "--max-psnr-drop",
     type=click.FloatRange(min=0),
     default=_DEFAULT.max_psnr_drop,
     metavar="DB",
-    help="Refuse an INT8 or FP16 model that loses more than this.",
+    help="Reject an INT8 or FP16 model that loses more PSNR.",
 )
 @click.option(
     "--max-color-shift",
     type=click.FloatRange(min=0),
     default=_DEFAULT.max_color_shift,
     metavar="STEPS",
-    help="Refuse one that makes a channel brighter or darker by more in the mean, in steps of 255.",
+    help="Reject one whose mean shift of any channel is larger, in 8-bit steps.",
 )
 @click.option(
     "--min-speedup",
     type=click.FloatRange(min=0, min_open=True),
     metavar="X",
-    help="Refuse an INT8 model that is not X times as fast as float32 here [default: no such gate].",
+    help="Reject an INT8 model that is not X times as fast as float32 on this machine [default: no limit].",
 )
 @click.option(
     "--atol",
     type=click.FloatRange(min=0, min_open=True),
     default=_DEFAULT.atol,
-    help="Refuse a graph that differs more from the Keras model.",
+    help="Largest absolute difference allowed between the graph and the Keras model.",
 )
-@click.option("--report", type=click.Path(path_type=Path), help="Write an HTML page with figures and pictures, too.")
-@click.option("--check", is_flag=True, help="Say whether the .onnx file SOURCE is exact on every processor; exit 1 if not.")
-@click.option("--overwrite", is_flag=True, help="Replace output files that exist.")
-@click.option("-v", "--verbose", is_flag=True, help="Say what happens, and let TensorFlow talk.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--report", type=click.Path(path_type=Path), help="Also write an HTML report.")
+@click.option("--check", is_flag=True, help="Check whether the .onnx file SOURCE is exact on every processor; exit 1 if not.")
+@click.option("--overwrite", is_flag=True, help="Overwrite existing output files.")
+@click.option("-v", "--verbose", is_flag=True, help="Print progress and TensorFlow messages.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.version_option(dae_runtime.__version__, prog_name="dae-export")
 def command(
     source: Path, output: Path | None, no_rewrite: bool, no_pad: bool, check: bool, verbose: bool, quiet: bool, **options: Any
@@ -86,9 +84,9 @@ def command(
     """Convert a trained model to one ONNX file.
 
     SOURCE is a run directory of dae-train, or a .keras file. The file is written only if it computes what the Keras
-    model computes, and with --quantize or --dtype fp16 only if that costs no more than the --max options say.
+    model computes and, with --quantize or --dtype fp16, if the loss is within the --max limits.
 
-    SOURCE may also be an INT8 .onnx file of before: with --calibration-data it is made exact on every processor.
+    SOURCE may also be an older INT8 .onnx file: with --calibration-data it is made exact on every processor.
     """
     try:
         chosen = ExportOptions(rewrite=not no_rewrite, pad=not no_pad, **options)
@@ -120,7 +118,7 @@ def _check(source: Path) -> None:
     layers = check_sums(source)
     click.echo("\n".join(describe_sums(layers)))
     if sums := near_halves(source):
-        click.echo(f"{len(sums)} sums of two tensors may round by one step of 255 differently: {', '.join(sums)}")
+        click.echo(f"{len(sums)} sums of two tensors may round differently by one 8-bit step: {', '.join(sums)}")
     if not all(layer.exact for layer in layers):
         sys.exit(EXIT_FAILED)
 
@@ -140,7 +138,7 @@ def _convert(source: Path, output: Path | None, options: ExportOptions, quiet: b
 
 
 def summary(result: ExportResult) -> str:
-    """Return the lines that the command prints about a file that was written."""
+    """Return the text that the command prints about a written file."""
     contract = result.contract
     size = " x ".join(str(n) for n in contract.fixed_size) if contract.fixed_size else "any size"
     color = "gray" if contract.channels == 1 else "RGB"
@@ -183,13 +181,13 @@ def _quality_lines(result: ExportResult) -> Iterator[str]:
         yield f"INT8     {report['integer_share']:.1%} of the arithmetic is in integers{exact}"
     if result.float_layers:
         yield (
-            f"float    {', '.join(result.float_layers)} ({report['float_share']:.1%} of the network) stayed in float to keep "
+            f"float    {', '.join(result.float_layers)} ({report['float_share']:.1%} of the network) stay in float to keep "
             "the loss within the limits"
         )
 
 
 def _load_tensorflow(verbose: bool) -> None:
-    """Import TensorFlow, on the CPU alone; keep back what its C++ side prints past Python, unless the import fails."""
+    """Import TensorFlow on the CPU; hide what its C++ code prints unless the import fails."""
     from .source import import_keras
 
     if not verbose:
@@ -197,7 +195,7 @@ def _load_tensorflow(verbose: bool) -> None:
     with contextlib.nullcontext() if verbose else stderr_kept_back():
         import_keras()
         import tensorflow
-    with contextlib.suppress(RuntimeError):  # too late to choose, if the process has used TensorFlow before
+    with contextlib.suppress(RuntimeError):  # the process has already used TensorFlow
         tensorflow.config.set_visible_devices([], "GPU")
 
 

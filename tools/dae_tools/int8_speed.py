@@ -15,7 +15,7 @@ import onnx
 
 from dae_export.graph.macs import WEIGHTED
 from dae_export.graph.model import Graph, make_node
-from dae_export.measure.latency import Latency, measure
+from dae_export.measure.latency import Latency, time_alternately
 from dae_export.measure.tune import tuning_shape
 from dae_export.precision import float_weights
 from dae_runtime.command import run_command
@@ -80,7 +80,7 @@ def compare_speed(path: str | os.PathLike[str]) -> tuple[Latency, Latency, tuple
     float32 = open_session(dequantized(onnx.load(path)).SerializeToString(), "cpu")
     image = np.random.default_rng(0).random(shape, np.float32)
     runs = {name: partial(run_session, s, image) for name, s in (("int8", session), ("float32", float32))}
-    times = measure(runs, ROUNDS)
+    times = time_alternately(runs, ROUNDS)
     return times["int8"], times["float32"], shape
 
 

@@ -35,85 +35,88 @@ EPILOG = f"""
 NOISE is one of
   {noise_forms().replace(", ", chr(10) + "  ")}
 \b
-or several joined by +, applied in that order. An amount may be a fraction (25/255)
-or a range that is drawn from for each image (0.02-0.2). fit:FOLDER measures the noise
-of the images in a folder, fit:0.7-1.4:FOLDER makes a range of strengths of it.
+or several joined by +, applied in that order. An amount may be a fraction (25/255) or a
+range (0.02-0.2), sampled for each image. fit:FOLDER estimates the noise of the images in
+a folder; fit:0.7-1.4:FOLDER scales its standard deviation by 0.7 to 1.4.
 
 \b
-The recipe of the original network, noise drawn once and a constant rate:
+The recipe of the original network, with fixed noise and a constant learning rate:
   dae-train mnist --preset v2 --noise gaussian:0.5 --noise-once --loss bce \\
     --optimizer adam --lr 5e-4 --schedule constant --batch-size 128 --epochs 100
 
-KERAS_BACKEND chooses the framework: tensorflow (default) or jax.
+KERAS_BACKEND selects the framework: tensorflow (default) or jax.
 """
 
 
 @click.command(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("data", required=False)
 @click.option("-o", "--output", metavar="RUN", help="Run directory to write.  [default: runs/DATA-PRESET]")
+@click.option("--config", metavar="FILE.toml", help="Settings file; other flags override it, --preset replaces its network.")
 @click.option(
-    "--config", metavar="FILE.toml", help="Settings to start from; other flags override them, --preset the whole network."
-)
-@click.option(
-    "--target", metavar="DIR", help="Clean images; DATA is then the folder of noisy ones with the same relative paths."
+    "--target", metavar="DIR", help="Folder of clean images; DATA is the folder of noisy images with the same relative paths."
 )
 @click.option("--preset", help=f"Network: {', '.join(PRESETS)}.  [default: {GENERAL_PRESET}; v2 for mnist]")
-@click.option("--channels", type=int, help="1 (gray) or 3 (RGB).  [default: those of the data]")
-@click.option("--z-dim", type=int, help="Length of the latent vector of v1.  [default: 2]")
+@click.option("--channels", type=int, help="1 (gray) or 3 (RGB).  [default: those of DATA]")
+@click.option("--z-dim", type=int, help="Latent dimension of v1.  [default: 2]")
 @click.option("--dropout", type=float, help="Dropout rate after each layer.  [default: 0]")
 @click.option("--batch-norm/--no-batch-norm", default=None, help="Batch normalization after each layer.")
-@click.option("--noise", metavar="NOISE", help="See below.  [default: by the data, as gaussian:0.02-0.2]")
+@click.option("--noise", metavar="NOISE", help="Noise model, see below.  [default: depends on DATA, e.g. gaussian:0.02-0.2]")
 @click.option("--clip/--no-clip", default=None, help="Clip noisy values to [0, 1].  [default: clip]")
-@click.option("--noise-once/--noise-fresh", default=None, help="Draw the noise once, or for each batch.  [default: fresh]")
+@click.option("--noise-once/--noise-fresh", default=None, help="Sample the noise once, or for each batch.  [default: fresh]")
 @click.option(
     "--init",
     metavar="NAME|PATH",
-    help="Start from the weights of a bundled network, a .keras file or a run; it also decides the default of --preset. A "
-    "wider network of the same layers takes them over and makes the same images at first (--init gray --preset edge-l).",
+    help="Start from the weights of a bundled network, a .keras file or a run; also sets the default of --preset. A wider "
+    "network of the same layers starts with the same output (--init gray --preset edge-l).",
 )
 @click.option(
     "--supervision",
-    help=f"What to learn from: {', '.join(SUPERVISIONS)}. noise2noise: DATA and --target are two noisy shots of the same "
-    "scenes. noise2void: DATA are single noisy images.  [default: clean]",
+    help=f"Training targets: {', '.join(SUPERVISIONS)}. noise2noise: DATA and --target are noisy shots of the same scenes. "
+    "noise2void: DATA are single noisy images.  [default: clean]",
 )
 @click.option("--loss", help=f"{', '.join(LOSSES)}.  [default: {_DEFAULT.loss}]")
-@click.option("--epochs", type=int, help=f"[default: {_DEFAULT.epochs}]")
+@click.option("--epochs", type=int, help=f"Number of epochs.  [default: {_DEFAULT.epochs}]")
 @click.option("--steps", type=int, help="Weight updates of the whole run, instead of --epochs.")
 @click.option(
-    "--steps-per-epoch", type=int, help="Batches in an epoch; with --steps at most.  [default: one pass; 500 of crops]"
+    "--steps-per-epoch",
+    type=int,
+    help="Batches per epoch; with --steps, at most.  [default: one pass over whole images; 500 for crops]",
 )
-@click.option("--batch-size", type=int, help="[default: 64 whole images, 16 crops]")
+@click.option("--batch-size", type=int, help="Images per batch.  [default: 64 for whole images, 16 for crops]")
 @click.option("--optimizer", help=f"{', '.join(LEARNING_RATES)}.  [default: muon for U-shapes, else muon-plain]")
-@click.option("--lr", type=float, help=f"Highest learning rate.  [default: {_RATES}; a quarter of it with --init]")
+@click.option("--lr", type=float, help=f"Peak learning rate.  [default: {_RATES}; a quarter of it with --init]")
 @click.option("--schedule", help=f"{', '.join(SCHEDULES)}.  [default: {_DEFAULT.schedule}]")
-@click.option("--warmup-steps", type=int, help="[default: 200, at most a tenth of all]")
-@click.option("--patch-size", type=int, help="Side of the crops in pixels.  [default: whole small images, else 64]")
-@click.option("--augment/--no-augment", default=None, help="Turn and mirror at random.  [default: crops, not whole images]")
-@click.option("--limit", type=int, help="Use only the first images.")
-@click.option("--val-split", type=float, help="Part of the images that judges each epoch.  [default: 0.05]")
+@click.option("--warmup-steps", type=int, help="Steps of linear warmup.  [default: 200, at most 10 % of all steps]")
+@click.option("--patch-size", type=int, help="Crop size in pixels.  [default: whole images up to 64 pixels, else 64]")
+@click.option("--augment/--no-augment", default=None, help="Random flips and 90-degree rotations.  [default: for crops only]")
+@click.option("--limit", type=int, help="Use only the first N images.")
+@click.option("--val-split", type=float, help="Fraction of the images held out for validation.  [default: 0.05]")
 @click.option(
     "--val-groups",
     metavar="FILE.json",
-    help='Images that belong together, as [["page1-a", "page1-b"], ["page2-a", "page2-b"]]: all or none of a list judge.',
+    help='Groups of related images, [["page1-a", "page1-b"], ["page2-a", "page2-b"]]; a group is never split.',
 )
-@click.option("--seed", type=int, help=f"[default: {_DEFAULT.seed}]")
-@click.option("--deterministic/--no-deterministic", default=None, help="The same weights every time on one machine; slower.")
-@click.option("--precision", help=f"{', '.join(PRECISIONS)}: amp computes in 16 bits.  [default: {_DEFAULT.precision}]")
+@click.option("--seed", type=int, help=f"Random seed.  [default: {_DEFAULT.seed}]")
+@click.option("--deterministic/--no-deterministic", default=None, help="Reproducible weights on one machine; slower.")
+@click.option("--precision", help=f"{', '.join(PRECISIONS)} (16-bit mixed precision).  [default: {_DEFAULT.precision}]")
 @click.option(
-    "--qat/--no-qat", default=None, help="Round as the INT8 export will: a short last training, with --init.  [default: no]"
+    "--qat/--no-qat",
+    default=None,
+    help="Quantization-aware training: fine-tune with INT8 rounding, with --init.  [default: no]",
 )
-@click.option("--teacher", metavar="NAME|PATH", help="Learn from the output of this network too, found as --init finds it.")
-@click.option("--teacher-weight", type=float, help=f"Its share of the loss, 0 to 1.  [default: {_DEFAULT.teacher_weight:g}]")
+@click.option("--teacher", metavar="NAME|PATH", help="Distill from this network too; accepts the same names as --init.")
+@click.option(
+    "--teacher-weight", type=float, help=f"Weight of the teacher in the loss, 0 to 1.  [default: {_DEFAULT.teacher_weight:g}]"
+)
 @click.option(
     "--ema",
     type=float,
-    help="Judge and save a moving average of the weights, of which so much is kept in each step; 0: off."
-    f"  [default: {_DEFAULT.ema:g}]",
+    help=f"Decay of the weight average that is validated and saved; 0: off.  [default: {_DEFAULT.ema:g}]",
 )
-@click.option("--patience", type=int, help="Stop after so many epochs without progress; 0: never.  [default: 0]")
+@click.option("--patience", type=int, help="Stop after N epochs without a lower validation loss; 0: never.  [default: 0]")
 @click.option("--device", default="auto", show_default=True, help=f"{', '.join(DEVICES)}.")
-@click.option("--resume", is_flag=True, help="Continue the run in RUN, with its own settings.")
-@click.option("--overwrite", is_flag=True, help="Replace a run in RUN.")
+@click.option("--resume", is_flag=True, help="Continue the run in RUN with its settings.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in RUN.")
 def command(output: str | None, config: str | None, device: str, resume: bool, overwrite: bool, **given: Any) -> int:
     """Train a denoiser on DATA: synthetic (default, needs no download), mnist, fashion_mnist, a folder of images, or an
     .npz or .npy file.
@@ -161,7 +164,7 @@ def _new(output: str | None, config: str | None, given: dict[str, Any]) -> tuple
 def _resumed(output: str | None, config: str | None, overwrite: bool, given: dict[str, Any]) -> tuple[RunDirectory, RunConfig]:
     for flag, present in (("--config", config), ("--overwrite", overwrite)):
         if present:
-            raise ConfigError(f"--resume takes the settings of the run itself; leave {flag} out.")
+            raise ConfigError(f"--resume uses the settings of the run. Omit {flag}.")
     run = RunDirectory(Path(output) if output else default_output(merge(None, given)))
     settings = read_config(run)
     Custom().check(settings, str(run.root))
@@ -175,33 +178,33 @@ def _verbosity() -> int:
 
 def _report(outcome: Outcome) -> None:
     run, best, test = outcome.run, outcome.best, outcome.test
-    click.echo(f"validation: {_judged(best)}  (best of {outcome.epochs} epochs: {best['epoch']:.0f})")
+    click.echo(f"validation: {_validation_text(best)}  (best of {outcome.epochs} epochs: {best['epoch']:.0f})")
     if test:
         click.echo(
             f"test: bce {test['bce']:.4f}  mse {test['mse']:.4f}  psnr {test['psnr_db']:.2f} dB (from mean mse)  "
             f"ssim {test['ssim']:.4f}  noisy psnr {test['noisy_psnr_db']:.2f} dB  images {test['images']}"
         )
-    click.echo(f"speed: {outcome.images_per_s:,.0f} images/s, {outcome.waiting:.0%} of the time waiting for images")
+    click.echo(f"speed: {outcome.images_per_s:,.0f} images/s, {outcome.waiting:.0%} of the time waiting for data")
     pictures = [path.name for path in (run.curves, run.samples, run.latent) if path.exists()]
-    click.echo(f"run directory: {run.root}  (look at {', '.join(pictures)})")
+    click.echo(f"run directory: {run.root}  (see {', '.join(pictures)})")
     click.echo(f"next: dae-export {shlex.quote(str(run.root))}")
 
 
-def _judged(row: dict[str, float]) -> str:
+def _validation_text(row: dict[str, float]) -> str:
     if "val_psnr" in row:
         return f"psnr {row['val_psnr']:.2f} dB  ssim {row['val_ssim']:.4f}"
     if "val_est_psnr" in row:
         return f"estimated psnr {row['val_est_psnr']:.2f} dB"
-    return f"loss {row['val_loss']:.6f} at hidden pixels, their noise included"
+    return f"loss {row['val_loss']:.6f} on masked pixels, noise included"
 
 
 def _described_ns(run: RunDirectory) -> int | None:
-    """Return when the run in a directory was described, None if there is none: a new run has a description of its own."""
+    """Return the modification time of the run's description; None without one. A new run writes its own."""
     return run.description.stat().st_mtime_ns if run.description.is_file() else None
 
 
 def _interrupted(run: RunDirectory, before: int | None) -> int:
-    """Say how to go on; `before` is what `_described_ns` returned at the start, None for a run that was to be continued."""
+    """Print how to continue; `before` is `_described_ns` at the start, None for a resumed run."""
     now, name = _described_ns(run), shlex.quote(str(run.root))
     if now is None:
         click.echo("interrupted before anything was written", err=True)

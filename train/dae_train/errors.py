@@ -1,11 +1,11 @@
 """The errors that training raises on purpose.
 
-Every text says what went wrong, what was expected, what was received, and what to do about it.
+Each message says what failed, what was expected, what was received, and the remedy.
 
     DaeError
     └── TrainError          something about a training run
-        ├── ConfigError     a setting is unknown, impossible, or at odds with another
-        ├── DataError       the images cannot be had, or do not fit the network
+        ├── ConfigError     a setting is unknown, invalid, or conflicts with another
+        ├── DataError       the images are missing or unreadable, or do not fit the network
         └── RunError        the run directory cannot be used
 """
 
@@ -19,11 +19,11 @@ class TrainError(DaeError):
 
 
 class ConfigError(TrainError):
-    """A setting is unknown, impossible, or at odds with another."""
+    """A setting is unknown, invalid, or conflicts with another."""
 
 
 class DataError(TrainError):
-    """The images cannot be had, or do not fit the network."""
+    """The images are missing or unreadable, or do not fit the network."""
 
 
 class RunError(TrainError):

@@ -235,7 +235,7 @@ def _by_input(values: Vector, weight: Array, axis: int) -> Vector:
 
 
 def _is_padded(layer: onnx.NodeProto) -> bool:
-    """Tell whether the outputs at the border see fewer inputs than those inside."""
+    """Return whether the outputs at the border see fewer inputs than those inside."""
     return layer.op_type == "ConvTranspose" or any(attributes(layer).get("pads", []))
 
 

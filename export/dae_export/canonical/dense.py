@@ -28,7 +28,7 @@ def absorb_layouts(graph: Graph) -> None:
 
 
 def is_plain_gemm(graph: Graph, node: onnx.NodeProto) -> bool:
-    """Tell whether a node is y = x W + b with constant W and b, W of shape (inputs, outputs)."""
+    """Return whether a node is y = x W + b with constant W and b, W of shape (inputs, outputs)."""
     plain = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
     values = plain | attributes(node)
     return (

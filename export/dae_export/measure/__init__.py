@@ -1,1 +1,1 @@
-"""Measurements of a model: parity, quality, latency, and the limits that it must keep."""
+"""Measurements of a model: parity, quality, latency, and gates."""

@@ -1,6 +1,6 @@
-"""Milliseconds of whole model runs, measured so that two models can be compared.
+"""Latency of model runs, comparable between models.
 
-Clock rates drift and neighbors disturb, so contenders take turns, and what counts is the median of each and the ratio of two.
+Clock rates drift and other processes interfere, so models are timed in alternation and compared by the ratio of medians.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from dataclasses import dataclass
 import numpy as np
 
 SETTLE_S = 0.03
-"""Pause before each turn: the threads of the contender before spin for a while, and would steal the processor."""
+"""Pause before each turn: threads of the previous model still spin and would occupy the processor."""
 FREE_SHAPES = ((256, 28, 28), (1, 512, 512), (1, 1080, 1920))
-"""What models of free size are timed on: images at once, height, width."""
+"""Batch, height and width on which models of free size are timed."""
 FIXED_BATCHES = (1, 256)
-"""Images at once for models of fixed size."""
+"""Batch sizes for models of fixed size."""
 ROUNDS = 5
 RUNS_PER_TURN = 4
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Times of one contender in milliseconds per run."""
+    """Times of one model in milliseconds per run."""
 
     median_ms: float
     fastest_ms: float
 
 
-def measure(
-    contenders: Mapping[str, Callable[[], object]],
+def time_alternately(
+    functions: Mapping[str, Callable[[], object]],
     rounds: int = ROUNDS,
     *,
     runs_per_turn: int = RUNS_PER_TURN,
@@ -41,23 +41,23 @@ def measure(
     """Time functions in alternation.
 
     Args:
-        contenders: What to call, by name. Each is called once before the clock starts.
-        rounds: Turns of each at most.
-        runs_per_turn: Runs of a turn. The first of several warms the caches and does not count.
-        seconds: No round begins after so long.
-        fewest_rounds: Turns that each takes whatever the time.
+        functions: Functions by name. Each is called once before timing.
+        rounds: Most turns of each.
+        runs_per_turn: Runs of a turn. The first of several is a warmup and not counted.
+        seconds: No round starts later than this.
+        fewest_rounds: Least number of turns, regardless of `seconds`.
 
     Returns:
-        The times by name, in the order given.
+        The times by name, in the same order.
     """
-    for run in contenders.values():
+    for run in functions.values():
         run()
-    times: dict[str, list[float]] = {name: [] for name in contenders}
+    times: dict[str, list[float]] = {name: [] for name in functions}
     end = time.perf_counter() + seconds
     for number in range(rounds):
         if number >= fewest_rounds and time.perf_counter() > end:
             break
-        for name, run in contenders.items():
+        for name, run in functions.items():
             time.sleep(SETTLE_S)
             turn = [_milliseconds(run) for _ in range(runs_per_turn)]
             times[name] += turn[1:] or turn

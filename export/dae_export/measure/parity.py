@@ -1,4 +1,4 @@
-"""Proof that the exported graph is the Keras model: both run on the same images, and the outputs are compared."""
+"""Parity of the exported graph and the Keras model on the same images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOISE_SIGMA = 0.2
 
 
 def parity_shapes(images: ImageSpec) -> tuple[Shape, ...]:
-    """Return the (N, H, W, C) to compare at: several batches, and for a free size the smallest, odd multiples and a larger."""
+    """Return the (N, H, W, C) to compare: several batch sizes, and for a free size small, odd and large multiples."""
     unit = images.alignment_px
     large = -(-96 // unit)
     sizes = ((1, 1, 1), (2, 1, 3), (1, 7, 5), (5, 4, 6), (2, large, large + 1))
@@ -27,16 +27,16 @@ def parity_shapes(images: ImageSpec) -> tuple[Shape, ...]:
 def check_parity(
     model: bytes, reference: Callable[[FloatArray], FloatArray], shapes: Sequence[Shape], tolerance: float = 1e-5
 ) -> Parity:
-    """Compare an ONNX model with the function that it stands for.
+    """Compare an ONNX model with its reference.
 
     Args:
         model: Content of a float32 ONNX file.
-        reference: The Keras model: (N, H, W, C) float32 in [0, 1] to the same shape.
+        reference: The Keras model, from (N, H, W, C) float32 in [0, 1] to the same shape.
         shapes: The (N, H, W, C) of each case.
-        tolerance: Largest absolute difference that is allowed, in units of the value range [0, 1].
+        tolerance: Largest absolute difference allowed, in units of the value range [0, 1].
 
     Raises:
-        ParityError: The outputs differ by more, in any case, or have another shape, or are not finite.
+        ParityError: The outputs differ by more, differ in shape, or are not finite.
     """
     session = open_session(model, "cpu")
     errors: list[float] = []
@@ -44,7 +44,7 @@ def check_parity(
         noisy = noisy_images(shape)
         expected = reference(noisy)
         if not np.isfinite(expected).all():
-            raise ParityError("the Keras model returns values that are not finite. Its training diverged; train it again.")
+            raise ParityError("the Keras model returns values that are not finite. Its training diverged. Train it again.")
         try:
             received = run_session(session, noisy)
         except DaeError as error:
@@ -57,17 +57,17 @@ def check_parity(
     if not max(errors) <= tolerance:
         raise ParityError(
             f"the exported graph differs from the Keras model by {max(errors):.3g} on images of shape {shapes[worst]}; "
-            f"at most {tolerance:g} is allowed. Allow more with --atol if the weights are large, or report the model's layers."
+            f"at most {tolerance:g} is allowed. Increase --atol if the weights are large, or report the layers of the model."
         )
     return Parity(max(errors), tolerance, tuple(shapes))
 
 
 def noisy_images(shape: Shape, seed: int = 0) -> FloatArray:
-    """Return noisy pictures to compare on: smooth shading and edges plus Gaussian noise, the first one black and white noise.
+    """Return noisy images: smooth shading and edges plus Gaussian noise; the first is random black and white.
 
     Args:
         shape: (N, H, W, C).
-        seed: Same seed, same images.
+        seed: Random seed.
 
     Returns:
         A new float32 array in [0, 1].
@@ -79,5 +79,5 @@ def noisy_images(shape: Shape, seed: int = 0) -> FloatArray:
     shading = 0.5 + 0.5 * np.sin(waves[..., 0] * rows[None, ..., None] + waves[..., 1] * columns[None, ..., None])
     edges = np.where(rows + columns < generator.uniform(0.5, 1.5, (batch, 1, 1)), 1.0, 0.4)[..., None]
     noisy = shading * edges + NOISE_SIGMA * generator.standard_normal(shape)
-    noisy[0] = np.where(generator.random(shape[1:]) < 0.5, 0.0, 1.0)  # the extremes of the range
+    noisy[0] = np.where(generator.random(shape[1:]) < 0.5, 0.0, 1.0)  # both ends of the range
     return np.clip(noisy, 0, 1).astype(np.float32)

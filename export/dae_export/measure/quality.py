@@ -1,4 +1,4 @@
-"""How good a file is on noisy samples, and what it loses against float32."""
+"""Quality of a file on noisy samples, and its loss against float32."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dae_runtime.engine.session import open_session, run_session
 from dae_runtime.pixels.arrays import FloatArray, convert
 from dae_runtime.pixels.metrics import psnr_of_mse
 
-from .details import IMAGES, Details, DetailsOf, Stack
+from .details import IMAGES, Details, DetailsCollector, Stack
 from .samples import Samples
 
 LARGEST_PSNR_DB = 100.0
-"""Figures stop here: equal images would have an infinite PSNR, which JSON cannot hold."""
+"""Limit of PSNR: that of equal images is infinite, which JSON cannot represent."""
 REMAINING_NOISE = 0.1
-"""Share of the noise power that a denoiser typically leaves; used where no clean image can tell.
+"""Fraction of the noise power that a denoiser typically leaves; used without clean images.
 
 About a tenth on gray photographs with sigma 25/255 (20.2 dB becomes 29 to 30) and on digits with sigma 0.5 (9.4 becomes 20).
 """
@@ -29,19 +29,19 @@ About a tenth on gray photographs with sigma 25/255 (20.2 dB becomes 29 to 30) a
 
 @dataclass(frozen=True)
 class Judgment:
-    """A file compared with the float32 model on samples that the calibration did not see. Outputs are clipped to [0, 1]."""
+    """A file compared with the float32 model on samples not used for calibration. Outputs are clipped to [0, 1]."""
 
     samples: int
     agreement_db: float
-    """PSNR of the file's output against the float32 output."""
+    """PSNR of the output against the float32 output."""
     drop_db: float
-    """PSNR that the file costs; an estimate where there are no clean references."""
+    """Loss of PSNR; estimated without clean references."""
     color_shift: tuple[float, ...]
-    """Mean of the file's output minus float32 for each channel, in 8-bit steps."""
+    """Mean of output minus float32 output for each channel, in 8-bit steps."""
     quality: Quality | None
     """None without clean references."""
     details: Details = field(default=Details(), repr=False)
-    """For a report; empty unless asked for."""
+    """For a report; empty unless requested."""
 
     @property
     def psnr_db(self) -> dict[str, float]:
@@ -57,45 +57,45 @@ def judge(fp32: bytes, candidate: bytes, samples: Samples, details: bool = False
 
     Args:
         fp32: Content of the float32 file.
-        candidate: Content of the file to judge, of either kind of edge; it runs once if it is `fp32` itself.
-        samples: Noisy images and, if there are, their clean references.
-        details: Collect what a report shows.
+        candidate: Content of the file to judge, float32 or uint8; run once if it equals `fp32`.
+        samples: Noisy images and, if available, clean references.
+        details: Whether to collect details for a report.
     """
     reference = open_session(fp32, "cpu")
     return judge_sessions(reference, reference if candidate == fp32 else open_session(candidate, "cpu"), samples, details)
 
 
 def judge_sessions(reference: Any, candidate: Any, samples: Samples, details: bool = False) -> Judgment:
-    """Compare two opened models as `judge` does; the first stands for the float32 model.
+    """Compare two opened models as in `judge`; the first is the float32 model.
 
     Args:
         reference: From `dae_runtime.engine.open_session` or `open_model`.
         candidate: Likewise.
-        samples: Noisy images and, if there are, their clean references.
-        details: Collect what a report shows.
+        samples: Noisy images and, if available, clean references.
+        details: Whether to collect details for a report.
     """
-    errors, seen = _Errors(), DetailsOf(samples.source)
+    errors, collector = _Errors(), DetailsCollector(samples.source)
     for stack in _stacks(reference, candidate, samples):
         errors.add(stack)
         if details:
-            seen.add(stack)
-    return errors.judgment(samples, seen.details() if details else Details())
+            collector.add(stack)
+    return errors.judgment(samples, collector.details() if details else Details())
 
 
 def takes_pixels(session: Any) -> bool:
-    """Tell whether an opened model takes and returns uint8, not float32."""
+    """Return whether an opened model takes and returns uint8, not float32."""
     return bool(session.get_inputs()[0].type == "tensor(uint8)")
 
 
 def run_on_floats(session: Any, noisy: FloatArray) -> FloatArray:
-    """Run a model of either kind of edge on float images.
+    """Run a float32 or uint8 model on float images.
 
     Args:
         session: From `dae_runtime.engine.session.open_session`.
-        noisy: (N, H, W, C) float32, nominally in [0, 1]; a uint8 model gets them rounded to 8 bits.
+        noisy: (N, H, W, C) float32, nominally in [0, 1]; rounded to 8 bits for a uint8 model.
 
     Returns:
-        A new float32 array of the same shape; from a uint8 model in steps of 1/255.
+        A new float32 array of the same shape, in steps of 1/255 from a uint8 model.
     """
     denoised = run_session(session, convert(noisy, np.uint8 if takes_pixels(session) else np.float32))
     return convert(denoised, np.float32)
@@ -110,7 +110,7 @@ def _stacks(reference: Any, candidate: Any, samples: Samples) -> Iterator[Stack]
 
 
 class _Errors:
-    """Squared errors, summed over batches in double precision."""
+    """Squared errors, summed over batches in float64."""
 
     def __init__(self) -> None:
         self.sums = dict.fromkeys((*IMAGES, "between", "removed"), 0.0)
@@ -144,7 +144,7 @@ class _Errors:
         return Judgment(count, agreement_db, figures[1] - figures[2], shift, Quality(count, *figures), details)
 
     def _estimated_drop_db(self) -> float:
-        """The error of quantization adds to the noise that the float32 model leaves: 10 log10(1 + q / (share * removed))."""
+        """Add the quantization error to the remaining noise: 10 log10(1 + q / (share * removed))."""
         remaining = REMAINING_NOISE * self.sums["removed"]
         if self.sums["between"] == 0:
             return 0.0

@@ -1,4 +1,4 @@
-"""Noisy images that set the ranges of an INT8 model and judge it, read batch by batch."""
+"""Noisy images for calibration and test, read batch by batch."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from .parity import noisy_images
 ARRAY_SUFFIXES = (".npz", ".npy")
 BATCH_SIZE = 16
 LARGEST_SIDE_PX = 512
-"""Larger images are cropped: a calibration keeps the activations of a whole batch in memory."""
-MADE_UP_SIDE_PX = 64
+"""Larger images are cropped: calibration keeps the activations of a batch in memory."""
+SYNTHETIC_SIDE_PX = 64
 HELD_OUT = 4
-"""Where the data has no test part, one of this many samples judges instead of calibrating."""
+"""Without test samples, every n-th sample is held out for test."""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Images in batches of one shape each; they are read anew each time one goes through them."""
+    """Images in batches of one shape each; every iteration reads them again."""
 
     count: int
     """Number of images."""
     read: Callable[[], Iterator[FloatArray]]
-    """Starts reading: (N, H, W, C) float32, nominally in [0, 1]."""
+    """Returns an iterator over (N, H, W, C) float32, nominally in [0, 1]."""
 
     def __iter__(self) -> Iterator[FloatArray]:
         return self.read()
@@ -41,26 +41,26 @@ class Batches:
 
 @dataclass(frozen=True)
 class Samples:
-    """What a model is calibrated with and judged on."""
+    """Calibration and test samples of a model."""
 
     calibration: Batches
     test: Batches
-    """Noisy images that the calibration does not see."""
+    """Noisy images not used for calibration."""
     clean: Batches | None
-    """References of `test`, in the same order and batches; None where there are none."""
+    """References of `test` in the same order and batches, if available."""
     source: str
-    """Where they come from, in words for people."""
+    """Source, for people."""
 
 
 def fit(pixels: Array, images: ImageSpec) -> FloatArray:
-    """Cut the middle out of (N, H, W, C) pixels, and pad by reflection what is too small for a model.
+    """Crop (N, H, W, C) pixels to the center, and pad by reflection where too small for a model.
 
     Args:
         pixels: Of any image dtype; not modified.
-        images: What the model takes.
+        images: Images that the model accepts.
 
     Returns:
-        Float32 of a size that the model takes, at most `LARGEST_SIDE_PX` unless its size is fixed.
+        Float32 of a size that the model accepts, at most `LARGEST_SIDE_PX` unless its size is fixed.
     """
     pixels = as_float(pixels)
     for axis in (1, 2):
@@ -72,35 +72,35 @@ def fit(pixels: Array, images: ImageSpec) -> FloatArray:
     return np.ascontiguousarray(pixels)
 
 
-def made_up_samples(images: ImageSpec) -> Samples:
-    """Return pictures without clean references, for a model that has no samples."""
-    noisy = noisy_images((BATCH_SIZE, *images.size_near(MADE_UP_SIDE_PX), images.channels))
+def synthetic_samples(images: ImageSpec) -> Samples:
+    """Return synthetic images without clean references."""
+    noisy = noisy_images((BATCH_SIZE, *images.size_near(SYNTHETIC_SIDE_PX), images.channels))
     batches = Batches(len(noisy), lambda: iter([noisy]))
-    return Samples(batches, batches, None, "made-up pictures")
+    return Samples(batches, batches, None, "synthetic images")
 
 
 def check_samples_path(path: Path) -> None:
-    """Check that `path` can hold samples, without reading them.
+    """Check that `path` may contain samples, without reading them.
 
     Raises:
         CalibrationError: It does not exist, or is neither a folder nor an array file.
     """
     if path.is_dir() or (path.is_file() and path.suffix in ARRAY_SUFFIXES):
         return
-    received = "received a file of another kind" if path.is_file() else "there is nothing"
+    received = "received a file of another kind" if path.is_file() else "it does not exist"
     raise CalibrationError(
         f"{path}: expected a folder of noisy images, or an .npz or .npy file; {received}. Give another --calibration-data."
     )
 
 
 def load_samples(path: str | os.PathLike[str], images: ImageSpec) -> Samples:
-    """Open calibration samples.
+    """Open calibration and test samples.
 
     Args:
         path: An .npz file with `noisy` and optionally `clean`, `test_noisy`, `test_clean`; an .npy file of noisy images; or a
             folder of noisy image files, searched recursively. Arrays are (N, H, W, C) or (N, H, W): float in [0, 1],
             uint8 or uint16.
-        images: What the model takes; the samples are cropped or padded to it.
+        images: Images that the model accepts; samples are cropped or padded to fit.
 
     Raises:
         CalibrationError: There are no samples, or they do not fit the model.
@@ -118,28 +118,28 @@ def load_samples(path: str | os.PathLike[str], images: ImageSpec) -> Samples:
             shapes = [arrays[name].shape if name in arrays else None for name in (noisy, clean)]
             raise CalibrationError(f"{path}: expected {noisy} and {clean} of one shape, received {shapes[0]} and {shapes[1]}.")
     calibrating: Sequence[int] = range(len(arrays["noisy"]))
-    judging: Sequence[int] = range(len(arrays.get("test_noisy", ())))
+    testing: Sequence[int] = range(len(arrays.get("test_noisy", ())))
     if "test_noisy" not in arrays:
-        calibrating, judging = _split(path, len(arrays["noisy"]))
+        calibrating, testing = _split(path, len(arrays["noisy"]))
         arrays |= {f"test_{name}": arrays[name] for name in ("noisy", "clean") if name in arrays}
-    clean_batches = _from_array(arrays["test_clean"], judging, images) if "test_clean" in arrays else None
-    test = _from_array(arrays["test_noisy"], judging, images)
+    clean_batches = _from_array(arrays["test_clean"], testing, images) if "test_clean" in arrays else None
+    test = _from_array(arrays["test_noisy"], testing, images)
     return Samples(_from_array(arrays["noisy"], calibrating, images), test, clean_batches, path.name)
 
 
 def as_float(images: Array) -> FloatArray:
-    """Return images in float32, the range of an integer type becoming [0, 1]; a float32 array is returned as it is."""
+    """Return images as float32, integers scaled to [0, 1]; a float32 array is returned unchanged."""
     if np.issubdtype(images.dtype, np.integer):
         return images.astype(np.float32) / np.float32(np.iinfo(images.dtype).max)
     return images.astype(np.float32, copy=False)
 
 
 def _split(path: Path, count: int) -> tuple[Sequence[int], Sequence[int]]:
-    """Return which samples calibrate and which judge: a range that was set by the image it is judged on looks too good."""
+    """Return the indices of calibration and test samples, disjoint to avoid an optimistic test."""
     if count < 2:
-        raise CalibrationError(f"{path} holds {count} image; INT8 needs at least 2, one of them to judge the result with.")
-    judging = range(0, count, HELD_OUT)
-    return [i for i in range(count) if i not in judging], judging
+        raise CalibrationError(f"{path} holds {count} image; INT8 needs at least 2, one of them for test.")
+    testing = range(0, count, HELD_OUT)
+    return [i for i in range(count) if i not in testing], testing
 
 
 # --- arrays ------------------------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def _checked(path: Path, name: str, array: Array, images: ImageSpec) -> Array:
             f"{path}: {name} must be (N, H, W, {images.channels}), float in [0, 1], uint8 or uint16; "
             f"received {array.dtype} {array.shape}."
         )
-    # Noise that is not clipped leaves [0, 1], but not by much; floats of 0..255 do, and would calibrate nonsense.
+    # Unclipped noise slightly exceeds [0, 1]; floats in 0..255 are an error.
     if np.issubdtype(array.dtype, np.floating) and not np.percentile(np.abs(array[:BATCH_SIZE]), 99) < 8:
         raise CalibrationError(f"{path}: {name} must be in [0, 1]; received values up to {np.max(array[:BATCH_SIZE]):g}.")
     return array
@@ -185,8 +185,8 @@ def _from_folder(folder: Path, images: ImageSpec) -> Samples:
     paths = find_images(folder, recursive=True)
     if not paths:
         raise CalibrationError(f"{folder} holds no images. Give a folder of noisy images with --calibration-data.")
-    calibrating, judging = _split(folder, len(paths))
-    return Samples(_from_files(paths, calibrating, images), _from_files(paths, judging, images), None, f"{len(paths)} images")
+    calibrating, testing = _split(folder, len(paths))
+    return Samples(_from_files(paths, calibrating, images), _from_files(paths, testing, images), None, f"{len(paths)} images")
 
 
 def _from_files(paths: Sequence[Path], chosen: Sequence[int], images: ImageSpec) -> Batches:
@@ -198,7 +198,7 @@ def _from_files(paths: Sequence[Path], chosen: Sequence[int], images: ImageSpec)
 
 
 def _in_channels(pixels: Array, channels: int) -> Array:
-    """Return (N, H, W, C) of an image: without alpha, and as the runtime does it, a gray model sees each color by itself."""
+    """Return an image as (N, H, W, C) without alpha; for a gray model each color is an image, as in the runtime."""
     planes = pixels[..., None] if pixels.ndim == 2 else pixels[..., : 1 if pixels.shape[2] < 3 else 3]
     if channels == 1:
         return planes.transpose(2, 0, 1)[..., None]

@@ -1,4 +1,4 @@
-"""The choice among graphs that compute the same: whichever takes the least time here."""
+"""Choice of the fastest of equivalent graphs on this machine."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from dae_runtime.contract import ImageSpec, Shape
 from dae_runtime.engine.session import open_session, run_session
 from dae_runtime.errors import DaeError
 
-from .latency import Latency, measure
+from .latency import Latency, time_alternately
 
 TUNING_SIDE_PX = 512
 TUNING_BATCH = 16
-"""Images at once for models of fixed size."""
+"""Batch size for models of fixed size."""
 TUNING_S = 4.0
-"""About how long the timing may take."""
+"""Approximate time limit."""
 WORTHWHILE = 0.97
-"""A rewritten graph must need at most this share of the canonical one's time."""
+"""Largest time of a rewritten graph relative to the canonical one."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +34,13 @@ class Choice:
 
     name: str
     times: Mapping[str, Latency]
-    """Of everything that was timed, in milliseconds for one run on `shape`."""
+    """Times of all models, in milliseconds for one run on `shape`."""
     shape: Shape
-    """The (N, H, W, C) that was timed."""
+    """The timed (N, H, W, C)."""
 
 
 def tuning_shape(images: ImageSpec) -> Shape:
-    """Return the (N, H, W, C) that candidates are timed on."""
+    """Return the (N, H, W, C) on which candidates are timed."""
     return (TUNING_BATCH if images.fixed_size else 1, *images.size_near(TUNING_SIDE_PX), images.channels)
 
 
@@ -49,31 +49,31 @@ def fastest(
     shape: Shape,
     beside: Mapping[str, onnx.ModelProto] | None = None,
 ) -> Choice:
-    """Time models in alternation on the CPU, on all its threads, and choose the fastest.
+    """Time models in alternation on the CPU with all threads, and choose the fastest.
 
-    The fastest run of each decides: what disturbs a machine only ever adds.
+    The fastest run of each counts: interference only adds time.
 
     Args:
-        candidates: Models by name; the first is the one to keep unless another is clearly faster. Others that cannot run are
-            left out with a warning.
+        candidates: Models by name; the first is kept unless another is clearly faster. Others that cannot run are skipped
+            with a warning.
         shape: The (N, H, W, C) to time.
-        beside: Further models by name that are timed, for comparison, and never chosen.
+        beside: Models by name that are timed for comparison only.
     """
     first, *others = candidates
     sessions = {first: open_session(candidates[first].SerializeToString(), "cpu")}
     sessions |= {name: session for name in others if (session := _opened(name, candidates[name], shape)) is not None}
     others = [name for name in others if name in sessions]
     sessions |= {name: open_session(model.SerializeToString(), "cpu") for name, model in (beside or {}).items()}
-    times = _measure(sessions, shape)
+    times = _time(sessions, shape)
     best = min(others, key=lambda name: times[name].fastest_ms, default=first)
     chosen = best if times[best].fastest_ms <= WORTHWHILE * times[first].fastest_ms else first
     return Choice(chosen, times, shape)
 
 
 def speedup(slow: onnx.ModelProto, fast: onnx.ModelProto, shape: Shape) -> float:
-    """Return how many times as fast one model is as another: medians of both, timed in alternation as in `fastest`."""
+    """Return the ratio of median times of two models, timed in alternation as in `fastest`."""
     sessions = {name: open_session(m.SerializeToString(), "cpu") for name, m in (("slow", slow), ("fast", fast))}
-    times = _measure(sessions, shape)
+    times = _time(sessions, shape)
     return times["slow"].median_ms / times["fast"].median_ms
 
 
@@ -82,11 +82,13 @@ def _opened(name: str, model: onnx.ModelProto, shape: Shape) -> Any | None:
         session = open_session(model.SerializeToString(), "cpu")
         run_session(session, np.zeros(shape, np.float32))
     except DaeError as error:
-        logger.warning("rewrite %s left out: it cannot run: %s", name, error)
+        logger.warning("rewrite %s skipped: it cannot run: %s", name, error)
         return None
     return session
 
 
-def _measure(sessions: Mapping[str, Any], shape: Shape) -> dict[str, Latency]:
+def _time(sessions: Mapping[str, Any], shape: Shape) -> dict[str, Latency]:
     image = np.random.default_rng(0).random(shape, np.float32)
-    return measure({name: partial(run_session, session, image) for name, session in sessions.items()}, seconds=TUNING_S)
+    return time_alternately(
+        {name: partial(run_session, session, image) for name, session in sessions.items()}, seconds=TUNING_S
+    )

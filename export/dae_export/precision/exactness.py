@@ -98,7 +98,7 @@ def check_sums(model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> list[
 
 
 def is_exact(model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> bool:
-    """Tell whether a file gives the same integers on every processor; a file without integer layers does.
+    """Return whether a file gives the same integers on every processor; a file without integer layers does.
 
     Raises:
         ModelError: The file cannot be read.

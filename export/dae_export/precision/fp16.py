@@ -103,7 +103,7 @@ def _may_be_half(formals: Iterable[onnx.defs.OpSchema.FormalParameter], index: i
 
 
 def _convert_attributes(node: onnx.NodeProto) -> bool:
-    """Let the attributes that make a tensor make it half; tell whether that is possible."""
+    """Let the attributes that make a tensor make it half; return whether that is possible."""
     for attribute in node.attribute:
         if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
             raise ConversionError(f"{node.op_type} {node.name!r} contains a graph of its own, which fp16 cannot. Export fp32.")

@@ -169,7 +169,7 @@ def _equal(graph: Graph, first: onnx.NodeProto, second: onnx.NodeProto) -> bool:
 
 
 def _is_pixels(graph: Graph, scale: str) -> bool:
-    """Tell whether a scale is that of pixels at the input or the output of the graph."""
+    """Return whether a scale is that of pixels at the input or the output of the graph."""
     if not np.all(graph.constants[scale] == PIXEL_SCALE):
         return False
     users = graph.consumers(scale)

@@ -15,7 +15,7 @@ import onnx
 from ..errors import GateError
 from ..graph.macs import WEIGHTED, share
 from ..graph.model import ELEMENTWISE
-from ..measure.gates import Gate, complaint
+from ..measure.gates import Gate, failed_gates
 from ..measure.quality import Judgment, judge
 from ..measure.samples import Samples
 from .int8 import Ranges, quantize
@@ -67,23 +67,23 @@ def quantize_within(
     """
     bench = _Bench(model, ranges, weights, samples, gates, macs, details)
     whole = bench.attempt(())
-    problem = complaint(whole.gates)
+    problem = failed_gates(whole.gates)
     if problem is None:
         return whole
     affordable = [layer for layer in macs if share(macs, {layer}) <= MOST_IN_FLOAT]
     alone = [bench.attempt((layer,)) for layer in affordable]
-    if enough := [one for one in alone if complaint(one.gates) is None]:
+    if enough := [one for one in alone if failed_gates(one.gates) is None]:
         return min(enough, key=lambda one: one.float_share)
     best = whole
     for one in sorted(alone, key=lambda one: one.judgment.drop_db):
         layers = tuple(layer for layer in macs if layer in (*best.float_layers, *one.float_layers))
         if share(macs, set(layers)) <= MOST_IN_FLOAT:
             best = bench.attempt(layers)
-            if complaint(best.gates) is None:
+            if failed_gates(best.gates) is None:
                 return best
     raise GateError(
         f"INT8 {problem}. With {', '.join(best.float_layers) or 'no layer'} in float ({best.float_share:.0%} of the "
-        f"arithmetic) it still {complaint(best.gates)}. Train it a little further with dae-train "
+        f"arithmetic) it still {failed_gates(best.gates)}. Train it a little further with dae-train "
         "--init RUN --qat, calibrate with more typical images (--calibration-data), or allow more (--max-psnr-drop)."
     )
 

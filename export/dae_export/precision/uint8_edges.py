@@ -95,7 +95,7 @@ def _return_pixels(graph: Graph) -> None:
 
 
 def _is_pixel_step(graph: Graph, node: onnx.NodeProto) -> bool:
-    """Tell whether a QuantizeLinear or DequantizeLinear converts between 0..1 and 0..255."""
+    """Return whether a QuantizeLinear or DequantizeLinear converts between 0..1 and 0..255."""
     scale, zero = (
         graph.constant(node.input[1]),
         graph.constant(node.input[2]) if len(node.input) > 2 else np.zeros((), np.uint8),

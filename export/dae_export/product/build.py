@@ -12,7 +12,7 @@ from dae_runtime.contract import Calibration, Parity, Quality
 from ..graph.any_size import take_any_size
 from ..measure.gates import Gate
 from ..measure.quality import Judgment, judge
-from ..measure.samples import Samples, made_up_samples
+from ..measure.samples import Samples, synthetic_samples
 from ..options import ExportOptions
 from ..precision import to_uint8
 from ..source import Network
@@ -111,7 +111,7 @@ def _judged(product: Product, network: Network, samples: Samples | None, options
     if options.io == "float32" and product.judgment is not None:
         return product.judgment
     if samples is None and details:
-        samples = made_up_samples(network.images)
+        samples = synthetic_samples(network.images)
     if samples is None or not (samples.clean or details):
         return None
     reference = product.model if product.float32 is product.model else product.form.model

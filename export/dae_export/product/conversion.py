@@ -16,7 +16,7 @@ from dae_runtime.engine.session import open_session
 from ..errors import CalibrationError, ConversionError, GateError
 from ..graph.any_size import take_any_size
 from ..graph.model import Graph
-from ..measure.gates import complaint, loss_gates
+from ..measure.gates import failed_gates, loss_gates
 from ..measure.quality import Judgment, judge_sessions
 from ..measure.samples import load_samples
 from ..options import ExportOptions
@@ -75,7 +75,7 @@ def convert_file(
     if free and options.pad and not contract.any_size:
         exact = take_any_size(exact, contract.alignment_px)
     judgment = judge_sessions(old, open_session(exact.SerializeToString(), "cpu"), samples)
-    problem = complaint(loss_gates(judgment, options.max_psnr_drop, options.max_color_shift))
+    problem = failed_gates(loss_gates(judgment, options.max_psnr_drop, options.max_color_shift))
     if problem is not None:
         raise GateError(f"the converted file {problem}. Give more typical images, or export the Keras model.")
     quality = contract.quality

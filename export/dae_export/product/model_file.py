@@ -41,7 +41,7 @@ def golden_sample(model: bytes, noisy: FloatArray, precision: str, images: Image
         noisy: (N, H, W, C) float32 in [0, 1] of a size that the model takes; a part of the image is one of the first. A uint8
             model gets it rounded to 8 bits.
         precision: Of the model, as in the contract.
-        images: What the model takes.
+        images: Images that the model accepts.
     """
     image = golden_image(noisy, *images.size_near(GOLDEN_SIDE_PX))
     session, tolerance, mean = open_session(model, "cpu"), GOLDEN_TOLERANCE[precision], MEAN_TOLERANCE[precision]

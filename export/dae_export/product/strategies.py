@@ -13,7 +13,7 @@ from dae_runtime.contract import Calibration
 
 from ..errors import CalibrationError, GateError
 from ..graph.macs import count_macs
-from ..measure.gates import Gate, complaint, loss_gates, speed_gate
+from ..measure.gates import Gate, failed_gates, loss_gates, speed_gate
 from ..measure.quality import Judgment, judge
 from ..measure.samples import Samples
 from ..measure.tune import speedup, tuning_shape
@@ -81,7 +81,7 @@ class Float16(_Chosen):
         details = self.options.report is not None
         judgment = judge(form.model.SerializeToString(), model.SerializeToString(), samples, details)
         gates = self.loss_gates(judgment)
-        problem = complaint(gates)
+        problem = failed_gates(gates)
         if problem is not None:
             raise GateError(f"FP16 {problem}. Export fp32, or allow more.")
         return Product(model, self.name, form, form.model, gates, judgment)
@@ -142,7 +142,7 @@ class Int8(_Chosen):
                 )
             return ()
         gates = (speed_gate(gained, self.options.min_speedup),)
-        problem = complaint(gates)
+        problem = failed_gates(gates)
         if problem is not None:
             raise GateError(
                 f"INT8 {problem}. Export on the processor that will run the model, ask for less, or export without --quantize."

@@ -88,7 +88,7 @@ def rewritten(model: onnx.ModelProto, recipes: Sequence[Recipe], alignment_px: i
         try:
             candidate = apply(model, recipe, alignment_px)
         except Exception as error:  # whatever onnx or a rewrite raises: it costs speed, never the export
-            logger.warning("rewrite %s left out: %s: %s", recipe.name, type(error).__name__, error)
+            logger.warning("rewrite %s skipped: %s: %s", recipe.name, type(error).__name__, error)
             continue
         content = candidate.SerializeToString(deterministic=True)
         if content not in seen:
@@ -112,6 +112,6 @@ def _proved(network: Network, models: dict[str, onnx.ModelProto], choice: Choice
         try:
             return Form(choice.name, models[choice.name], network.parity(models[choice.name], tolerance), choice)
         except ParityError as error:
-            logger.warning("rewrite %s left out: %s", choice.name, error)
+            logger.warning("rewrite %s skipped: %s", choice.name, error)
             choice = None
     return Form(CANONICAL.name, network.model, network.parity(network.model, tolerance), choice)

@@ -17,7 +17,7 @@ from dae_runtime.errors import DeviceError
 from dae_runtime.pixels.arrays import convert
 from dae_runtime.system.processor import available_cpus
 
-from ..measure.latency import FIXED_BATCHES, FREE_SHAPES, measure
+from ..measure.latency import FIXED_BATCHES, FREE_SHAPES, time_alternately
 from ..measure.quality import takes_pixels
 
 FEWEST_RUNS = 2
@@ -88,7 +88,7 @@ def _measure_case(
 ) -> Timing:
     contents = {"fp32": fp32} if written is None else {"fp32": fp32, "file": written}
     runs = {name: _runner(open_session(content, device, threads), shape) for name, content in contents.items()}
-    times = measure(runs, MOST_RUNS, runs_per_turn=1, seconds=seconds, fewest_rounds=FEWEST_RUNS)
+    times = time_alternately(runs, MOST_RUNS, runs_per_turn=1, seconds=seconds, fewest_rounds=FEWEST_RUNS)
     return Timing(*shape, threads, times["fp32"].median_ms, times["file" if written else "fp32"].median_ms)
 
 

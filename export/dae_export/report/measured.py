@@ -43,7 +43,7 @@ def measure_report(
         fp32_model: The float32 model that the file is compared with; `written_model` itself for a float32 file.
         written_model: The model that is written, of either kind of edge.
         judgment: The written model against float32, with details.
-        images: What the model takes.
+        images: Images that the model accepts.
         name: Of the model, for people.
         precision: Of the written model, as in the contract.
         gates: Limits that were kept.

@@ -292,7 +292,7 @@ def _figure(text: str, name: str) -> str:
 
 
 def _is_emulated(report: ExportReport) -> bool:
-    """Tell whether the times say nothing: onnxruntime has no half arithmetic on CPUs."""
+    """Return whether the times say nothing: onnxruntime has no half arithmetic on CPUs."""
     return report.precision == "fp16" and report.timings.device == "cpu"
 
 

@@ -36,7 +36,7 @@ class Convolution:
 
 
 def keeps_grid(kernel: int, stride: int, begin: int, end: int) -> bool:
-    """Tell whether a convolution turns n * stride pixels into exactly n, for every n."""
+    """Return whether a convolution turns n * stride pixels into exactly n, for every n."""
     return 0 <= begin + end - kernel + stride < stride
 
 

@@ -59,7 +59,7 @@ def _keeps_grid(conv: ConvNode, axis: int) -> bool:
 
 
 def upsamples(conv: ConvNode, axis: int) -> bool:
-    """Tell whether a ConvTranspose turns n pixels of an axis into exactly n * stride."""
+    """Return whether a ConvTranspose turns n pixels of an axis into exactly n * stride."""
     kernel: int = conv.weights.shape[2 + axis]
     return kernel + conv.output_padding[axis] - conv.pads[axis] - conv.pads[2 + axis] == conv.strides[axis]
 

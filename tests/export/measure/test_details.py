@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dae_export.measure.details import CROP_PX, LARGEST_SIDE_PX, WORST_PIXELS, DetailsOf, crop_around, for_display
+from dae_export.measure.details import CROP_PX, LARGEST_SIDE_PX, WORST_PIXELS, DetailsCollector, crop_around, for_display
 
 
 def test_small_images_share_a_sheet_and_large_ones_show_their_middle():
@@ -32,7 +32,7 @@ def test_a_crop_shows_its_pixel(at, size):
 
 def test_nothing_that_is_kept_is_a_view_of_a_batch():
     batch = np.random.default_rng(0).random((20, 28, 28, 1), np.float32)
-    seen = DetailsOf("noise")
+    seen = DetailsCollector("noise")
     for _ in range(2):
         seen.add({"noisy": batch, "fp32": batch, "file": batch[::-1], "clean": batch})
     details = seen.details()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 
-from dae_export.measure.gates import Gate, complaint, loss_gates, speed_gate
+from dae_export.measure.gates import Gate, failed_gates, loss_gates, speed_gate
 from dae_export.measure.quality import Judgment
 
 LIMITS = partial(loss_gates, max_psnr_drop=0.1, max_color_shift=0.5)
@@ -23,26 +23,26 @@ def judgment(drop: float, *shift: float) -> Judgment:
 
 
 def test_a_complaint_names_the_gate_and_by_how_much():
-    assert complaint(LIMITS(judgment(0.1, 0.5, -0.5, 0))) is None
-    assert complaint(LIMITS(judgment(-0.2, 0.0))) is None
-    dropped = complaint(LIMITS(judgment(0.35, 0.1)))
+    assert failed_gates(LIMITS(judgment(0.1, 0.5, -0.5, 0))) is None
+    assert failed_gates(LIMITS(judgment(-0.2, 0.0))) is None
+    dropped = failed_gates(LIMITS(judgment(0.35, 0.1)))
     assert dropped is not None
     assert "0.350 dB" in dropped
     assert "0.250 dB more than the 0.1 dB of --max-psnr-drop" in dropped
-    shifted = complaint(LIMITS(judgment(0, 0.1, -1.25, 0.3)))
+    shifted = failed_gates(LIMITS(judgment(0, 0.1, -1.25, 0.3)))
     assert shifted is not None
     assert "-1.25" in shifted
     assert "0.75 more than the 0.5 of --max-color-shift" in shifted
-    both = complaint(LIMITS(judgment(float("inf"), 2.0)))
+    both = failed_gates(LIMITS(judgment(float("inf"), 2.0)))
     assert both is not None
     assert "--max-psnr-drop" in both
     assert "--max-color-shift" in both
-    assert complaint(LIMITS(judgment(float("nan"), 0.0))) is not None
+    assert failed_gates(LIMITS(judgment(float("nan"), 0.0))) is not None
 
 
 def test_speed_is_compared_with_what_was_asked_for():
-    assert complaint([speed_gate(2.0, 2.0)]) is None
-    assert complaint([speed_gate(1.99, 2.0)]) == (
+    assert failed_gates([speed_gate(2.0, 2.0)]) is None
+    assert failed_gates([speed_gate(1.99, 2.0)]) == (
         "is 1.99 times as fast as float32 on this processor, 0.01 less than the 2 of --min-speedup"
     )
-    assert complaint([speed_gate(float("nan"), 2.0)]) is not None
+    assert failed_gates([speed_gate(float("nan"), 2.0)]) is not None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dae_export.errors import CalibrationError
-from dae_export.measure.samples import BATCH_SIZE, fit, load_samples, made_up_samples
+from dae_export.measure.samples import BATCH_SIZE, fit, load_samples, synthetic_samples
 from dae_runtime.contract import ImageSpec
 from dae_runtime.images import Image, write_image
 
@@ -90,7 +90,7 @@ def test_a_folder_of_images_in_any_color(tmp_path):
 
 def test_a_model_without_samples_gets_pictures_that_it_takes():
     for spec, shape in ((ImageSpec(3, 24), (48, 48)), (ImageSpec(1, fixed_size=(28, 20)), (28, 20))):
-        samples = made_up_samples(spec)
+        samples = synthetic_samples(spec)
         (batch,) = samples.test
         assert batch.shape == (samples.test.count, *shape, spec.channels)
         assert samples.clean is None

@@ -85,5 +85,5 @@ def test_without_samples_a_report_shows_made_up_pictures(network):
     options = dataclasses.replace(OPTIONS["fp32"], report="page.html")
     product = make_product(choose_strategy(options), network, None, options)
     assert product.quality is None
-    assert product.written.details.source == "made-up pictures"
+    assert product.written.details.source == "synthetic images"
     assert make_product(choose_strategy(options), network, None, OPTIONS["fp32"]).written is None

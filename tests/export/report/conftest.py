@@ -11,7 +11,7 @@ import pytest
 
 from dae_export.measure.gates import Gate
 from dae_export.measure.quality import judge
-from dae_export.measure.samples import Batches, Samples, made_up_samples
+from dae_export.measure.samples import Batches, Samples, synthetic_samples
 from dae_export.precision import calibrate, quantize, to_uint8
 from dae_export.report import ExportReport, measure_report
 from dae_runtime.contract import ImageSpec
@@ -55,7 +55,7 @@ def report(measured, blur_denoiser, int8, samples) -> ExportReport:
 @pytest.fixture(scope="package")
 def fp32_report(measured, blur_denoiser) -> ExportReport:
     """The report of the float32 model itself, without any samples."""
-    return measured(blur_denoiser, blur_denoiser, made_up_samples(FREE), name="plain", precision="fp32", seconds=0)
+    return measured(blur_denoiser, blur_denoiser, synthetic_samples(FREE), name="plain", precision="fp32", seconds=0)
 
 
 @pytest.fixture(scope="package")

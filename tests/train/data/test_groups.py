@@ -11,7 +11,7 @@ from dae_runtime.images import Image, write_image
 from dae_train import DataError, DataSettings
 from dae_train.data.groups import group_numbers, read_groups
 from dae_train.data.image_set import ImageSet
-from dae_train.data.sources import check_source, load
+from dae_train.data.sources import check_source, load_dataset
 from dae_train.settings.flags import command_line, merge
 
 
@@ -46,7 +46,7 @@ PAGES = [[f"batch{scan}/{page}" for scan in range(3)] for page in range(8)]
 @pytest.mark.parametrize("fraction", [0.01, 0.125, 0.4, 0.99])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_pages_stay_together(scans: Path, fraction: float, seed: int) -> None:
-    dataset = load(settings(scans, PAGES, validation_fraction=fraction), None, seed)
+    dataset = load_dataset(settings(scans, PAGES, validation_fraction=fraction), None, seed)
     training, judging = ({int(image[0, 0, 0]) for image in part.clean} for part in (dataset.train, dataset.validation))
     assert training.isdisjoint(judging)
     assert len(training) + len(judging) == 8
@@ -56,9 +56,9 @@ def test_pages_stay_together(scans: Path, fraction: float, seed: int) -> None:
 
 
 def test_split_follows_from_the_seed_and_the_groups(scans: Path) -> None:
-    first, again, other = (load(settings(scans, PAGES), None, seed) for seed in (1, 1, 3))
+    first, again, other = (load_dataset(settings(scans, PAGES), None, seed) for seed in (1, 1, 3))
     assert first.validation.names == again.validation.names != other.validation.names
-    regrouped = load(settings(scans, PAGES[1:]), None, 1)
+    regrouped = load_dataset(settings(scans, PAGES[1:]), None, 1)
     assert regrouped.sha256 != first.sha256  # a run that is repeated with other groups is refused
 
 
@@ -76,7 +76,7 @@ def test_images_in_no_list_are_groups_of_their_own() -> None:
 def test_names_with_and_without_suffix_and_numbers(tmp_path: Path) -> None:
     path = Path(write_groups(tmp_path, [["a.png", "b"], [3, "dir/4.tif"]]))
     names = ["3.png", "a.png", "b.jpg", "c.png", "dir/4.tif"]
-    numbers = group_numbers(path, names, all_there=True).tolist()
+    numbers = group_numbers(path, names, complete=True).tolist()
     assert numbers[1] == numbers[2]
     assert numbers[0] == numbers[4]
     assert len(set(numbers)) == 3
@@ -84,7 +84,7 @@ def test_names_with_and_without_suffix_and_numbers(tmp_path: Path) -> None:
 
 def test_empty_lists_join_no_images(tmp_path: Path) -> None:
     path = Path(write_groups(tmp_path, [[], [], ["c.png"]]))
-    assert len(set(group_numbers(path, ["a.png", "b.png", "c.png"], all_there=True).tolist())) == 3
+    assert len(set(group_numbers(path, ["a.png", "b.png", "c.png"], complete=True).tolist())) == 3
 
 
 @pytest.mark.parametrize(
@@ -103,12 +103,12 @@ def test_damaged_groups_are_refused_before_images_are_read(scans: Path, document
 
 def test_groups_must_fit_the_images(scans: Path) -> None:
     with pytest.raises(DataError, match="names nowhere, which the data do not have"):
-        load(settings(scans, [*PAGES, ["nowhere"]]), None, 0)
-    assert len(load(settings(scans, PAGES, limit=4), None, 0).train) == 3
+        load_dataset(settings(scans, [*PAGES, ["nowhere"]]), None, 0)
+    assert len(load_dataset(settings(scans, PAGES, limit=4), None, 0).train) == 3
     with pytest.raises(DataError, match=r"at least 2 groups of images, .* received 1"):
-        load(settings(scans, [[name for page in PAGES for name in page]]), None, 0)
+        load_dataset(settings(scans, [[name for page in PAGES for name in page]]), None, 0)
     with pytest.raises(DataError, match="with and without its suffix"):
-        group_numbers(Path(write_groups(scans, [["a.png"], ["a"]])), ["a.png"], all_there=True)
+        group_numbers(Path(write_groups(scans, [["a.png"], ["a"]])), ["a.png"], complete=True)
     with pytest.raises(DataError, match="are for a folder of images, not for synthetic"):
         check_source(DataSettings(validation_groups=write_groups(scans, [])))
     assert read_groups(Path(write_groups(scans, []))) == []

@@ -14,7 +14,7 @@ from dae_train.settings.config import DataSettings
 
 
 def load(source: Path | str, channels: int | None = None, seed: int = 0, **settings: object) -> Dataset:
-    return sources.load(DataSettings(str(source), **settings), channels, seed)  # type: ignore[arg-type]
+    return sources.load_dataset(DataSettings(str(source), **settings), channels, seed)  # type: ignore[arg-type]
 
 
 def save(path: Path, pixels: np.ndarray) -> None:
@@ -258,7 +258,7 @@ def test_changed_images_are_refused(tmp_path: Path) -> None:
     sha256 = load(tmp_path).sha256
     assert load(tmp_path, sha256=sha256).sha256 == sha256
     save(tmp_path / "2.png", noise_image(16, 16, seed=9))
-    with pytest.raises(DataError, match="not those that the run describes"):
+    with pytest.raises(DataError, match="differ from those of the run"):
         load(tmp_path, sha256=sha256)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from dae_runtime.pixels import metrics
 from dae_train.fitting.preparation import prepare
-from dae_train.judging.evaluation import calibration_samples, denoise, figures
+from dae_train.judging.evaluation import calibration_samples, denoise, evaluate
 from dae_train.networks import build_network
 from dae_train.settings.config import DataSettings, RunConfig
 from dae_train.settings.networks import preset_settings
@@ -21,7 +21,7 @@ def test_images_of_any_size_are_judged(size: tuple[int, int]) -> None:
     noisy = np.clip(clean + 0.1 * rng.standard_normal(clean.shape), 0, 1).astype(np.float32)
     denoised = denoise(network, noisy, 4)
     assert denoised.shape == noisy.shape
-    found = figures(network, noisy, clean, 4)
+    found = evaluate(network, noisy, clean, 4)
     assert found["images"] == 3
     assert found["mse"] == pytest.approx(metrics.mean_square_error(clean, denoised))
     assert found["psnr_db"] == pytest.approx(metrics.psnr_db(clean, denoised))

@@ -6,7 +6,7 @@ from keras import ops
 
 from dae_runtime.pixels import metrics
 from dae_train.judging.image_metrics import Psnr, Ssim, ssim
-from dae_train.learning.losses import LOSSES
+from dae_train.learning.losses import LOSS_FUNCTIONS
 from dae_train.settings import training as training_settings
 
 RNG = np.random.default_rng(0)
@@ -24,11 +24,13 @@ DENOISED = np.clip(CLEAN + 0.1 * RNG.standard_normal(CLEAN.shape), 0.01, 0.99).a
     ],
 )
 def test_loss_is_its_definition(name: str, expected: float) -> None:
-    assert float(np.mean(ops.convert_to_numpy(LOSSES[name](CLEAN, DENOISED)))) == pytest.approx(float(expected), rel=1e-5)
+    assert float(np.mean(ops.convert_to_numpy(LOSS_FUNCTIONS[name](CLEAN, DENOISED)))) == pytest.approx(
+        float(expected), rel=1e-5
+    )
 
 
 def test_losses_are_those_of_the_settings() -> None:
-    assert set(LOSSES) == set(training_settings.LOSSES)
+    assert set(LOSS_FUNCTIONS) == set(training_settings.LOSS_FUNCTIONS)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (20, 24), (11, 11), (10, 7), (2, 1), (1, 1)])

@@ -18,7 +18,16 @@ from dae_train.data.synthetic import make_images
 from dae_train.judging.evaluation import denoise
 from dae_train.judging.history import TIMINGS, read_history
 from dae_train.judging.validation import EstimatedPsnr
-from dae_train.learning.supervision import CELL_PX, REACH_PX, BlindSpot, Swap, hide, loss_function, masked_loss, shot_variance
+from dae_train.learning.supervision import (
+    CELL_PX,
+    REACH_PX,
+    BlindSpot,
+    Swap,
+    loss_function,
+    mask_pixels,
+    masked_loss,
+    shot_variance,
+)
 from dae_train.settings.config import from_mapping
 
 pytestmark = pytest.mark.slow
@@ -135,8 +144,8 @@ def test_blind_spot_hides_one_pixel_of_each_cell_behind_a_neighbor() -> None:
 def test_losses_look_at_hidden_pixels_alone() -> None:
     training = TrainingSettings(supervision="noise2void")
     images = np.random.default_rng(0).random((2, 16, 16, 1), np.float32)
-    shown, target = hide(images, 0)
-    again = hide(images, 0)
+    shown, target = mask_pixels(images, 0)
+    again = mask_pixels(images, 0)
     np.testing.assert_array_equal(shown, again[0])
     mask = target[..., -1:]
     output = images + 0.5 * mask + 0.9 * (1 - mask)
@@ -176,7 +185,7 @@ def test_estimated_psnr_is_that_against_clean_images() -> None:
             {"training": {"supervision": "noise2noise"}, "data": {"target": "x"}, "noise": {"spec": "gaussian:0.1"}},
             "leave --noise gaussian:0.1 out",
         ),
-        ({"training": {"supervision": "noise2void", "teacher": "x"}}, "left out with noise2void"),
+        ({"training": {"supervision": "noise2void", "teacher": "x"}}, "omitted with noise2void"),
     ],
 )
 def test_impossible_settings(tables: dict[str, Any], part: str) -> None:

@@ -1,4 +1,4 @@
-"""Trained networks that go on in wider ones."""
+"""Trained networks copied into wider ones."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import pytest
 from dae_train import DataSettings, NoiseSettings, RunConfig, TrainingSettings, preset_settings, train
 from dae_train.errors import ConfigError
 from dae_train.judging.history import read_history
-from dae_train.networks import build_network, load, start_from
+from dae_train.networks import build_network, load_trained, start_from
 from dae_train.networks.widening import can_widen, widen
 
 
@@ -66,7 +66,7 @@ def test_what_is_old_learns_to_listen_to_what_is_new() -> None:
 def test_the_bundled_model_goes_on_as_a_larger_preset() -> None:
     wide = build_network(preset_settings("edge-l", channels=1))
     start_from("gray", wide)
-    expected = np.asarray(load("gray", "--init")(images()))
+    expected = np.asarray(load_trained("gray", "--init")(images()))
     np.testing.assert_allclose(np.asarray(wide(images())), expected, atol=1e-5)
 
 
@@ -116,10 +116,10 @@ def test_a_run_starts_from_a_narrower_network(digits_file: Path, tmp_path: Path,
     still = {"init": str(first.root), "learning_rate": 1e-9, "steps_per_epoch": 1}
     with caplog.at_level("INFO"):
         second = train(config((16, 16), **still), tmp_path / "second").run
-    assert f"{first.root} goes on in a wider network, edge-m" in caplog.messages
+    assert f"widening {first.root} into edge-m" in caplog.messages
     results = [read_history(run.history)[-1]["val_loss"] for run in (first, second)]
     assert results[1] == pytest.approx(results[0], rel=1e-3)
 
-    with pytest.raises(ConfigError, match=r"other weights than one of the preset edge-m.*instead of"):
+    with pytest.raises(ConfigError, match=r"other weights than the preset edge-m.*instead of"):
         train(config((4, 8), **still), tmp_path / "third")
     assert not (tmp_path / "third").exists()

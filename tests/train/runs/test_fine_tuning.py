@@ -14,7 +14,7 @@ from dae_runtime.contract import RunDirectory, read_description
 from dae_train import ConfigError, DataSettings, NoiseSettings, RunConfig, TrainingSettings, preset_settings, resume, train
 from dae_train.fitting.trainer import Trainer
 from dae_train.judging.history import read_history
-from dae_train.learning.losses import LOSSES
+from dae_train.learning.losses import LOSS_FUNCTIONS
 from dae_train.learning.optimizers import AveragingAdam
 from dae_train.settings import trained_file as trained_model
 from dae_train.settings.config import from_mapping
@@ -197,7 +197,7 @@ def test_teacher_pulls_the_network_towards_its_own_output(trained: RunDirectory,
 
 def test_loss_mixes_clean_image_and_teacher() -> None:
     trainer = Trainer(inputs := keras.Input((1,)), inputs)
-    trainer.loss_function, trainer.teacher_weight = LOSSES["mse"], 0.25
+    trainer.loss_function, trainer.teacher_weight = LOSS_FUNCTIONS["mse"], 0.25
     clean, output, taught = (keras.ops.full((2, 4, 4, 1), value) for value in (0.0, 0.2, 0.6))
     assert float(trainer.compute_loss(y_pred=[clean, output])) == pytest.approx(0.04)
     assert float(trainer.compute_loss(y_pred=[clean, output, taught])) == pytest.approx(0.75 * 0.04 + 0.25 * 0.16)

@@ -14,7 +14,7 @@ import pytest
 from dae_runtime.contract import RunDirectory, read_description
 from dae_train import ConfigError, DataSettings, NoiseSettings, RunConfig, RunError, TrainingSettings, preset_settings
 from dae_train.errors import TrainError
-from dae_train.fitting.callbacks import Judge
+from dae_train.fitting.callbacks import Validation
 from dae_train.fitting.preparation import prepare
 from dae_train.runs import resume, train
 
@@ -143,6 +143,6 @@ def test_error_names_the_loss_that_is_not_finite(loss: float, judged: float, sai
         def evaluate(self, *_: object, **__: object) -> dict[str, float]:
             return {"loss": judged}
 
-    judge = Judge(Evaluator(), lambda: None, np.zeros(1), np.zeros(1), 1)
+    judge = Validation(Evaluator(), lambda: None, np.zeros(1), np.zeros(1), 1)
     with pytest.raises(TrainError, match=f"{said} in epoch 3.*--lr"):
         judge.on_epoch_end(2, {"loss": loss})

@@ -81,9 +81,9 @@ def test_every_network_setting_is_a_key(tmp_path: Path) -> None:
         ({"data": {"patch_px": 0}}, "at least 1"),
         (
             {"training": {"schedule": "constant", "warmup_steps": 50}},
-            "warmup_steps must be left out with the constant schedule",
+            "warmup_steps must be omitted with the constant schedule",
         ),
-        ({"training": {"teacher_weight": 0.9}}, "teacher_weight must be left out without a teacher, not 0.9"),
+        ({"training": {"teacher_weight": 0.9}}, "teacher_weight must be omitted without a teacher, not 0.9"),
         (
             {"training": {"loss": "bce"}},
             "that of edge-s is a sum: where it leaves that range nothing is learned. Use --preset",

@@ -106,7 +106,7 @@ def test_default_rate_follows_optimizer_and_start(tmp_path: Path) -> None:
 def test_constant_schedule_drops_the_warm_up_of_a_file(tmp_path: Path) -> None:
     base = write_run(tmp_path, training={"warmup_steps": 50})
     assert merge(base, {"schedule": "constant"}).training.warmup_steps is None
-    with pytest.raises(ConfigError, match=r"training\.warmup_steps must be left out with the constant schedule, not 9"):
+    with pytest.raises(ConfigError, match=r"training\.warmup_steps must be omitted with the constant schedule, not 9"):
         merge(base, {"schedule": "constant", "warmup_steps": 9})
 
 

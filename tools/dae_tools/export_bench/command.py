@@ -90,12 +90,12 @@ def run_comparison(threads: int, rounds: int | None, sizes: Sequence[tuple[int, 
 
 
 def _times(contenders: Contenders, shape: Shape, rounds: int | None) -> dict[str, Latency]:
-    from dae_export.measure.latency import measure
+    from dae_export.measure.latency import time_alternately
     from dae_export.measure.parity import noisy_images
 
     usual = LARGE_ROUNDS if shape[0] * shape[1] * shape[2] > LARGE_PX else ROUNDS
     noisy = noisy_images(shape)
-    return measure({name: partial(run, noisy) for name, run in contenders.runs(shape).items()}, rounds or usual)
+    return time_alternately({name: partial(run, noisy) for name, run in contenders.runs(shape).items()}, rounds or usual)
 
 
 @click.command()

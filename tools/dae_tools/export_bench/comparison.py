@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from dae_export.graph.macs import macs_per_pixel
-from dae_export.measure.latency import Latency, measure
+from dae_export.measure.latency import Latency, time_alternately
 from dae_export.measure.parity import noisy_images
 from dae_export.precision import calibrate, quantize
 from dae_runtime.contract import INPUT_NAME, Shape
@@ -80,7 +80,7 @@ def compare(
     runs: dict[str, Callable[[], object]] = {name: _run(content, noisy, threads) for name, content in contents.items()}
     if has_opencv():
         runs = {**{name: runs[name] for name in peers}, NLM: non_local_means(noisy, threads), **runs}
-    times = measure(runs, rounds)
+    times = time_alternately(runs, rounds)
     return Comparison(shape, threads, {name: _compared(times[name], contents.get(name)) for name in runs})
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dae_export.measure.latency import measure
+from dae_export.measure.latency import time_alternately
 from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
 from dae_runtime.inference import Denoiser
 from dae_runtime.pixels.arrays import Array, convert
@@ -69,7 +69,7 @@ def speed_figures(model: str, rounds: int) -> Iterator[Figure]:
 
 
 def _ratio(name: str, bare: Callable[[], object], ours: Callable[[], object], rounds: int) -> Figure:
-    times = measure({"bare": bare, "ours": ours}, rounds)
+    times = time_alternately({"bare": bare, "ours": ours}, rounds)
     bare_ms, ours_ms = (times[who].fastest_ms for who in ("bare", "ours"))
     return Figure(name, bare_ms / ours_ms, "ratio", 0.95, True, f"{bare_ms:.2f} ms bare, {ours_ms:.2f} ms ours")
 

@@ -1,1 +1,1 @@
-"""Training images: found, read, made, cut."""
+"""Training images: read, generated, split, and cut into batches."""

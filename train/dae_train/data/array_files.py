@@ -18,16 +18,16 @@ def read(path: Path, channels: int | None, limit: int | None) -> tuple[ImageSet,
     """Read images (N, H, W) or (N, H, W, C) of uint8, uint16, or float32 in [0, 1].
 
     Args:
-        path: An .npy file with one array, or an .npz file with `images`, or with `x_train` and, if there are any, `x_test`,
+        path: An .npy file with one array, or an .npz file with `images`, or with `x_train` and optionally `x_test`,
             `y_train` and `y_test`.
-        channels: 1 or 3; None: those of the training images. The test images are given as many.
-        limit: Use only so many of the training images, from the first on.
+        channels: 1 or 3; None: those of the training images. Test images are converted to the same.
+        limit: Use only the first `limit` training images.
 
     Returns:
         The training images, the test images or None, and the file's SHA-256.
 
     Raises:
-        DataError: The file cannot be read, or holds something else.
+        DataError: The file cannot be read, or has another layout.
     """
     arrays = read_arrays(path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -39,10 +39,10 @@ def read(path: Path, channels: int | None, limit: int | None) -> tuple[ImageSet,
 
 
 def from_arrays(arrays: dict[str, Pixels], name: str, where: str, channels: int | None, limit: int | None) -> ImageSet:
-    """Make an image set of `arrays[name]`, with the labels of the matching `y_` array if there is one.
+    """Return `arrays[name]` as an image set, with the labels of the matching `y_` array if present.
 
     Raises:
-        DataError: The array has no usable shape, element type or values, or there are not as many labels as images.
+        DataError: Shape, dtype or values of the array are invalid, or the numbers of labels and images differ.
     """
     images = _checked(arrays[name], f"{where}: {name}", channels)
     labels = arrays.get(name.replace("x_", "y_", 1)) if name.startswith("x_") else None

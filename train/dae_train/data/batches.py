@@ -1,4 +1,4 @@
-"""The stream of training batches: a pure function of the seed and the step, so that a resumed run sees what it would have."""
+"""Training batches as a pure function of seed and step, so that a resumed run sees the same batches."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy.typing as npt
 from .image_set import FloatArray, ImageSet
 from .patches import Places, Size, cut, draw_places
 
-_ORDER, _PLACES = 2, 3  # what a random number is for, as part of its seed
+_ORDER, _PLACES = 2, 3  # part of the seed, one number for each use
 
 
 @dataclass(frozen=True)
 class BatchPlan:
     """Which pieces of which images make up each batch.
 
-    An epoch goes through the images in a random order, as often as its steps need; every epoch has an order of its own.
+    An epoch passes over the images in random order as often as its steps need; each epoch has its own order.
     """
 
     images: ImageSet
-    """None smaller than the patch."""
+    """Each at least as large as the patch."""
     patch: Size
     batch_size: int
     steps_per_epoch: int
     seed: int
     augment: bool = False
-    """Whether the pieces are turned and mirrored at random."""
+    """Whether to rotate and flip the patches at random."""
 
     def batch(self, step: int) -> tuple[FloatArray, FloatArray]:
         """Return the batch of a step, counted from the beginning of the run.
@@ -39,7 +39,7 @@ class BatchPlan:
         return cut(self.images, self.places(step), self.patch)
 
     def places(self, step: int) -> Places:
-        """Return where the pieces of a step's batch are; see `patches.draw_places`."""
+        """Return the patch positions of a step; see `patches.draw_places`."""
         epoch, position = divmod(step, self.steps_per_epoch)
         rng = np.random.default_rng([self.seed, _PLACES, step])
         return draw_places(self.images, self._indices(epoch, position), self.patch, rng, self.augment)
@@ -66,15 +66,13 @@ def plan_batches(
     """Return the plan of a run.
 
     Args:
-        images: None smaller than the patch.
-        patch: Size of the pieces.
-        batch_size: None: 64 whole images, 16 crops. Made smaller if there are fewer whole images; of crops any number can
-            be drawn.
-        steps_per_epoch: None: one pass if the pieces are whole images, 500 batches if they are crops.
-        seed: Decides orders and places.
-        augment: Whether the pieces are turned and mirrored. None: if they are crops.
-        steps: Of the whole run: they make equal epochs, of at most `steps_per_epoch` if given, else of about
-            the usual length.
+        images: Each at least as large as the patch.
+        patch: Patch size.
+        batch_size: None: 64 whole images or 16 crops. At most the number of whole images; unlimited for crops.
+        steps_per_epoch: None: one pass over whole images, or 500 batches of crops.
+        seed: Determines orders and positions.
+        augment: Whether to rotate and flip the patches. None: for crops only.
+        steps: Steps of the whole run, split into equal epochs of at most `steps_per_epoch`, or of about the usual length.
     """
     whole = images.sizes == {patch}
     size = min(batch_size or DEFAULT_BATCH, len(images)) if whole else batch_size or DEFAULT_BATCH_OF_CROPS
@@ -89,6 +87,6 @@ def plan_batches(
 DEFAULT_BATCH = 64
 """Whole images in a batch."""
 DEFAULT_BATCH_OF_CROPS = 16
-"""Crops in a batch: a crop of 64 x 64 pixels has several times the pixels of a digit."""
+"""Crops in a batch: one of 64 x 64 has several times the pixels of a digit."""
 DEFAULT_STEPS = 500
-"""Batches of crops that make an epoch."""
+"""Batches of crops in an epoch."""

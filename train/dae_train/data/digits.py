@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from . import array_files
-from .image_set import ImageSet, Pixels, digest
+from .image_set import ImageSet, Pixels, array_digest
 
 NAMES = ("mnist", "fashion_mnist")
 _ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -21,26 +21,26 @@ _FASHION_FILES = (
     "t10k-labels-idx1-ubyte.gz",
 )
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-_PATIENCE_S = 20.0
+_TIMEOUT_S = 20.0
 
 
 def read(name: str, channels: int | None, limit: int | None) -> tuple[ImageSet, ImageSet | None, str]:
     """Return the training images with labels, the test images with labels, and their SHA-256.
 
-    A `mnist.npz` or `fashion_mnist.npz` with the arrays `x_train`, `y_train`, `x_test`, `y_test` in the Keras cache is used
-    as it is; otherwise `keras.datasets` looks for its own files in the cache, and downloads them.
+    A `mnist.npz` or `fashion_mnist.npz` in the Keras cache with the arrays `x_train`, `y_train`, `x_test`, `y_test` is used;
+    otherwise `keras.datasets` reads its own files from the cache, or downloads them.
 
     Raises:
-        DataError: There is no file in the cache and the download fails; the text says which file goes where.
+        DataError: The file is not cached and the download fails.
     """
     arrays = _load(name)
     train = array_files.from_arrays(arrays, "x_train", name, channels, limit)
     test = array_files.from_arrays(arrays, "x_test", name, channels, None)
-    return train, test, digest(arrays[key] for key in sorted(arrays))
+    return train, test, array_digest(arrays[key] for key in sorted(arrays))
 
 
 def cache_folder() -> Path:
-    """Return the folder in which Keras keeps data sets."""
+    """Return the data set cache of Keras."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
 
 
@@ -48,10 +48,10 @@ def _load(name: str) -> dict[str, Pixels]:
     single_file = cache_folder() / f"{name}.npz"
     if single_file.is_file():
         return _load_single(single_file)
-    import keras  # seconds, and only a missing or unpacked cache needs it
+    import keras  # takes seconds; not needed with a single cached file
 
     try:
-        with _socket_patience(_PATIENCE_S):
+        with _socket_timeout(_TIMEOUT_S):
             (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:  # keras raises a bare Exception when a download fails
         raise DataError(_remedy(name, error)) from error
@@ -59,10 +59,12 @@ def _load(name: str) -> dict[str, Pixels]:
 
 
 def _load_single(path: Path) -> dict[str, Pixels]:
-    # Keras would accept this file only with the very bytes of its own download; here the arrays decide.
+    # Keras accepts only the bytes of its own download; any file with these arrays is fine here.
     arrays = array_files.read_arrays(path)
     if missing := [name for name in _ARRAYS if name not in arrays]:
-        raise DataError(f"{path} lacks the arrays {', '.join(missing)}. Replace it by the file from {_ORIGIN}, or delete it.")
+        raise DataError(
+            f"{path} lacks the arrays {', '.join(missing)}. Replace it with the file from {_ORIGIN}, or delete it."
+        )
     return {name: arrays[name] for name in _ARRAYS}
 
 
@@ -77,8 +79,8 @@ def _remedy(name: str, error: Exception) -> str:
 
 
 @contextmanager
-def _socket_patience(seconds: float) -> Iterator[None]:
-    # Without a limit a download behind a silent firewall never ends.
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    # Without a timeout a download behind a silent firewall never ends.
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

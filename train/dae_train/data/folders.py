@@ -1,7 +1,4 @@
-"""Images from folders, alone or in noisy and clean pairs.
-
-All of them are kept in memory as the files hold them: one byte per 8-bit value.
-"""
+"""Images from folders, alone or in noisy and clean pairs, kept in memory in the dtype of the files."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from dae_runtime.errors import DaeError
 from ..errors import DataError
 from .image_set import ImageSet, Pixels, check_pixels, to_channels
 
-_NAMED_AT_MOST = 20
+_MAX_LISTED = 20
 
 
 def read_folder(folder: Path, channels: int | None, limit: int | None) -> tuple[ImageSet, None, str]:
@@ -26,19 +23,19 @@ def read_folder(folder: Path, channels: int | None, limit: int | None) -> tuple[
     Args:
         folder: Searched recursively.
         channels: 1 or 3; None: 3 if any image has color.
-        limit: Use only so many, from the first on.
+        limit: Use only the first `limit` images.
 
     Returns:
         The images, no test images, and the SHA-256 over relative paths and file contents.
 
     Raises:
-        DataError: There are no images, or some cannot be read; all of those are named.
+        DataError: There are no images, or some cannot be read; the text lists them.
     """
     paths = _find(folder)[:limit]
     images, problems = _read_all(paths)
-    _refuse(problems, folder)
+    _raise_for(problems, folder)
     names = [path.relative_to(folder).as_posix() for path in paths]
-    return ImageSet(_unified(images, channels), names=names), None, _digest(folder, paths)
+    return ImageSet(_as_channels(images, channels), names=names), None, _digest(folder, paths)
 
 
 def read_pairs(noisy: Path, clean: Path, channels: int | None, limit: int | None) -> tuple[ImageSet, None, str]:
@@ -48,13 +45,13 @@ def read_pairs(noisy: Path, clean: Path, channels: int | None, limit: int | None
         noisy: Folder, searched recursively.
         clean: Folder with exactly the same relative paths.
         channels: 1 or 3; None: 3 if any image has color.
-        limit: Use only so many pairs, from the first on.
+        limit: Use only the first `limit` pairs.
 
     Returns:
         The pairs, no test images, and the SHA-256 over relative paths and file contents.
 
     Raises:
-        DataError: Images have no counterpart, cannot be read, or are of another size than it; all of those are named.
+        DataError: Images have no counterpart, cannot be read, or differ in size; the text lists them.
     """
     names, problems = _match(noisy, clean)
     names = names[:limit]
@@ -65,19 +62,19 @@ def read_pairs(noisy: Path, clean: Path, channels: int | None, limit: int | None
         for name, a, b in zip(names, first, second, strict=True)
         if a is not None and b is not None and a.shape[:2] != b.shape[:2]
     ]
-    _refuse([*problems, *first_problems, *second_problems, *sizes], noisy)
-    both = _unified([*first, *second], channels)
+    _raise_for([*problems, *first_problems, *second_problems, *sizes], noisy)
+    both = _as_channels([*first, *second], channels)
     digest = _digest(noisy, [noisy / name for name in names]) + _digest(clean, [clean / name for name in names])
     pairs = ImageSet(both[len(names) :], both[: len(names)], names=[name.as_posix() for name in names])
     return pairs, None, hashlib.sha256(digest.encode()).hexdigest()
 
 
 def read_some(folder: Path, at_most: int) -> Iterator[Pixels]:
-    """Read images below a folder one by one, (H, W, C), as the files hold them.
+    """Yield images below a folder, (H, W, C), in the dtype of the files.
 
     Args:
         folder: Searched recursively.
-        at_most: Of more images, so many that are spread evenly over the order of their paths.
+        at_most: Number of images, evenly spaced in the order of paths if there are more.
 
     Raises:
         DataError: There are no images, or one cannot be read.
@@ -86,7 +83,7 @@ def read_some(folder: Path, at_most: int) -> Iterator[Pixels]:
     for index in range(min(at_most, len(paths))):
         image = _read(paths[index * len(paths) // min(at_most, len(paths))])
         if isinstance(image, str):
-            _refuse([image], folder)
+            _raise_for([image], folder)
         else:
             yield image
 
@@ -103,13 +100,13 @@ def _find(folder: Path) -> list[Path]:
 def _match(noisy: Path, clean: Path) -> tuple[list[Path], list[str]]:
     first = {path.relative_to(noisy) for path in _find(noisy)}
     second = {path.relative_to(clean) for path in _find(clean)}
-    lonely = [f"{noisy / name}: no clean counterpart {clean / name}" for name in sorted(first - second)]
-    lonely += [f"{clean / name}: no noisy counterpart {noisy / name}" for name in sorted(second - first)]
-    return sorted(first & second), lonely
+    unmatched = [f"{noisy / name}: no clean counterpart {clean / name}" for name in sorted(first - second)]
+    unmatched += [f"{clean / name}: no noisy counterpart {noisy / name}" for name in sorted(second - first)]
+    return sorted(first & second), unmatched
 
 
 def _read_all(paths: Sequence[Path]) -> tuple[list[Pixels | None], list[str]]:
-    """Return the images, None for those that cannot be read, and what is wrong with them."""
+    """Return the images, None where unreadable, and the error messages."""
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(_read, paths))
     return [None if isinstance(r, str) else r for r in results], [r for r in results if isinstance(r, str)]
@@ -125,16 +122,16 @@ def _read(path: Path) -> Pixels | str:
         return str(error) if str(path) in str(error) else f"{path}: {error}"
 
 
-def _unified(images: Iterable[Pixels | None], channels: int | None) -> list[Pixels]:
+def _as_channels(images: Iterable[Pixels | None], channels: int | None) -> list[Pixels]:
     present = [image for image in images if image is not None]
     wanted = channels or (3 if any(image.shape[2] >= 3 for image in present) else 1)
     return [to_channels(image, wanted) for image in present]
 
 
-def _refuse(problems: Sequence[str], folder: Path) -> None:
+def _raise_for(problems: Sequence[str], folder: Path) -> None:
     if problems:
-        shown = "\n  ".join(problems[:_NAMED_AT_MOST])
-        more = f"\n  and {len(problems) - _NAMED_AT_MOST} more" if len(problems) > _NAMED_AT_MOST else ""
+        shown = "\n  ".join(problems[:_MAX_LISTED])
+        more = f"\n  and {len(problems) - _MAX_LISTED} more" if len(problems) > _MAX_LISTED else ""
         raise DataError(f"{len(problems)} images of {folder} cannot be used; repair or remove them:\n  {shown}{more}")
 
 

@@ -1,8 +1,7 @@
-"""Images that belong together, such as several scans of a page: validation must hold all of them or none.
+"""Groups of related images, such as several scans of a page, that validation must not split.
 
 A groups file is a JSON list of lists of names: `[["page1-a", "page1-b"], ["page2-a", "page2-b"]]`. A name is the path of an
-image relative to its folder, with or without the suffix; whole numbers stand for themselves. An image that is in no list is a
-group of its own.
+image relative to its folder, with or without the suffix; integers count as names. An image in no list is a group of its own.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ import numpy.typing as npt
 from ..errors import DataError
 
 _LAYOUT = 'a list of lists of file names, as [["page1-a", "page1-b"], ["page2-a"]]'
-_NAMED_AT_MOST = 10
+_MAX_LISTED = 10
 
 
 def read_groups(path: Path) -> list[list[str]]:
     """Read a groups file.
 
     Raises:
-        DataError: It cannot be read, is laid out otherwise, or names something twice.
+        DataError: It cannot be read, has another layout, or names an image twice.
     """
     try:
         document = json.loads(path.read_text("utf-8"))
@@ -34,27 +33,27 @@ def read_groups(path: Path) -> list[list[str]]:
     if not (isinstance(document, list) and all(isinstance(group, list) and all(map(_is_name, group)) for group in document)):
         raise DataError(f"{path}: expected {_LAYOUT}.")
     groups = [[str(name) for name in group] for group in document]
-    if twice := [name for name, count in Counter(name for group in groups for name in group).items() if count > 1]:
-        raise DataError(f"{path} names {_listed(twice)} more than once. An image belongs to one group.")
+    if repeated := [name for name, count in Counter(name for group in groups for name in group).items() if count > 1]:
+        raise DataError(f"{path} names {_listed(repeated)} more than once. An image belongs to one group.")
     return groups
 
 
-def group_numbers(path: Path, names: Sequence[str], all_there: bool) -> npt.NDArray[np.int64]:
-    """Return the number of the group of each image, (N,).
+def group_numbers(path: Path, names: Sequence[str], complete: bool) -> npt.NDArray[np.int64]:
+    """Return the group number of each image, (N,).
 
     Args:
         path: Groups file.
         names: Relative paths of the images, with `/`.
-        all_there: Whether those are all images of their folder, so that the file may name no others.
+        complete: Whether these are all images of their folder, so that the file must name no others.
 
     Raises:
-        DataError: As `read_groups`, or the file names images that are not there, or one image by two names.
+        DataError: As `read_groups`, or the file names missing images, or one image by two names.
     """
     groups = read_groups(path)
     numbers = {name: number for number, group in enumerate(groups) for name in group}
     stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
     unknown = sorted(set(numbers) - set(names) - set(stems))
-    if unknown and all_there:
+    if unknown and complete:
         raise DataError(f"{path} names {_listed(unknown)}, which the data do not have. Correct the names or remove them.")
     found = []
     for index, (name, stem) in enumerate(zip(names, stems, strict=True)):
@@ -69,5 +68,5 @@ def _is_name(name: object) -> bool:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED_AT_MOST
-    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - _MAX_LISTED
+    return ", ".join(names[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""Images in memory, as every source of training data delivers them."""
+"""Images in memory, as every source of training data returns them."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Clean images, and their noisy counterparts where those are part of the data."""
+    """Clean images, and their noisy counterparts if the data has them."""
 
     clean: Images
     """Arrays (H, W, C), or one array (N, H, W, C); uint8, uint16, or float32 in [0, 1]."""
     noisy: Images | None = None
-    """Likewise, image for image of the same size; None: noise is to be drawn."""
+    """Noisy images of the same sizes in the same order; None: noise is added in training."""
     labels: npt.NDArray[Any] | None = None
-    """(N,) classes, for pictures of a latent space only."""
+    """(N,) classes, used for latent space plots only."""
     names: Sequence[str] | None = None
-    """Relative paths of the files, with `/`; None: the images are no files."""
+    """Relative paths of the files, with `/`; None without files."""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -39,14 +39,14 @@ class ImageSet:
 
     @property
     def sizes(self) -> set[tuple[int, int]]:
-        """The (height, width) in pixels that occur."""
+        """All (height, width) in pixels."""
         if isinstance(self.clean, np.ndarray):
             return {self.clean.shape[1:3]}
         return {image.shape[:2] for image in self.clean}
 
     @property
     def channels(self) -> int:
-        """Number of channels; the same in all images."""
+        """Number of channels, the same in all images."""
         return int(self.clean[0].shape[2])
 
     def select(self, indices: npt.NDArray[np.int64]) -> ImageSet:
@@ -57,12 +57,12 @@ class ImageSet:
         return ImageSet(_select(self.clean, indices), noisy, labels, names)
 
     def split(self, fraction: float, seed: int, groups: npt.NDArray[np.int64] | None = None) -> tuple[ImageSet, ImageSet]:
-        """Return a random part to train on and one to judge by, the latter of at least one image.
+        """Return a random split into training and validation images, at least one of the latter.
 
         Args:
-            fraction: Of the images, for the second part; as near to it as whole groups allow.
-            seed: Decides which.
-            groups: (N,) numbers; images of one number stay together. None: each image is a group.
+            fraction: Fraction for validation, as close as whole groups allow.
+            seed: Determines the split.
+            groups: (N,) group numbers; groups are not split. None: each image is a group.
 
         Raises:
             DataError: There are fewer than two images, or fewer than two groups.
@@ -71,24 +71,24 @@ class ImageSet:
         count = int(members.max()) + 1 if len(members) else 0
         if count < 2:
             what = "images" if groups is None else "groups of images"
-            raise DataError(f"training needs at least 2 {what}, one of them to judge by; received {count}.")
+            raise DataError(f"training needs at least 2 {what}, one of them for validation; received {count}.")
         order = np.random.default_rng([seed, 0]).permutation(count)
         held = np.cumsum(np.bincount(members)[order])[:-1]
         last = int(np.argmin(np.abs(held - max(1, round(fraction * len(self))))))
         rank = np.argsort(order)[members]
         images = np.argsort(rank, kind="stable")
-        judging = rank[images] <= last
-        return self.select(images[~judging]), self.select(images[judging])
+        validation = rank[images] <= last
+        return self.select(images[~validation]), self.select(images[validation])
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a source delivers."""
+    """The images of a source."""
 
     train: ImageSet
     validation: ImageSet
     test: ImageSet | None
-    """The official test part, if the data have one; looked at only when a run ends."""
+    """The official test split, if any; used only when a run ends."""
     sha256: str
     """Digest of the images."""
 
@@ -107,10 +107,10 @@ def check_pixels(pixels: Pixels, name: str) -> Pixels:
 
     Args:
         pixels: Any array.
-        name: What it is, for messages.
+        name: Name in error messages.
 
     Raises:
-        DataError: The element type is another, or there are values outside [0, 1] among floats.
+        DataError: The dtype is another, or float values lie outside [0, 1].
     """
     if pixels.dtype in (np.uint8, np.uint16):
         return pixels
@@ -123,10 +123,10 @@ def check_pixels(pixels: Pixels, name: str) -> Pixels:
 
 
 def to_channels(pixels: Pixels, channels: int) -> Pixels:
-    """Return (..., C) pixels with 1 or 3 channels and the same dtype; color becomes gray by BT.601 luma.
+    """Return (..., C) pixels with 1 or 3 channels and the same dtype; gray is BT.601 luma.
 
     Args:
-        pixels: 1 or 3 channels, or 2 or 4 whose last is alpha, which is dropped.
+        pixels: 1 or 3 channels, or 2 or 4 with alpha last, which is dropped.
         channels: 1 or 3.
     """
     opaque = pixels[..., :-1] if pixels.shape[-1] in (2, 4) else pixels
@@ -140,8 +140,8 @@ def to_channels(pixels: Pixels, channels: int) -> Pixels:
     return result
 
 
-def digest(arrays: Iterable[Pixels]) -> str:
-    """Return the SHA-256 over shapes, types and values, in hexadecimal."""
+def array_digest(arrays: Iterable[Pixels]) -> str:
+    """Return the SHA-256 of shapes, dtypes and values, in hexadecimal."""
     total = hashlib.sha256()
     for array in arrays:
         total.update(f"{array.shape}{array.dtype.str}".encode())

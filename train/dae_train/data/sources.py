@@ -1,4 +1,4 @@
-"""Where training images come from, by name."""
+"""Sources of training images, by name."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def check_source(settings: DataSettings) -> None:
         )
 
 
-def load(settings: DataSettings, channels: int | None, seed: int) -> Dataset:
-    """Read or make the images and set some aside for validation.
+def load_dataset(settings: DataSettings, channels: int | None, seed: int) -> Dataset:
+    """Read or generate the images and hold some out for validation.
 
     Args:
-        settings: Where the images are.
-        channels: 1 or 3; None: those of the images (3 if any of them has color).
-        seed: Decides the validation images, and the synthetic ones.
+        settings: The data settings.
+        channels: 1 or 3; None: those of the images (3 if any has color).
+        seed: Determines the validation split and synthetic images.
 
     Raises:
-        DataError: The images cannot be had, or are not those that `settings.sha256` names.
+        DataError: The images are missing or unreadable, or do not match `settings.sha256`.
     """
     check_source(settings)
     images, test, sha256 = _read(settings, channels, seed)
@@ -56,7 +56,7 @@ def load(settings: DataSettings, channels: int | None, seed: int) -> Dataset:
         sha256 = hashlib.sha256(sha256.encode() + path.read_bytes()).hexdigest()
     if settings.sha256 not in (None, sha256):
         raise DataError(
-            f"the images of {settings.source} are not those that the run describes: expected SHA-256 "
+            f"the images of {settings.source} differ from those of the run: expected SHA-256 "
             f"{settings.sha256}, found {sha256}. Restore the images, or start a new run."
         )
     train, validation = images.split(settings.validation_fraction, seed, groups)

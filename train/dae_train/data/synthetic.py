@@ -1,8 +1,8 @@
-"""Training images out of nothing: dead leaves and pages of glyphs.
+"""Synthetic training images: dead leaves and pages of glyphs.
 
-Dead leaves are opaque shapes of random size that cover each other. With radii distributed as r^-3 they share with photographs
-the scale invariance and the many sharp edges; textured surfaces, a blurred background, and brightness and colors that are
-distributed much as in photographs bring what denoisers learn from them close to what they learn from photographs.
+Dead leaves are opaque shapes of random size that occlude each other. With radii distributed as r^-3 they have the scale
+invariance and the sharp edges of photographs. Textures, a blurred background, and brightness and colors distributed as in
+photographs bring denoisers trained on them close to those trained on photographs.
 
 Source:
     Lee, Mumford, Huang: Occlusion models for natural images. International Journal of Computer Vision 41, 2001.
@@ -22,42 +22,42 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .image_set import ImageSet, digest
+from .image_set import ImageSet, array_digest
 from .textures import Field, blur, rough, stripes
 
 DEFAULT_COUNT = 512
 IMAGE_PX = 128
 GLYPH_SHARE = 0.2
-"""Part of the images that show glyphs."""
+"""Fraction of glyph pages."""
 SMALLEST_PX, LARGEST_PX = (1.5, 8.0), 60.0
-"""Radii: the smallest of an image is drawn, so that some images are full of detail and some are calm."""
+"""Radii; the smallest is sampled for each image, so that the level of detail varies."""
 LAYERS = 3.0
-"""How many leaves lie over a pixel on average: enough for little of the background to show."""
+"""Mean number of leaves over a pixel: enough to cover most of the background."""
 SHADE = 0.2
-"""How much a leaf's brightness varies across it at most."""
+"""Largest brightness change across a leaf."""
 FLAT_SHARE = 0.2
-"""Part of the leaves that have no texture."""
+"""Fraction of leaves without texture."""
 CONTRAST = 0.07
-"""Mean standard deviation of the textures of the others; exponentially distributed."""
+"""Mean of the exponentially distributed standard deviation of textures."""
 PAPER_SHARE, PAPER = 0.5, 0.02
-"""Part of the pages that have a texture, and the mean of its standard deviation."""
+"""Fraction of pages with a texture, and the mean of its standard deviation."""
 FAR_SHARE, FAR_BLUR_PX = 0.4, (0.5, 3.0)
-"""Part of the images whose background is out of focus, and by how much."""
+"""Fraction of images with a blurred background, and the range of its sigma."""
 LENS_SHARE, LENS_BLUR_PX = 0.6, (0.3, 0.8)
-"""Part of the images that are blurred as a whole, and by how much."""
+"""Fraction of images blurred as a whole, and the range of the sigma."""
 KEY, KEY_SPREAD = 0.45, 0.13
-"""Mean and standard deviation of the images' mean brightness."""
+"""Mean and standard deviation of the mean brightness of images."""
 SPREAD = (0.06, 0.36)
-"""Standard deviation of the brightness of an image's leaves."""
+"""Range of the standard deviation of leaf brightness in an image."""
 DARKEST = 0.01
 """Photographs hardly reach black."""
 CHROMA = 0.11
-"""Mean strength of an image's colors; exponentially distributed, so that some images are nearly gray and some vivid."""
+"""Mean of the exponentially distributed color strength of an image."""
 CHROMA_AXES = ((0.8, 0.0, -1.2), (0.4, -0.3, 0.4))
-"""Red against blue, which varies most in photographs, and purple against green."""
+"""Red against blue, the largest variation in photographs, and purple against green."""
 FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSerif-Italic.ttf", "DejaVuSansMono.ttf")
 _AREA = 2.2
-"""Of a leaf, on average, in squares of its radius."""
+"""Mean area of a leaf, in squared radii."""
 _ALPHABET = string.ascii_letters + string.digits + ".,;:!?()+-=%&"
 
 _Canvas = npt.NDArray[np.float32]
@@ -70,37 +70,37 @@ class Leaf:
     color: _Canvas
     """(channels,)."""
     kind: int
-    """A random number that chooses shape and texture."""
+    """Random number that selects shape and texture."""
     radius_px: float
-    """Half its length; its width is smaller by `stretch`."""
+    """Half the length; the width is smaller by `stretch`."""
     row: float
     column: float
     angle: float
     stretch: float
     shade: float
-    """How much its brightness changes from one end to the other."""
+    """Brightness change from end to end."""
     contrast: float
-    """Standard deviation of its texture."""
+    """Standard deviation of the texture."""
 
 
 def read(count: int | None, patch_px: int | None, channels: int, seed: int) -> tuple[ImageSet, None, str]:
-    """Make the images of a run: `count` of them (512 if None), at least as large as the patch.
+    """Generate `count` images (512 if None), at least as large as the patch.
 
     Returns:
         The images, no test images, and the SHA-256 of their pixels.
     """
     images = make_images(count or DEFAULT_COUNT, max(IMAGE_PX, patch_px or 0), channels, seed)
-    return ImageSet(images), None, digest([images])
+    return ImageSet(images), None, array_digest([images])
 
 
 def make_images(count: int, size_px: int, channels: int, seed: int) -> npt.NDArray[np.uint8]:
-    """Make synthetic images.
+    """Generate synthetic images.
 
     Args:
-        count: Number of images; the first images are the same for every count.
+        count: Number of images; image i does not depend on it.
         size_px: Height and width.
         channels: 1 (gray) or 3 (RGB).
-        seed: Decides the images.
+        seed: Random seed.
 
     Returns:
         New uint8 array (count, size_px, size_px, channels).
@@ -125,7 +125,7 @@ def dead_leaves(size_px: int, channels: int, rng: np.random.Generator) -> _Canva
         canvas = np.ascontiguousarray(blur(canvas, rng.uniform(*FAR_BLUR_PX)))
     for leaf in leaves[far:]:
         _paint_leaf(canvas, leaf, surfaces)
-    return _seen(canvas, rng)
+    return _finished(canvas, rng)
 
 
 def glyph_page(size_px: int, channels: int, rng: np.random.Generator) -> _Canvas:
@@ -140,19 +140,19 @@ def glyph_page(size_px: int, channels: int, rng: np.random.Generator) -> _Canvas
         coverage = render_text(text, float(rng.uniform(9, 9 + size_px / 5)), str(rng.choice(FONTS)))
         row, column = rng.integers(-8, size_px, 2)
         _blend(canvas, coverage, int(row), int(column), color)
-    return _seen(canvas, rng)
+    return _finished(canvas, rng)
 
 
 def render_text(text: str, height_px: float, font: str = FONTS[0]) -> _Canvas:
-    """Return how far each pixel is covered by a line of text, float32 (H, W) in [0, 1].
+    """Return the coverage of each pixel by a line of text, float32 (H, W) in [0, 1].
 
     Args:
         text: At least one visible character.
-        height_px: Size of the font.
-        font: File name of one of the fonts that come with matplotlib.
+        height_px: Font size.
+        font: File name of a font bundled with matplotlib.
     """
     face = _face(font)
-    face.set_size(height_px, 72)  # 72 points per inch: a point is a pixel
+    face.set_size(height_px, 72)  # 72 dpi: a point is a pixel
     face.set_text(text)
     face.draw_glyphs_to_bitmap(antialiased=True)
     return np.asarray(face.get_image(), np.float32) / np.float32(255)
@@ -167,7 +167,7 @@ def _face(font: str):  # type: ignore[no-untyped-def]
 
 
 def _power_law(rng: np.random.Generator, count: int, smallest: float, largest: float) -> npt.NDArray[np.float64]:
-    """Draw radii with a density proportional to r^-3, by inverting the distribution of r^-2."""
+    """Sample radii with density proportional to r^-3 by inverse transform sampling of r^-2."""
     return rng.uniform(largest**-2.0, smallest**-2.0, count) ** -0.5
 
 
@@ -182,7 +182,7 @@ def _leaves(size_px: int, channels: int, rng: np.random.Generator) -> list[Leaf]
     stretches = np.exp(1.6 * rng.random(count) ** 2)
     shades = rng.uniform(0, SHADE, count)
     contrasts = rng.exponential(CONTRAST, count) * (rng.random(count) >= FLAT_SHARE)
-    places = np.column_stack([radii, centers, angles, stretches, shades, contrasts]).tolist()  # Python floats: quicker
+    places = np.column_stack([radii, centers, angles, stretches, shades, contrasts]).tolist()  # Python floats are faster
     kinds = rng.integers(0, 2**16, count).tolist()
     colors = _colors(rng, count, channels)
     return [Leaf(color, kind, *place) for color, kind, place in zip(colors, kinds, places, strict=True)]
@@ -194,7 +194,7 @@ def _surfaces(size_px: int, rng: np.random.Generator) -> list[Field]:
 
 
 def _colors(rng: np.random.Generator, count: int, channels: int) -> _Canvas:
-    """Draw colors around one of three tones, so that an image has a mood as photographs do."""
+    """Sample colors around three tones, so that an image has a consistent palette."""
     spread = rng.uniform(*SPREAD)
     tones, which = rng.normal(rng.normal(KEY, KEY_SPREAD), 0.9 * spread, 3), rng.integers(0, 3, count)
     lumas = (tones[which] + rng.normal(0, 0.5 * spread, count))[:, np.newaxis]
@@ -208,8 +208,8 @@ def _colors(rng: np.random.Generator, count: int, channels: int) -> _Canvas:
     return colors
 
 
-def _seen(canvas: _Canvas, rng: np.random.Generator) -> _Canvas:
-    """Return the canvas as a lens shows it, clipped to [0, 1]."""
+def _finished(canvas: _Canvas, rng: np.random.Generator) -> _Canvas:
+    """Return the canvas, blurred in some images, clipped to [0, 1]."""
     if rng.random() < LENS_SHARE:
         canvas = blur(canvas, rng.uniform(*LENS_BLUR_PX))
     clipped: _Canvas = np.clip(canvas, 0, 1)
@@ -217,7 +217,7 @@ def _seen(canvas: _Canvas, rng: np.random.Generator) -> _Canvas:
 
 
 def _shading(size_px: int, channels: int, rng: np.random.Generator) -> _Canvas:
-    """Return a smooth ramp between two colors in a random direction."""
+    """Return a linear gradient between two colors in a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     rows, columns = np.mgrid[:size_px, :size_px] / size_px - 0.5
     share = np.clip(0.5 + rows * np.sin(angle) + columns * np.cos(angle), 0, 1)[..., np.newaxis].astype(np.float32)
@@ -227,7 +227,7 @@ def _shading(size_px: int, channels: int, rng: np.random.Generator) -> _Canvas:
 
 
 def _paint_leaf(canvas: _Canvas, leaf: Leaf, surfaces: Sequence[Field]) -> None:
-    """Paint an ellipse (two thirds) or a rectangle, with edges one pixel wide, a texture, and a slight shade across."""
+    """Paint an ellipse (two thirds) or a rectangle with antialiased edges, a texture and a brightness gradient."""
     size_px, radius, box = canvas.shape[0], leaf.radius_px, leaf.kind % 3 == 0
     reach = radius * (1.42 if box else 1.0) + 1
     top, bottom = max(0, int(leaf.row - reach)), min(size_px, int(leaf.row + reach) + 1)
@@ -239,7 +239,7 @@ def _paint_leaf(canvas: _Canvas, leaf: Leaf, surfaces: Sequence[Field]) -> None:
     cosine, sine = math.cos(leaf.angle), math.sin(leaf.angle)
     along, across = x * cosine + y * sine, (y * cosine - x * sine) * leaf.stretch
     distance = np.maximum(np.abs(along), np.abs(across)) if box else np.sqrt(along * along + across * across)
-    alpha = np.minimum(np.maximum(radius + 0.5 - distance, 0), 1)  # np.clip costs more on arrays as small as these
+    alpha = np.minimum(np.maximum(radius + 0.5 - distance, 0), 1)  # faster than np.clip on small arrays
     light = along * (leaf.shade / 2 / radius)
     if leaf.contrast:
         light += leaf.contrast * surfaces[leaf.kind % len(surfaces)][top:bottom, left:right]

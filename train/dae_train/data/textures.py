@@ -1,12 +1,12 @@
-"""What surfaces in synthetic images look like: rough, striped, out of focus.
+"""Textures and blur of synthetic images.
 
-Only additions, multiplications and a few exponentials go into the pixels, no transform and no library of numerics, so that
-the images hardly depend on the processor.
+Pixels come from additions, multiplications and a few exponentials, without FFT or BLAS, so that the images hardly depend on
+the processor.
 
 Source:
     Achddou, Gousseau, Ladjal: Fully synthetic training for image restoration tasks. Computer Vision and Image Understanding
-    233, 2023: leaves with textures of power-law noise and warped sinusoids, colors like those of photographs, and depth of
-    field make a training set that a denoiser learns nearly as much from as from photographs.
+    233, 2023: power-law noise, warped sinusoids, colors of photographs and depth of field make dead leaves nearly as good a
+    training set as photographs.
 """
 
 from __future__ import annotations
@@ -20,44 +20,41 @@ Field = npt.NDArray[np.float32]
 """(H, W)."""
 
 ROUGHNESS = (0.35, 1.0)
-"""How much of its weight a texture's octave passes on to the next finer one: from smooth clouds to grain."""
+"""Weight of an octave relative to the next coarser one: from smooth clouds to grain."""
 PERIOD_PX = (2.5, 24.0)
-"""Of stripes."""
+"""Range of stripe periods."""
 WARP = 0.6
-"""How far stripes are bent at most, in periods, where the field that bends them is one standard deviation from its mean."""
+"""Largest displacement of stripes, in periods per standard deviation of the warp field."""
 
 
 def rough(size_px: int, rng: np.random.Generator) -> Field:
-    """Return noise with a spectrum that falls as a power of the frequency, of mean 0 and variance 1, (size_px, size_px).
-
-    Octave after octave the field is doubled in size, smoothly, and finer noise is added to it.
-    """
-    passed_on = rng.uniform(*ROUGHNESS)
+    """Return power-law noise of mean 0 and variance 1, (size_px, size_px): a sum of smoothly upsampled octaves."""
+    decay = rng.uniform(*ROUGHNESS)
     field, weight = np.zeros((4, 4), np.float32), 1.0
     while len(field) < size_px:
-        field = _doubled(_doubled(field).T).T
-        weight *= passed_on
+        field = _upsampled(_upsampled(field).T).T
+        weight *= decay
         field += np.float32(weight) * rng.standard_normal(field.shape, np.float32)
     return _standard(field[:size_px, :size_px])
 
 
-def stripes(bend: Field, rng: np.random.Generator) -> Field:
-    """Return stripes in a random direction, of mean 0 and variance 1.
+def stripes(warp: Field, rng: np.random.Generator) -> Field:
+    """Return warped stripes in a random direction, of mean 0 and variance 1.
 
     Args:
-        bend: Field of mean 0 and variance 1 and of the wanted shape, which bends them.
-        rng: Decides direction, period and how much they are bent.
+        warp: Displacement field of mean 0 and variance 1; determines the shape.
+        rng: Random generator.
     """
     angle = rng.uniform(0, math.pi)
     period_px = math.exp(rng.uniform(math.log(PERIOD_PX[0]), math.log(PERIOD_PX[1])))
-    rows, columns = np.indices(bend.shape, np.float32)
-    phase = (rows * math.sin(angle) + columns * math.cos(angle)) / period_px + rng.uniform(0, WARP) * bend
+    rows, columns = np.indices(warp.shape, np.float32)
+    phase = (rows * math.sin(angle) + columns * math.cos(angle)) / period_px + rng.uniform(0, WARP) * warp
     place = 2 * (phase - np.floor(phase)) - 1
-    return _standard((place * (1 - np.abs(place))).astype(np.float32))  # two parabolas: a sine wave to the eye
+    return _standard((place * (1 - np.abs(place))).astype(np.float32))  # two parabolas approximate a sine wave
 
 
 def blur(image: npt.NDArray[np.float32], sigma_px: float) -> npt.NDArray[np.float32]:
-    """Return an (H, W, C) image filtered with a Gaussian; it continues at the edges as the outermost pixels."""
+    """Return an (H, W, C) image filtered with a Gaussian, with edge padding."""
     reach = math.ceil(2.5 * sigma_px)
     weights = np.array([math.exp(-0.5 * (offset / sigma_px) ** 2) for offset in range(-reach, reach + 1)], np.float32)
     weights /= weights.sum()
@@ -73,8 +70,8 @@ def blur(image: npt.NDArray[np.float32], sigma_px: float) -> npt.NDArray[np.floa
     return image
 
 
-def _doubled(field: Field) -> Field:
-    """Return a field with twice the rows: one step of Chaikin's subdivision, which ends in a quadratic spline."""
+def _upsampled(field: Field) -> Field:
+    """Return a field with twice the rows: one step of Chaikin's subdivision (quadratic spline)."""
     edged = np.pad(field, ((1, 1), (0, 0)), mode="edge")
     doubled = np.empty((2 * len(field), field.shape[1]), np.float32)
     doubled[0::2] = 0.75 * field + 0.25 * edged[:-2]

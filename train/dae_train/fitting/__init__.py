@@ -1,1 +1,1 @@
-"""The loop: prepared, fed, stepped, saved."""
+"""The training loop: preparation, input pipeline, steps, checkpoints."""

@@ -1,4 +1,4 @@
-"""What happens around each epoch, as Keras callbacks."""
+"""Keras callbacks around each epoch."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import keras
 import numpy as np
 
 from ..errors import TrainError
-from ..judging.history import JUDGED, Row, best_epoch, out_of_patience
+from ..judging.history import VALIDATION_METRICS, Row, best_epoch, out_of_patience
 
 _LOG = logging.getLogger("dae_train")
-_RANDOM = 4  # what a random number is for, as part of its seed
+_RANDOM = 4  # part of the seed, one number for each use
 
 Logs = dict[str, Any]
 
 
 class ReseedEpoch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Sets every random generator of the model from the seed and the epoch, so that a resumed epoch draws the same."""
+    """Reseeds every random generator of the model in each epoch, so that a resumed epoch samples the same numbers."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -37,30 +37,30 @@ class ReseedEpoch(keras.callbacks.Callback):  # type: ignore[misc]
             state.assign([int(drawn), 0])
 
 
-class Judge(keras.callbacks.Callback):  # type: ignore[misc]
-    """Measures the validation images after each epoch and adds the figures to the epoch's logs."""
+class Validation(keras.callbacks.Callback):  # type: ignore[misc]
+    """Evaluates the validation images after each epoch and adds the metrics to its logs."""
 
     def __init__(self, evaluator: keras.Model, refresh: Callable[[], None], noisy: Any, clean: Any, batch_size: int) -> None:
-        """Call `refresh`, which gives `evaluator` the weights to judge, before each look at the images."""
+        """Call `refresh`, which copies the weights to `evaluator`, before each evaluation."""
         super().__init__()
         self.evaluator, self.refresh, self.noisy, self.clean, self.batch_size = evaluator, refresh, noisy, clean, batch_size
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Add `val_loss` and what else is measured; the progress bar, which comes last, shows it."""
-        assert logs is not None  # keras always passes them
+        """Add `val_loss` and the metrics; the progress bar, which runs last, shows them."""
+        assert logs is not None  # Keras always passes them
         self.refresh()
-        found = self.evaluator.evaluate(self.noisy, self.clean, batch_size=self.batch_size, verbose=0, return_dict=True)
-        logs.update({f"val_{name}": value for name, value in found.items()})
+        metrics = self.evaluator.evaluate(self.noisy, self.clean, batch_size=self.batch_size, verbose=0, return_dict=True)
+        logs.update({f"val_{name}": value for name, value in metrics.items()})
         for name, words in (("loss", "loss"), ("val_loss", "loss of the validation images")):
             if not math.isfinite(logs[name]):
                 raise TrainError(f"the {words} became {logs[name]} in epoch {epoch + 1}. Use a lower learning rate (--lr).")
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keeps the history, saves after each epoch, and stops when patience runs out."""
+    """Records the history, saves after each epoch, and stops early."""
 
     def __init__(self, rows: list[Row], patience: int, save: Callable[[list[Row], bool], None]) -> None:
-        """Record into `rows`; call `save(rows, improved)` after each epoch."""
+        """Append to `rows` and call `save(rows, improved)` after each epoch."""
         super().__init__()
         self.rows, self.patience, self.save = rows, patience, save
         self.started_s = 0.0
@@ -72,9 +72,11 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Add a row and save."""
-        assert logs is not None  # keras always passes them
+        assert logs is not None  # Keras always passes them
         optimizer = self.model.optimizer
-        row = {name: float(logs[name]) for name in ("loss", "val_loss", *(name for name in JUDGED if name in logs))}
+        row = {
+            name: float(logs[name]) for name in ("loss", "val_loss", *(name for name in VALIDATION_METRICS if name in logs))
+        }
         speed = {"images_per_s": round(float(logs["images_per_s"]), 1), "waiting": round(float(logs["waiting"]), 4)}
         self.rows.append(
             {
@@ -93,10 +95,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class EventWriter(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes the figures of each epoch as TensorBoard event files.
+    """Writes the metrics of each epoch as TensorBoard event files.
 
-    Keras's own callback needs the package `tensorboard`, which TensorFlow no longer brings along; reading the files needs
-    it, writing them does not.
+    The callback of Keras needs the package `tensorboard`, which TensorFlow no longer installs and writing does not need.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -105,7 +106,7 @@ class EventWriter(keras.callbacks.Callback):  # type: ignore[misc]
         self.writers: dict[str, Any] = {}
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Write one point of each curve, those of the validation images beside those of training."""
+        """Write one point of each training and validation curve."""
         from tensorflow.summary import create_file_writer
 
         for name, value in {**(logs or {}), "learning_rate": self._learning_rate()}.items():
@@ -135,8 +136,8 @@ def _write_scalar(tag: str, value: float, step: int) -> None:
 
 
 def tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
-    """Return the callback that writes TensorBoard files, or none where TensorFlow, which writes them, is not the backend."""
+    """Return the callback that writes TensorBoard files; none without the TensorFlow backend, which writes them."""
     if keras.config.backend() == "tensorflow":
         return [EventWriter(folder)]
-    _LOG.info("no TensorBoard files: they are written with KERAS_BACKEND=tensorflow only")
+    _LOG.info("TensorBoard files need KERAS_BACKEND=tensorflow; none are written")
     return []

@@ -1,4 +1,4 @@
-"""Models on the disk: the best one to use, the last one to continue from."""
+"""Saved models: the best one, and the last one to resume from."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ..settings.trained_file import UNREADABLE
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Write a model so that the file is whole or not there."""
+    """Write a model atomically."""
     with atomic_path(path) as temporary:
         model.save(temporary)
 
 
 def save_with_optimizer(model: keras.Model, optimizer: Any, path: Path) -> None:
-    """Write a model together with the state of the optimizer that trains it.
+    """Write a model with the state of its optimizer.
 
-    The model itself stays uncompiled: a second model of the same layers carries the optimizer into the file.
+    The model itself stays uncompiled: a second model of the same layers holds the optimizer.
     """
     carrier = keras.Model(model.inputs, model.outputs, name=model.name)
     carrier.compile(optimizer=optimizer)
@@ -31,7 +31,7 @@ def save_with_optimizer(model: keras.Model, optimizer: Any, path: Path) -> None:
 
 
 def load_model(path: Path) -> keras.Model:
-    """Return a model of a run, not compiled.
+    """Load a model of a run, not compiled.
 
     Raises:
         RunError: The file is missing or damaged.
@@ -43,18 +43,18 @@ def load_model(path: Path) -> keras.Model:
 
 
 def load_last(path: Path, denoiser: keras.Model, optimizer: Any) -> int:
-    """Put the weights and the optimizer state of a file into a network and an optimizer that were made alike.
+    """Restore weights and optimizer state into a network and an optimizer of the same structure.
 
     Args:
-        path: What `save_with_optimizer` wrote.
+        path: File of `save_with_optimizer`.
         denoiser: Changed in place.
-        optimizer: Changed in place; built if it was not.
+        optimizer: Changed in place; built if necessary.
 
     Returns:
         The number of weight updates so far.
 
     Raises:
-        RunError: The file is damaged or holds another network.
+        RunError: The file is damaged or has another network.
     """
     try:
         loaded = keras.models.load_model(path)
@@ -64,5 +64,5 @@ def load_last(path: Path, denoiser: keras.Model, optimizer: Any) -> int:
         for variable, saved in zip(optimizer.variables, loaded.optimizer.variables, strict=True):
             variable.assign(saved)
     except UNREADABLE as error:
-        raise RunError(f"{path} cannot be continued from ({error}). Start the run again with --overwrite.") from error
+        raise RunError(f"{path} cannot be resumed from ({error}). Start the run again with --overwrite.") from error
     return int(optimizer.iterations.numpy() if hasattr(optimizer.iterations, "numpy") else optimizer.iterations)

@@ -1,4 +1,4 @@
-"""What a program that trains brings itself, in the place of settings: its own network, its own noise."""
+"""Network and noise that a calling program provides in place of settings."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Custom:
-    """The parts of a run that no settings describe; None where they do."""
+    """Parts of a run that the program provides; None where settings describe them."""
 
     model: keras.Model | None = None
     noise: CustomNoise | None = None
 
     def begin(self, config: RunConfig) -> RunConfig:
-        """Return the settings of a new run, which name what is brought.
+        """Return the settings of a new run that refer to the provided parts.
 
         Raises:
-            ConfigError: The model cannot be trained, there is noise besides, or settings ask for what is not brought.
+            ConfigError: The model cannot be trained, settings name a noise too, or a part is missing.
         """
         if self.noise is not None and config.noise.spec is not None and not config.noise.custom:
-            raise ConfigError(f"noise was given as a function and as the text {str(config.noise.spec)!r}. Leave one out.")
+            raise ConfigError(f"noise was given as a function and as the text {str(config.noise.spec)!r}. Omit one.")
         if self.model is not None:
             config = replace(config, model=self._settings())
         if self.noise is not None:
@@ -37,24 +37,24 @@ class Custom:
         return config
 
     def resume(self, config: RunConfig, run: str) -> None:
-        """Check that what is brought is what a run was begun with, as far as its settings tell.
+        """Check that the provided parts match the settings of a run.
 
         Raises:
-            ConfigError: It is not.
+            ConfigError: They do not.
         """
         self.check(config, run)
         recorded = isinstance(config.model, CustomSettings)
         for name, given, own in (("model", self.model, recorded), ("noise", self.noise, config.noise.custom)):
             if given is not None and not own:
-                raise ConfigError(f"{run} was begun with a {name} of its settings, not one of a program. Leave {name} out.")
+                raise ConfigError(f"{run} started with a {name} from its settings, not from a program. Omit {name}.")
         if self.model is not None and (received := self._settings()) != config.model:
-            raise ConfigError(f"{run} was begun with another model: expected {config.model}, received {received}.")
+            raise ConfigError(f"{run} started with another model: expected {config.model}, received {received}.")
 
     def check(self, config: RunConfig, run: str = "the configuration") -> None:
-        """Check that everything is brought that settings leave to a program.
+        """Check that every part that the settings leave to a program is provided.
 
         Raises:
-            ConfigError: Something is missing; the text says how to bring it.
+            ConfigError: A part is missing; the text says how to provide it.
         """
         if isinstance(config.model, CustomSettings) and self.model is None:
             raise ConfigError(_missing(run, "model", "a network", "keras.Model"))
@@ -62,13 +62,13 @@ class Custom:
             raise ConfigError(_missing(run, "noise", "noise", "function"))
 
     def _settings(self) -> CustomSettings:
-        from ..networks import custom_settings  # needs the framework, which the program that has a model has loaded
+        from ..networks import custom_settings  # needs the framework, already loaded with the model
 
         return custom_settings(self.model)
 
 
 def _missing(run: str, name: str, what: str, kind: str) -> str:
     return (
-        f"{run} says {name} {CUSTOM_NOISE!r}: it is of {what} that only the program which made it can give. "
-        f"In that program pass the {kind} again, as {name}=... of dae_train.train or dae_train.resume."
+        f"{run} has {name} {CUSTOM_NOISE!r}: {what} that only the program which defines it can provide. "
+        f"Pass the {kind} as {name}=... to dae_train.train or dae_train.resume."
     )

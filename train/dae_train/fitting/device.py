@@ -1,4 +1,4 @@
-"""The training framework and what it computes on."""
+"""The training framework and its device."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ BACKENDS = ("tensorflow", "jax")
 
 
 def backend() -> str:
-    """Return the backend that `KERAS_BACKEND` names, `tensorflow` if it names none.
+    """Return the backend of `KERAS_BACKEND`; `tensorflow` if it is not set.
 
     Raises:
-        ConfigError: It names one that training does not support.
+        ConfigError: The backend is not supported.
         MissingDependencyError: It is not installed.
     """
     name = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
@@ -34,31 +34,31 @@ def backend() -> str:
 
 
 def load_backend() -> None:
-    """Import the backend's framework, which takes seconds; `start` finds it loaded."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters is raised as an exception
-    with stderr_kept_back():  # no setting silences its greeting
+    """Import the framework, which takes seconds; `start` does so if necessary."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors are raised as exceptions
+    with stderr_kept_back():  # no setting silences the startup messages
         import_module(backend())
 
 
 def start(device: str, seed: int, deterministic: bool) -> str:
-    """Load the framework, choose the device for the whole process, and seed everything random.
+    """Load the framework, select the device for the whole process, and seed all random generators.
 
     Args:
         device: `auto` (a GPU if there is one), `cpu` or `gpu`.
-        seed: Of Python's, numpy's and the backend's global generators.
-        deterministic: Whether kernels must give the same result every time.
+        seed: For the global generators of Python, numpy and the backend.
+        deterministic: Whether kernels must be reproducible.
 
     Returns:
-        What will be trained on, in words.
+        Name of the device, for people.
 
     Raises:
-        ConfigError: The device or the backend is none of those supported.
-        DeviceError: A GPU was demanded and there is none.
+        ConfigError: The device or the backend is not supported.
+        DeviceError: A GPU is requested and not available.
     """
     if device not in DEVICES:
         raise ConfigError(f"the device must be one of {', '.join(DEVICES)}, not {device!r}.")
     name = backend()
-    os.environ["KERAS_BACKEND"] = name  # keras would else look into its own configuration file
+    os.environ["KERAS_BACKEND"] = name  # takes precedence over the configuration file of Keras
     gpu = _start_tensorflow(device, deterministic) if name == "tensorflow" else _start_jax(device, deterministic)
     import keras
 
@@ -69,7 +69,7 @@ def start(device: str, seed: int, deterministic: bool) -> str:
 
 
 def on_gpu() -> bool:
-    """Say whether the backend that was started computes on a GPU."""
+    """Return whether the started backend computes on a GPU."""
     if backend() == "tensorflow":
         import tensorflow as tf
 
@@ -92,9 +92,9 @@ def _start_tensorflow(device: str, deterministic: bool) -> str | None:
         for gpu in gpus if device != "cpu" else []:
             tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError as error:
-        # A program that used TensorFlow before has fixed its devices; that matters only if it fixed others.
+        # The calling program may have initialized the devices; only a visible GPU is an error.
         if device == "cpu" and tf.config.get_visible_devices("GPU"):
-            raise DeviceError(f"--device cpu: TensorFlow has been started with a GPU already ({error}).") from error
+            raise DeviceError(f"--device cpu: TensorFlow already uses a GPU in this process ({error}).") from error
     if device == "cpu" or not gpus:
         return None
     return f"GPU {tf.config.experimental.get_device_details(gpus[0]).get('device_name', gpus[0].name)}"

@@ -1,4 +1,4 @@
-"""How batches reach the network: cut on the host ahead of time, or cut on the device out of images that stay there."""
+"""Input pipelines: patches cut on the host ahead of time, or on the device from images kept there."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from ..data.image_set import FloatArray, Images, Pixels
 from ..data.patches import Places, Size
 
 DEVICE_MEMORY = 10**9
-"""Images of up to so many bytes are kept on the device."""
-_AHEAD = 4  # batches; more only cost memory
+"""Most bytes of images to keep on the device."""
+_PREFETCH = 4  # batches
 
 Arrays = tuple[npt.NDArray[Any], ...]
 BatchNoise = Callable[[FloatArray, int], FloatArray]
-"""Takes the images of a step, (N, H, W, C) in [0, 1], and its number from the beginning of the run; returns noisy ones."""
+"""Maps the images of a step, (N, H, W, C) in [0, 1], and the step number to noisy images."""
 
 
 class Feed(Protocol):
     """A source of batches for a Keras model."""
 
     def batch(self, step: int) -> Arrays:
-        """Return what goes into the model in a step, counted from the beginning of the run."""
+        """Return the model inputs of a step, counted from the start of the run."""
 
     def tensors(self) -> tuple[list[Any], Any, Any]:
-        """Return the inputs of a Keras model, and made from them the image for the network and the target."""
+        """Return the inputs of a Keras model, and the network input and target derived from them."""
 
 
 class HostFeed:
-    """Cuts the pieces with numpy, in a thread of its own and a few batches ahead."""
+    """Cuts patches with numpy in a background thread, a few batches ahead."""
 
     def __init__(self, plan: BatchPlan, noise: BatchNoise | None = None) -> None:
-        """Add noise to the images, but not to the targets, if any is to be added here."""
+        """Add `noise` to the images, not to the targets."""
         self.plan, self.noise = plan, noise
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._coming: dict[int, Future[Arrays]] = {}
+        self._pending: dict[int, Future[Arrays]] = {}
 
     def batch(self, step: int) -> Arrays:
-        """Return the images, and the targets where those are others: float32 (N, H, W, C) in [0, 1]."""
-        for later in range(step, step + _AHEAD):
-            if later not in self._coming:
-                self._coming[later] = self._thread.submit(self._cut, later)
-        return self._coming.pop(step).result()
+        """Return the images, and the targets where they differ: float32 (N, H, W, C) in [0, 1]."""
+        for later in range(step, step + _PREFETCH):
+            if later not in self._pending:
+                self._pending[later] = self._thread.submit(self._cut, later)
+        return self._pending.pop(step).result()
 
     def _cut(self, step: int) -> Arrays:
         image, target = self.plan.batch(step)
@@ -65,7 +65,7 @@ class HostFeed:
 
 
 class DeviceFeed:
-    """Sends places only, a few bytes for each piece; see `Cutter`."""
+    """Sends only patch positions to the device; see `Cutter`."""
 
     def __init__(self, plan: BatchPlan) -> None:
         """Copy the images to the device; see `fits_device`."""
@@ -94,7 +94,7 @@ class DeviceFeed:
 
 
 class Cutter(keras.layers.Layer):  # type: ignore[misc]
-    """Holds images on the device, pixel after pixel, and cuts pieces out of them; never part of a saved model."""
+    """Holds flattened images on the device and cuts patches from them; never part of a saved model."""
 
     def __init__(self, images: Images, patch: Size, name: str) -> None:
         super().__init__(name=name, dtype="float32", trainable=False)
@@ -104,16 +104,16 @@ class Cutter(keras.layers.Layer):  # type: ignore[misc]
         self.pixels = keras.Variable(pixels, trainable=False, dtype="uint8", name="pixels")
 
     def call(self, places: Any) -> Any:
-        """Return float32 pieces (N, H, W, C) in [0, 1].
+        """Return float32 patches (N, H, W, C) in [0, 1].
 
         Args:
-            places: (N, 5) int32: number of the top left pixel, width of its image, and the bits of the symmetry from the
-                lowest on (see `patches.turn`).
+            places: (N, 5) int32: index of the top left pixel, image width, and the bits of the symmetry, lowest first (see
+                `patches.apply_symmetry`).
         """
         start, width, mirrored, upside_down, transposed = (places[:, part, None, None] for part in range(5))
         height_px, width_px = self.patch
         row, column = ops.arange(height_px)[None, :, None], ops.arange(width_px)[None, None, :]
-        # Each pixel of the piece looks for its own: the symmetry is undone, last step first.
+        # Map each output pixel to its source: invert the symmetry, last step first.
         row = ops.where(upside_down > 0, height_px - 1 - row, row)
         column = ops.where(mirrored > 0, width_px - 1 - column, column)
         row, column = ops.where(transposed > 0, column, row), ops.where(transposed > 0, row, column)
@@ -126,7 +126,7 @@ class Cutter(keras.layers.Layer):  # type: ignore[misc]
 
 
 def fits_device(plan: BatchPlan) -> bool:
-    """Say whether images can be kept on the device: all of 8 bits and together not too large."""
+    """Return whether the images can be kept on the device: 8-bit and at most `DEVICE_MEMORY`."""
     arrays: list[Pixels] = []
     for images in (plan.images.clean, plan.images.noisy):
         if images is not None:
@@ -135,7 +135,7 @@ def fits_device(plan: BatchPlan) -> bool:
 
 
 class BatchStream(keras.utils.PyDataset):  # type: ignore[misc]
-    """The batches of a feed from one step on, without end, as Keras wants them."""
+    """An endless Keras data set of the batches of a feed, from one step on."""
 
     def __init__(self, feed: Feed, first_step: int) -> None:
         super().__init__()
@@ -143,9 +143,9 @@ class BatchStream(keras.utils.PyDataset):  # type: ignore[misc]
 
     @property
     def num_batches(self) -> None:
-        """Return None: the stream is endless, so that Keras never restarts it and a batch depends on its step alone."""
+        """Return None: Keras never restarts an endless stream, so a batch depends on its step only."""
         return
 
     def __getitem__(self, index: int) -> tuple[Arrays]:
-        """Return the inputs of a step; the targets are made from them inside the model."""
+        """Return the inputs of a step; the model derives the targets from them."""
         return (self.feed.batch(self.first_step + index),)

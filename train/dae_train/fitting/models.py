@@ -1,4 +1,4 @@
-"""The networks of a run: the one that is trained, and its twins that are judged and saved."""
+"""The networks of a run: trained, evaluated and saved."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from .device import on_gpu
 
 @dataclass(frozen=True)
 class Models:
-    """One network in up to three forms."""
+    """One network in up to three variants."""
 
     trained: keras.Model
-    """Its layers compute in the precision of the run."""
-    judged: keras.Model
-    """`trained` itself, or a float32 twin, which has the average of the weights."""
+    """Computes in the precision of the run."""
+    evaluated: keras.Model
+    """`trained` itself, or a float32 twin with the averaged weights."""
     saved: keras.Model
-    """What is written: `judged` itself, or a twin that rounds nothing."""
+    """`evaluated` itself, or its twin without fake quantization."""
 
-    def give(self, twin: keras.Model, averages: Sequence[Any] | None = None) -> None:
-        """Give a twin the weights of `trained`, or the averages of them where there are any."""
+    def copy_weights_to(self, twin: keras.Model, averages: Sequence[Any] | None = None) -> None:
+        """Copy the weights of `trained`, or their `averages`, to a twin."""
         if twin is self.trained:
             return
         twin.set_weights(self.trained.get_weights())
         for variable, mean in zip(twin.trainable_variables, averages or [], strict=averages is not None):
-            variable.assign(keras.ops.copy(mean))  # JAX would make them one and the same buffer
+            variable.assign(keras.ops.copy(mean))  # JAX would share the buffer
 
 
 def build_models(config: RunConfig, fresh: bool, mean: float, custom: keras.Model | None = None) -> Models:
     """Build the models of a run.
 
     Args:
-        config: The run, every setting filled in.
-        fresh: Whether it begins, with random weights or those of the trained network to start from.
+        config: The run, with all settings filled in.
+        fresh: Whether the run starts, with random weights or those of `training.init`.
         mean: Mean value of the clean training images, in [0, 1].
-        custom: The network where the program brings its own; copied, weights and all.
+        custom: Network of the program, copied with its weights.
 
     Raises:
-        ConfigError: The trained network has another structure, or the program's own cannot be copied.
+        ConfigError: The network of `training.init` has another structure, or `custom` cannot be copied.
     """
 
     def build(dtype: str) -> keras.Model:
@@ -67,7 +67,7 @@ def build_models(config: RunConfig, fresh: bool, mean: float, custom: keras.Mode
 
 
 def compute_dtype(training: TrainingSettings) -> str:
-    """Return the Keras dtype policy that a run trains in, on the device that was started."""
+    """Return the Keras dtype policy of a run on the started device."""
     if training.precision == "fp32":
         return FULL_PRECISION
     return "mixed_float16" if on_gpu() else "mixed_bfloat16"

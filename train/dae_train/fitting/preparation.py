@@ -1,4 +1,4 @@
-"""Everything about a run that is known before a framework is loaded: the images, and all settings that depend on them."""
+"""Preparation of a run without a framework: the images, and the settings that depend on them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import numpy.typing as npt
 from ..data.batches import BatchPlan, plan_batches
 from ..data.image_set import FloatArray, ImageSet, to_unit
 from ..data.patches import Size, choose_patch, draw_patches, padded
-from ..data.sources import load
+from ..data.sources import load_dataset
 from ..noise import resolve
 from ..settings.config import RunConfig
 from ..settings.noise import VALIDATION_SEED, FitRequest
-from ..settings.trained_file import check_channels, digest
+from ..settings.trained_file import check_channels, file_digest
 from ..settings.training import TrainingSettings
 
 _LOG = logging.getLogger("dae_train")
 
 VALIDATION_CROPS = 64
-"""At least so many crops judge an epoch."""
+"""Least number of validation crops."""
 
 
 @dataclass(frozen=True)
@@ -33,53 +33,52 @@ class Pieces:
     """Validation images, or crops of them."""
 
     input: FloatArray
-    """(N, H, W, C) in [0, 1], before noise is drawn."""
+    """(N, H, W, C) in [0, 1], before noise is added."""
     clean: FloatArray
     """Of the same shape."""
     images: npt.NDArray[np.int64]
-    """(N,) which image each is of."""
+    """(N,) image index of each."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run ready to be trained."""
+    """A run ready for training."""
 
     config: RunConfig
-    """With every setting filled in that depended on the data."""
+    """Settings with all defaults that depend on the data filled in."""
     patch: Size
     plan: BatchPlan
     validation: Pieces
-    """What judges each epoch."""
     validation_labels: FloatArray | None
-    """(N,) classes of those, if the data have them."""
+    """(N,) classes of the validation pieces, if the data has labels."""
     calibration: Pieces
-    """What INT8 is calibrated with, the first two thirds, and judged by: of other images, unless there is only one."""
+    """For INT8: the first two thirds calibrate, the rest tests on other images if there are several."""
     test: ImageSet | None
     mean: float
     """Mean value of the clean training images, in [0, 1]."""
     record: Mapping[str, Any] = field(default_factory=dict)
-    """What was found out on the way, for people."""
+    """Measured facts, for people."""
 
 
 def prepare(config: RunConfig, fresh: bool = True) -> Prepared:
     """Read the images and fill in the settings that depend on them.
 
     Args:
-        config: What to do.
-        fresh: Whether the run begins, so that it needs the network whose weights it starts from.
+        config: The settings.
+        fresh: Whether the run starts and needs the network of `training.init`.
 
     Raises:
-        DataError: The images cannot be had, or do not fit the network.
-        ConfigError: A trained network that the run needs cannot be had, or is for other images.
+        DataError: The images are missing or unreadable, or do not fit the network.
+        ConfigError: A trained network that the run needs is missing, unreadable, or for other images.
     """
     config = dataclasses.replace(config, training=_with_digests(config.training, fresh))
     config, record = _with_noise(config)
     training = config.training
-    dataset = load(config.data, config.model.channels, training.seed)
+    dataset = load_dataset(config.data, config.model.channels, training.seed)
     patch = choose_patch(config.data.patch_px, config.model, dataset.train.sizes | dataset.validation.sizes)
     train, small = padded(dataset.train, patch)
     if small:
-        _LOG.warning("%d images are smaller than the patch of %dx%d and are continued by reflection", small, *patch[::-1])
+        _LOG.warning("%d images are smaller than the patch of %dx%d and are padded by reflection", small, *patch[::-1])
     plan = plan_batches(
         train,
         patch,
@@ -93,17 +92,17 @@ def prepare(config: RunConfig, fresh: bool = True) -> Prepared:
         if name is not None:
             check_channels(name, train.channels, flag)
     if plan.batch_size < (training.batch_size or 0):
-        _LOG.warning("batches of %d, not of %d: there are no more images to train on", plan.batch_size, training.batch_size)
-    judging = padded(dataset.validation, patch)[0]
-    validation = _pieces(judging, patch, _spread(len(judging), _count(judging, patch)))
-    labels = None if judging.labels is None else judging.labels[validation.images]
+        _LOG.warning("batch size %d instead of %d: there are fewer training images", plan.batch_size, training.batch_size)
+    held_out = padded(dataset.validation, patch)[0]
+    validation = _pieces(held_out, patch, _cycle(len(held_out), _count(held_out, patch)))
+    labels = None if held_out.labels is None else held_out.labels[validation.images]
     filled = _filled(config, train.channels, patch, train.sizes == {patch}, plan, dataset.sha256)
-    calibration = _pieces(judging, patch, _parted(len(judging), _count(judging, patch)))
+    calibration = _pieces(held_out, patch, _calibration_indices(len(held_out), _count(held_out, patch)))
     return Prepared(filled, patch, plan, validation, labels, calibration, dataset.test, _mean(train), record)
 
 
 def _with_noise(config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
-    """Measure the noise if that is what is asked for; return the settings with its specification, and a record."""
+    """Return the settings with a measured noise if requested, and a record of the measurement."""
     if not isinstance(config.noise.spec, FitRequest):
         return config, {}
     spec, record = resolve(config.noise.spec)
@@ -113,14 +112,14 @@ def _with_noise(config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
 def _with_digests(training: TrainingSettings, fresh: bool) -> TrainingSettings:
     init, teacher = training.init_sha256, training.teacher_sha256
     if training.init is not None and fresh:
-        init = digest(training.init, init, "--init")
+        init = file_digest(training.init, init, "--init")
     if training.teacher is not None:
-        teacher = digest(training.teacher, teacher, "--teacher")
+        teacher = file_digest(training.teacher, teacher, "--teacher")
     return dataclasses.replace(training, init_sha256=init, teacher_sha256=teacher)
 
 
 def _filled(config: RunConfig, channels: int, patch: Size, whole: bool, plan: BatchPlan, sha256: str) -> RunConfig:
-    """Fill in what depended on the data; a patch of whole images or of a network's own size is left to follow from those."""
+    """Fill in the settings that depend on the data; the patch size only if it does not follow from images or network."""
     fixed = whole or config.model.image_px is not None
     return dataclasses.replace(
         config,
@@ -148,7 +147,7 @@ def _with_lengths(training: TrainingSettings, plan: BatchPlan) -> TrainingSettin
 
 
 def _count(images: ImageSet, patch: Size) -> int:
-    """Return how many pieces judge: all images if they are whole."""
+    """Return the number of validation pieces: one for each whole image."""
     return len(images) if images.sizes == {patch} else max(VALIDATION_CROPS, len(images))
 
 
@@ -156,19 +155,19 @@ def _pieces(images: ImageSet, patch: Size, indices: npt.NDArray[np.int64]) -> Pi
     return Pieces(*draw_patches(images, indices.tolist(), patch, np.random.default_rng(VALIDATION_SEED)), indices)
 
 
-def _spread(images: int, count: int) -> npt.NDArray[np.int64]:
-    """Return the images of pieces, (count,): all of them in turn."""
+def _cycle(images: int, count: int) -> npt.NDArray[np.int64]:
+    """Return image indices of pieces, (count,): all images in turn."""
     return np.resize(np.arange(images), count)
 
 
-def _parted(images: int, count: int) -> npt.NDArray[np.int64]:
-    """Return the images of pieces, (count,): the first two thirds are of two thirds of the images, the rest of others."""
+def _calibration_indices(images: int, count: int) -> npt.NDArray[np.int64]:
+    """Return image indices of pieces, (count,): two thirds from two thirds of the images, the rest from the others."""
     if images < 2:
-        return _spread(images, count)
+        return _cycle(images, count)
     part, pieces = images * 2 // 3, count * 2 // 3
-    return np.concatenate([_spread(part, pieces), part + _spread(images - part, count - pieces)])
+    return np.concatenate([_cycle(part, pieces), part + _cycle(images - part, count - pieces)])
 
 
 def _mean(images: ImageSet) -> float:
-    """Return the mean over images, so that large images weigh no more than small ones: crops come from all alike."""
+    """Return the mean over image means: crops come from large and small images alike."""
     return float(np.mean([to_unit(image).mean() for image in images.clean]))

@@ -14,11 +14,11 @@ from dae_runtime.contract import RunDirectory
 from ..data.batches import BatchPlan
 from ..data.image_set import FloatArray, Images, ImageSet
 from ..judging.history import Row, write_history
-from ..judging.validation import judging
+from ..judging.validation import validation_setup
 from ..learning.optimizers import averages, make_optimizer
 from ..noise import NoiseLayer, add_custom, draw_noisy
 from ..settings.noise import VALIDATION_SEED, CustomNoise
-from .callbacks import Judge, Recorder, ReseedEpoch, tensorboard
+from .callbacks import Recorder, ReseedEpoch, Validation, tensorboard
 from .checkpoints import load_last, save_model, save_with_optimizer
 from .device import on_gpu
 from .input_pipeline import BatchNoise, BatchStream, DeviceFeed, Feed, HostFeed, fits_device
@@ -28,8 +28,8 @@ from .throughput import Meter
 from .trainer import Trainer, build_trainer
 
 _VALIDATION_BATCH_PX = 2**18
-_CUSTOM_NOISE = 5  # what a random number is for, as part of its seed
-_MEASURE_EVERY = 8  # steps on a GPU, which must not be kept waiting; a CPU does one thing after the other anyway
+_CUSTOM_NOISE = 5  # part of the seed, one number for each use
+_MEASURE_EVERY = 8  # steps on a GPU, where measuring blocks; a CPU runs synchronously anyway
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,19 @@ class Session:
     trainer: Trainer
     feed: Feed
     custom_noise: CustomNoise | None
-    """What adds the noise if it is a function of the program."""
+    """Noise function of the program, if any."""
     validation_noisy: FloatArray
 
     def draw_noisy(self, images: Images, seed: int) -> FloatArray:
-        """Return images with the noise of the run, as `noise.draw_noisy`, of which all must be of one size."""
+        """Return images of one size with the noise of the run; see `noise.draw_noisy`."""
         return np.asarray(draw_noisy(images, self.prepared.config.noise, seed, self.custom_noise))
 
     def restore(self, path: Path) -> int:
-        """Take up weights and optimizer state; return the number of weight updates so far."""
+        """Restore weights and optimizer state; return the number of weight updates so far."""
         return load_last(path, self.models.trained, self.trainer.optimizer)
 
     def fit(self, rows: list[Row], verbose: int) -> None:
-        """Train the epochs that are missing in `rows`, which grows by them."""
+        """Train the remaining epochs and append them to `rows`."""
         training = self.prepared.config.training
         steps = training.steps_per_epoch
         assert steps is not None  # the preparation filled it in
@@ -68,35 +68,35 @@ class Session:
             callbacks=[
                 self.trainer.meter,
                 ReseedEpoch(training.seed),
-                self._judge(),
+                self._validation(),
                 Recorder(rows, training.patience, self._save),
                 *tensorboard(self.run.tensorboard),
             ],
         )
 
-    def _judge(self) -> Judge:
-        network = self.models.judged
-        judged = judging(self.prepared.config, self.validation_noisy, self.prepared.validation.clean)
+    def _validation(self) -> Validation:
+        network = self.models.evaluated
+        setup = validation_setup(self.prepared.config, self.validation_noisy, self.prepared.validation.clean)
         evaluator = keras.Model(network.inputs, network.outputs)
-        evaluator.compile(loss=judged.loss, metrics=judged.metrics)
-        size = max(1, _VALIDATION_BATCH_PX // (judged.noisy.shape[1] * judged.noisy.shape[2]))
-        return Judge(evaluator, lambda: self._give_averages(network), judged.noisy, judged.target, size)
+        evaluator.compile(loss=setup.loss, metrics=setup.metrics)
+        size = max(1, _VALIDATION_BATCH_PX // (setup.noisy.shape[1] * setup.noisy.shape[2]))
+        return Validation(evaluator, lambda: self._copy_averages_to(network), setup.noisy, setup.target, size)
 
-    def _give_averages(self, twin: keras.Model) -> None:
-        """Give a twin the average of the weights if the run keeps one, or else the weights as they are."""
-        self.models.give(twin, averages(self.trainer.optimizer) if self.prepared.config.training.ema else None)
+    def _copy_averages_to(self, twin: keras.Model) -> None:
+        """Copy the averaged weights to a twin; the weights themselves without `ema`."""
+        self.models.copy_weights_to(twin, averages(self.trainer.optimizer) if self.prepared.config.training.ema else None)
 
     def _save(self, rows: list[Row], improved: bool) -> None:
-        """Write history, then the best model, then the last one: whichever of them a kill prevents is made again on resume.
+        """Write the history, the best model, then the last one; resuming repeats what a kill prevents.
 
-        The best model has averaged weights, the last one those to continue from; the averages are in its optimizer.
+        The best model has averaged weights, the last one raw weights with the averages in its optimizer.
         """
         write_history(self.run.history, rows)
         saved = self.models.saved
         if improved:
-            self._give_averages(saved)
+            self._copy_averages_to(saved)
             save_model(saved, self.run.best_model)
-        self.models.give(saved)
+        self.models.copy_weights_to(saved)
         save_with_optimizer(saved, self.trainer.optimizer, self.run.last_model)
 
 
@@ -105,12 +105,12 @@ def open_session(prepared: Prepared, run: RunDirectory, models: Models, noise: C
 
     Args:
         prepared: The run.
-        run: Where it will be written.
-        models: Of the run; see `build_models`.
-        noise: What adds the noise if it is a function of the program.
+        run: Its directory.
+        models: From `build_models`.
+        noise: Noise function of the program, if any.
 
     Raises:
-        ConfigError: The teacher cannot be used, or the function returned something else than a noisy batch.
+        ConfigError: The teacher cannot be used, or the noise function returned an invalid batch.
     """
     config, plan = prepared.config, prepared.plan
     training = config.training
@@ -118,7 +118,7 @@ def open_session(prepared: Prepared, run: RunDirectory, models: Models, noise: C
     if config.noise.once:
         plan = _with_noise(plan, prepared, noise)
     batch_noise = None if config.noise.once else _batch_noise(prepared, noise)
-    # Determinism rules out XLA in TensorFlow, without which 8-bit images may be gathered on the host.
+    # Determinism disables XLA in TensorFlow, which then may gather 8-bit images on the host.
     on_host = training.deterministic or batch_noise is not None
     feed = HostFeed(plan, batch_noise) if on_host else choose_feed(plan)
     meter = Meter(plan.batch_size, _MEASURE_EVERY if on_gpu() else 1)
@@ -131,12 +131,12 @@ def open_session(prepared: Prepared, run: RunDirectory, models: Models, noise: C
 
 
 def choose_feed(plan: BatchPlan) -> Feed:
-    """Return a feed that cuts on the device where that is a GPU; a CPU cuts as fast with numpy."""
+    """Return a feed that cuts on a GPU, or with numpy, which is as fast on a CPU."""
     return DeviceFeed(plan) if on_gpu() and fits_device(plan) else HostFeed(plan)
 
 
 def _batch_noise(prepared: Prepared, noise: CustomNoise | None) -> BatchNoise | None:
-    """Return what adds a program's noise to the batch of a step; the seed of each step is its own."""
+    """Return the function that adds the noise of the program, seeded for each step."""
     if noise is None:
         return None
     clip, seed = prepared.config.noise.clip, prepared.config.training.seed

@@ -1,4 +1,4 @@
-"""How fast a run trains, and whether it waits for its images."""
+"""Training throughput, and the time spent waiting for data."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ StepFunction = Callable[..., Any]
 
 
 class Meter(keras.callbacks.Callback):  # type: ignore[misc]
-    """Adds to the logs of each epoch `images_per_s` and `waiting`, the share of the time in which the device had no batch.
+    """Adds to the logs of each epoch `images_per_s` and `waiting`, the fraction of time in which the device had no batch.
 
-    A GPU works on while the program goes ahead, so that time spent waiting for a batch says nothing by itself. In some steps
-    the program therefore lets the device finish first: whatever time passes then until the next batch is there is lost. The
-    first step of all, in which Keras compiles, counts for neither figure.
+    A GPU runs asynchronously, so waiting for a batch on the host says nothing by itself. Some steps therefore synchronize
+    first: the time until the next batch is then idle. The first step, in which Keras compiles, is not counted.
     """
 
     def __init__(self, images_per_step: int, measure_every: int) -> None:
-        """Measure the waiting in every `measure_every`th step; each measurement keeps the program from going ahead."""
+        """Measure waiting in every `measure_every`th step; each measurement synchronizes."""
         super().__init__()
         self.images_per_step, self.measure_every = images_per_step, measure_every
-        self._warm = False
+        self._compiled = False
         self._started_s, self._steps = 0.0, 0
         self._waited_s, self._measured_s = 0.0, 0.0
         self._last: Any = None
 
     def timed(self, step_function: StepFunction) -> StepFunction:
-        """Return a function like Keras's `train_function`, whose last argument is the iterator over the batches."""
+        """Wrap a Keras `train_function`, whose last argument is the batch iterator."""
 
         def run(*arguments: Any) -> Any:
             *state, iterator = arguments
-            if not self._warm:
+            if not self._compiled:
                 result = self._measured(step_function, state, iterator)
-                self._warm = True
+                self._compiled = True
                 self._restart()
                 return result
             self._steps += 1
@@ -71,19 +70,19 @@ class Meter(keras.callbacks.Callback):  # type: ignore[misc]
         self._restart()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Add the figures; Keras has just read the loss of the epoch, so that the device has finished."""
+        """Add both metrics; Keras has just read the loss, so the device is idle."""
         del epoch
-        assert logs is not None  # keras always passes them
+        assert logs is not None  # Keras always passes them
         seconds = time.perf_counter() - self._started_s
         logs["images_per_s"] = self._steps * self.images_per_step / seconds
         logs["waiting"] = self._waited_s / self._measured_s if self._measured_s else 0.0
 
 
 def _logs(result: Any) -> Any:
-    return result[0] if isinstance(result, tuple) else result  # JAX returns its state too
+    return result[0] if isinstance(result, tuple) else result  # JAX also returns its state
 
 
 def _finish(logs: Any) -> None:
-    """Wait until the device has computed these logs."""
+    """Wait for the device to compute these logs."""
     if logs is not None:
         keras.ops.convert_to_numpy(logs["loss"])

@@ -1,4 +1,4 @@
-"""The model that Keras fits: a feed, noise, the denoiser, and what its output is compared with."""
+"""The model that Keras fits: input pipeline, noise, denoiser and target."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from keras import ops
 from ..errors import ConfigError
 from ..learning.losses import Loss
 from ..learning.supervision import connect, loss_function
-from ..networks import load
+from ..networks import load_trained
 from ..settings.training import TrainingSettings
 from .input_pipeline import Feed
 from .throughput import Meter
 
 
 class Trainer(keras.Model):  # type: ignore[misc]
-    """Makes target, output and, with a teacher, the teacher's output from what a feed delivers; never saved."""
+    """Computes target, output and the output of the teacher, if any, from the inputs of a feed; never saved."""
 
     loss_function: Loss
     teacher_weight: float
@@ -32,21 +32,21 @@ class Trainer(keras.Model):  # type: ignore[misc]
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Return the loss of a batch, a scalar; `y_pred` is what the model makes.
+        """Return the scalar loss of a batch; `y_pred` is the output of this model.
 
-        Source of the part with a teacher:
+        Source of the distillation loss:
             Hinton, Vinyals, Dean: Distilling the knowledge in a neural network. arXiv 1503.02531, 2015.
         """
         del x, y, sample_weight, training
-        clean, denoised, *taught = y_pred
+        clean, denoised, *teacher = y_pred
         loss = ops.mean(self.loss_function(clean, denoised))
-        if not taught:
+        if not teacher:
             return loss
         weight = self.teacher_weight
-        return (1 - weight) * loss + weight * ops.mean(self.loss_function(ops.stop_gradient(taught[0]), denoised))
+        return (1 - weight) * loss + weight * ops.mean(self.loss_function(ops.stop_gradient(teacher[0]), denoised))
 
     def make_train_function(self, force: bool = False) -> None:
-        """Make the function that trains one step, with the meter around it."""
+        """Build the function of one training step, wrapped by the meter."""
         if self.train_function is None or force:
             super().make_train_function(force)
             self.train_function = self.meter.timed(self.train_function)
@@ -55,36 +55,36 @@ class Trainer(keras.Model):  # type: ignore[misc]
 def build_trainer(
     denoiser: keras.Model, feed: Feed, noise: keras.layers.Layer, training: TrainingSettings, meter: Meter
 ) -> Trainer:
-    """Connect everything that takes part in a step; it is not compiled yet.
+    """Build the model of a training step, not compiled.
 
     Raises:
-        ConfigError: The teacher cannot be loaded, or does not take the images of this run.
+        ConfigError: The teacher cannot be loaded, or does not accept the images of this run.
     """
     inputs, image, target = feed.tensors()
     noisy, target, denoised = connect(training, denoiser, noise, image, target)
     outputs = [target, denoised]
     if training.teacher is not None:
-        outputs.append(_taught(training.teacher, noisy))
+        outputs.append(_teacher_output(training.teacher, noisy))
     trainer = Trainer(inputs, outputs)
     trainer.loss_function, trainer.teacher_weight = loss_function(training), training.teacher_weight
     trainer.meter = meter
     return trainer
 
 
-def _taught(name: str, noisy: Any) -> Any:
-    """Return what a teacher makes of noisy images."""
-    loaded = load(name, "--teacher")
-    # Renamed: two networks of one name cannot be in one model.
+def _teacher_output(name: str, noisy: Any) -> Any:
+    """Return the output of the teacher for noisy images."""
+    loaded = load_trained(name, "--teacher")
+    # Renamed: the networks of one model need different names.
     teacher = keras.Model(loaded.inputs[0], loaded.outputs[0], name="teacher")
     teacher.trainable = False
     try:
         output = teacher(noisy, training=False)
-    except ValueError:  # of Keras, which names layers that a user has never heard of
+    except ValueError:  # its text names layers that the user does not know
         output = None
     if output is None or output.shape != noisy.shape:
         _, height, width, channels = noisy.shape
         raise ConfigError(
-            f"--teacher {name}: expected a network for pieces of {width}x{height} pixels in {channels} channels, "
+            f"--teacher {name}: expected a network for patches of {width}x{height} pixels in {channels} channels, "
             f"received one for {teacher.input_shape}. Choose a --patch-size that fits both networks, or another teacher."
         )
     return output

@@ -1,1 +1,1 @@
-"""How good a network is: metrics, validation, history."""
+"""Quality of a network: metrics, validation, history."""

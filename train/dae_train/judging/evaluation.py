@@ -1,4 +1,4 @@
-"""What a trained denoiser is worth, and samples that show it."""
+"""Evaluation of a trained denoiser, and calibration samples."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _BATCH_PX = 2**19
 _BCE_EPSILON = 1e-7
 
 CALIBRATION_PX, TEST_PX = 2**19, 2**18
-"""Pixels of the calibration samples and of those held out from them; 256 images at most."""
+"""Pixels of the calibration and test samples; at most 256 images each."""
 
 
-def figures(denoiser: keras.Model, noisy: FloatArray, clean: FloatArray, alignment_px: int) -> dict[str, Any]:
-    """Measure a denoiser on images.
+def evaluate(denoiser: keras.Model, noisy: FloatArray, clean: FloatArray, alignment_px: int) -> dict[str, Any]:
+    """Evaluate a denoiser on images.
 
     Args:
-        denoiser: From (N, H, W, C) to the same.
-        noisy: (N, H, W, C); of any size if the network is free in it.
+        denoiser: Maps (N, H, W, C) to the same shape.
+        noisy: (N, H, W, C), of any size if the network accepts it.
         clean: Of the same shape, in [0, 1].
-        alignment_px: The multiple that the network's height and width must have.
+        alignment_px: Height and width of the network input must be multiples of this.
 
     Returns:
         `images`, `bce`, `mse`, `psnr_db` (of the mean squared error over all images), `ssim` (mean), `noisy_mse`,
@@ -48,7 +48,7 @@ def figures(denoiser: keras.Model, noisy: FloatArray, clean: FloatArray, alignme
 
 
 def denoise(denoiser: keras.Model, noisy: FloatArray, alignment_px: int) -> FloatArray:
-    """Return denoised images of the same shape; sizes that do not fit are reflected at the bottom and right, and cut back."""
+    """Return denoised images of the same shape; sizes that do not fit are padded by reflection and cropped."""
     height, width = noisy.shape[1:3]
     size = tuple(-(-side // alignment_px) * alignment_px for side in (height, width))
     fitting = noisy if size == (height, width) else np.stack([pad_to(image, (size[0], size[1])) for image in noisy])
@@ -56,15 +56,14 @@ def denoise(denoiser: keras.Model, noisy: FloatArray, alignment_px: int) -> Floa
 
 
 def calibration_samples(noisy: FloatArray, clean: FloatArray, images: npt.NDArray[np.int64]) -> dict[str, FloatArray]:
-    """Choose samples for INT8 from validation pairs: `noisy` and `clean`, and `test_noisy` and `test_clean` of other images.
+    """Choose INT8 samples from validation pairs: `noisy` and `clean`, and `test_noisy` and `test_clean` of other images.
 
-    Where there are too few pairs for both, two thirds calibrate and the rest tests. Pieces of a single image serve for both,
-    and so does a single pair.
+    With too few pairs for both, two thirds calibrate and the rest tests. A single pair or image serves both.
 
     Args:
         noisy: (N, H, W, C).
         clean: Of the same shape.
-        images: (N,) which image each pair is a piece of; the last third are of others than the rest, if there are several.
+        images: (N,) image index of each pair; the last third come from other images than the rest, if there are several.
     """
     area = noisy.shape[1] * noisy.shape[2]
     wanted = min(256, max(8, CALIBRATION_PX // area))

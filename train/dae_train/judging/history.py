@@ -1,4 +1,4 @@
-"""The figures of each finished epoch, kept as a CSV file."""
+"""The history of a run: metrics of each epoch in a CSV file."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from dae_runtime.system.atomic import write_atomic
 from ..errors import RunError
 
 COLUMNS = ("epoch", "step", "loss", "val_loss", "val_psnr", "val_ssim", "lr", "seconds", "images_per_s", "waiting")
-"""`epoch` counts from 1; `step` is the number of weight updates since the beginning; `val_psnr` is in dB; `lr` is the learning
-rate after the epoch; `seconds` is how long the epoch took, judging it included; `images_per_s` is how many images or crops it
-took in a second, judging and compiling left out; `waiting` is the share of that time in which the device had no batch."""
-JUDGED = ("val_psnr", "val_est_psnr", "val_ssim")
-"""Columns that depend on what the network is judged by: runs without clean images have `val_est_psnr` (see `validation`) or
-none of them."""
+"""`epoch` counts from 1; `step` counts weight updates; `val_psnr` is in dB; `lr` is the learning rate after the epoch;
+`seconds` includes validation; `images_per_s` counts images or crops, without validation and compilation; `waiting` is the
+fraction of that time in which the device had no batch."""
+VALIDATION_METRICS = ("val_psnr", "val_est_psnr", "val_ssim")
+"""Columns that depend on the supervision: runs without clean images have `val_est_psnr` (see `validation`) or none of them."""
 TIMINGS = ("seconds", "images_per_s", "waiting")
-"""The columns that differ from run to run even if nothing else does."""
+"""Columns that differ even between identical runs."""
 
 Row = dict[str, float]
 
 
 def read_history(path: Path) -> list[Row]:
-    """Read the rows of a history file; none if there is no file.
+    """Read the rows of a history file; none if it does not exist.
 
     Raises:
         RunError: The file is damaged.
@@ -42,7 +41,7 @@ def read_history(path: Path) -> list[Row]:
 
 
 def write_history(path: Path, rows: Sequence[Row]) -> None:
-    """Write the rows so that the file is whole or not there; numbers keep all their digits."""
+    """Write the rows atomically, with all digits."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     columns = columns_of(rows[0]) if rows else COLUMNS
@@ -53,17 +52,17 @@ def write_history(path: Path, rows: Sequence[Row]) -> None:
 
 
 def columns_of(names: Container[str]) -> tuple[str, ...]:
-    """Return the columns of a history in their order: those of `JUDGED` that are among the names, and all others."""
-    judged = [name for name in JUDGED if name in names]
+    """Return the columns of a history in order: of `VALIDATION_METRICS` only those in `names`."""
+    judged = [name for name in VALIDATION_METRICS if name in names]
     first, last = COLUMNS.index("val_psnr"), COLUMNS.index("val_ssim") + 1
     return (*COLUMNS[:first], *judged, *COLUMNS[last:])
 
 
 def best_epoch(rows: Sequence[Row]) -> Row:
-    """Return the row with the lowest validation loss, the first of equals."""
+    """Return the first row with the lowest validation loss."""
     return min(rows, key=lambda row: row["val_loss"])
 
 
 def out_of_patience(rows: Sequence[Row], patience: int) -> bool:
-    """Say whether the last `patience` epochs brought no lower validation loss; never if it is 0."""
+    """Return whether the last `patience` epochs brought no lower validation loss; never if it is 0."""
     return bool(patience and rows and rows[-1]["epoch"] - best_epoch(rows)["epoch"] >= patience)

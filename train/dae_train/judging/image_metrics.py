@@ -1,4 +1,4 @@
-"""PSNR and SSIM as Keras metrics, on the device; `dae_runtime.pixels.metrics` holds the definitions."""
+"""PSNR and SSIM as Keras metrics, as `dae_runtime.pixels.metrics` defines them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras import ops
 from dae_runtime.pixels.metrics import SSIM_K1, SSIM_K2, SSIM_WINDOW_PX, gaussian_window
 
 SMALLEST_MSE = 1e-12
-"""Of images that are all but equal; it is 120 dB."""
+"""Limits the PSNR to 120 dB."""
 
 
 def ssim(clean: Any, denoised: Any) -> Any:
@@ -34,7 +34,7 @@ def ssim(clean: Any, denoised: Any) -> Any:
 
 
 def _blur(images: Any) -> Any:
-    """Filter (N, H, W, C) with SSIM's window along height and width, keeping the places where it lies wholly inside."""
+    """Filter (N, H, W, C) with the SSIM window along height and width, valid positions only."""
     for axis in (1, 2):
         length = images.shape[axis]
         size = min(SSIM_WINDOW_PX, length - 1 + length % 2)
@@ -48,12 +48,12 @@ def _blur(images: Any) -> Any:
 
 
 def psnr_of_mse(mse: Any, smallest_mse: float) -> Any:
-    """Return PSNR in dB, as `dae_runtime.pixels.metrics.psnr_of_mse` on tensors; smaller errors count as `smallest_mse`."""
+    """Return PSNR in dB, as `dae_runtime.pixels.metrics.psnr_of_mse` on tensors; errors are at least `smallest_mse`."""
     return -10 * ops.log10(ops.maximum(mse, smallest_mse))
 
 
 class Psnr(keras.metrics.Mean):  # type: ignore[misc]
-    """PSNR in dB of the mean squared error over all images seen (not the mean of the PSNRs, which one image can spoil)."""
+    """PSNR in dB of the mean squared error over all images seen (not the mean of PSNRs, which one image can dominate)."""
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch of clean and denoised images, (N, H, W, C) in [0, 1]."""

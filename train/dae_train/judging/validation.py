@@ -1,4 +1,4 @@
-"""How the network is judged after each epoch, with clean images or without."""
+"""Validation after each epoch, with or without clean images."""
 
 from __future__ import annotations
 
@@ -6,35 +6,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..data.image_set import FloatArray
-from ..learning.losses import LOSSES, Loss
-from ..learning.supervision import hide, masked_loss, shot_variance
+from ..learning.losses import LOSS_FUNCTIONS, Loss
+from ..learning.supervision import mask_pixels, masked_loss, shot_variance
 from ..settings.config import RunConfig
 from ..settings.noise import VALIDATION_SEED
 from ..settings.training import NOISE2NOISE
 from .image_metrics import Psnr, Ssim, psnr_of_mse
 
 SMALLEST_ESTIMATE = 1e-6
-"""An estimated error may fall below 0; it is not told from 60 dB."""
+"""An estimated error may fall below 0; the PSNR is limited to 60 dB."""
 
 
 @dataclass(frozen=True)
-class Judging:
-    """What an evaluating model needs."""
+class ValidationSetup:
+    """Inputs, targets, loss and metrics of validation."""
 
     noisy: FloatArray
-    """What the network gets, (N, H, W, C)."""
+    """Network input, (N, H, W, C)."""
     target: FloatArray
-    """What its output is compared with."""
     loss: Loss
     metrics: list[Any]
-    """Their names, with `val_` before them, are columns of the history."""
+    """Their names, prefixed with `val_`, are columns of the history."""
 
 
 class EstimatedPsnr(Psnr):
-    """PSNR that the output would have against clean images, from its error against noisy ones, in dB.
+    """PSNR against clean images in dB, estimated from the error against noisy targets.
 
-    The noise of the target is independent of the output and adds its variance to the mean square error: taken off again, an
-    unbiased estimate of the error is left.
+    Noise of the target that is independent of the output adds its variance to the mean squared error; subtracting it gives
+    an unbiased estimate.
     """
 
     def __init__(self, noise_variance: float, name: str) -> None:
@@ -46,22 +45,22 @@ class EstimatedPsnr(Psnr):
         return psnr_of_mse(self.mean_square_error() - self.noise_variance, SMALLEST_ESTIMATE)
 
 
-def judging(config: RunConfig, noisy: FloatArray, target: FloatArray) -> Judging:
-    """Choose how to judge.
+def validation_setup(config: RunConfig, noisy: FloatArray, target: FloatArray) -> ValidationSetup:
+    """Return the validation setup of a run.
 
     Args:
         config: The run.
         noisy: Validation images, (N, H, W, C) in [0, 1].
-        target: The clean ones, or other noisy shots; not looked at where the network learns from its input alone.
+        target: Clean images, or other noisy shots; ignored with noise2void on noisy images.
 
     Returns:
-        With clean images `loss`, `psnr` and `ssim`; with other shots `loss` against those and `est_psnr`, an estimate of the
-        PSNR; with single noisy images the `loss` at pixels that the network does not see, the same ones in every epoch.
+        With clean images `loss`, `psnr` and `ssim`; with other shots their `loss` and `est_psnr`, an estimate of the PSNR;
+        with single noisy images the `loss` at masked pixels, the same in every epoch.
     """
     training = config.training
     if config.has_clean:
-        return Judging(noisy, target, LOSSES[training.loss], [Psnr(name="psnr"), Ssim(name="ssim")])
+        return ValidationSetup(noisy, target, LOSS_FUNCTIONS[training.loss], [Psnr(name="psnr"), Ssim(name="ssim")])
     if training.supervision == NOISE2NOISE:
         estimate = EstimatedPsnr(shot_variance(noisy, target), name="est_psnr")
-        return Judging(noisy, target, LOSSES[training.loss], [estimate])
-    return Judging(*hide(noisy, VALIDATION_SEED), masked_loss(training), [])
+        return ValidationSetup(noisy, target, LOSS_FUNCTIONS[training.loss], [estimate])
+    return ValidationSetup(*mask_pixels(noisy, VALIDATION_SEED), masked_loss(training), [])

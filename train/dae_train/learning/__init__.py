@@ -1,1 +1,1 @@
-"""What a network learns from, and how: supervision, losses, optimizers."""
+"""Supervision, losses and optimizers."""

@@ -22,10 +22,10 @@ def charbonnier(clean: Any, denoised: Any) -> Any:
     return ops.mean(ops.sqrt(ops.square(denoised - clean) + CHARBONNIER_EPSILON**2), axis=-1)
 
 
-LOSSES: Mapping[str, Loss] = {
+LOSS_FUNCTIONS: Mapping[str, Loss] = {
     "bce": losses.binary_crossentropy,
     "mse": losses.mean_squared_error,
     "l1": losses.mean_absolute_error,
     "charbonnier": charbonnier,
 }
-"""The losses by the names of `config.LOSSES`."""
+"""The losses by the names of `settings.training.LOSSES`."""

@@ -1,4 +1,4 @@
-"""Optimizers that also average the weights they find, and the learning rate over the steps of a run."""
+"""Optimizers with weight averaging, and learning rate schedules."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FINAL_RATE_SHARE = 0.01
 
 
 class Averaging(keras.optimizers.Optimizer):  # type: ignore[misc]
-    """Adds to an optimizer an exponential moving average of every weight, which forgets quickly at first.
+    """Adds to an optimizer an exponential moving average of every weight, with a faster decay at first.
 
-    Keras has averages too (`use_ema`), but they begin slowly and are copied over the weights when `fit` ends; its callback
-    that exchanges weights and averages rounds both, after which a resumed run is no longer the same.
+    Keras' own averages (`use_ema`) start slowly and overwrite the weights when `fit` ends; its callback that swaps weights and
+    averages rounds both, so a resumed run would differ.
 
     Source:
         Polyak, Juditsky: Acceleration of stochastic approximation by averaging. SIAM Journal on Control and Optimization
-        30(4), 1992. The beginning is that of `tf.train.ExponentialMovingAverage(num_updates=...)`.
+        30(4), 1992. The first steps follow `tf.train.ExponentialMovingAverage(num_updates=...)`.
     """
 
     def __init__(self, learning_rate: Any = 0.001, decay: float = 0.999, **settings: Any) -> None:
@@ -36,21 +36,21 @@ class Averaging(keras.optimizers.Optimizer):  # type: ignore[misc]
         self.decay = decay
 
     def build(self, variables: list[Any]) -> None:
-        """Make the averages, equal to the weights."""
+        """Initialize the averages with the weights."""
         if self.built:
             return
         super().build(variables)
         self._averages = self.add_optimizer_variables(variables, "average")
         for average, variable in zip(self._averages, variables, strict=True):
-            average.assign(ops.copy(variable))  # JAX would make them one and the same buffer
+            average.assign(ops.copy(variable))  # JAX would share the buffer
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Change a weight as the optimizer does, then its average."""
+        """Update a weight, then its average."""
         super().update_step(gradient, variable, learning_rate)
         average = self._averages[self._get_variable_index(variable)]
         step = ops.cast(self.iterations, average.dtype)
-        forgotten = ops.maximum(1 - self.decay, 9 / (10 + step))
-        self.assign_add(average, (variable - average) * forgotten)
+        rate = ops.maximum(1 - self.decay, 9 / (10 + step))
+        self.assign_add(average, (variable - average) * rate)
 
     @property
     def averages(self) -> list[Any]:
@@ -58,7 +58,7 @@ class Averaging(keras.optimizers.Optimizer):  # type: ignore[misc]
         return list(self._averages)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what makes an optimizer like this one."""
+        """Return the Keras configuration."""
         return {**super().get_config(), "decay": self.decay}
 
 
@@ -77,29 +77,29 @@ OPTIMIZERS: Mapping[str, Any] = {
     "muon-plain": partial(AveragingMuon, plain=True),
     "adam": AveragingAdam,
 }
-"""By the names that settings use."""
+"""By their names in the settings."""
 
 
 def make_optimizer(config: RunConfig, steps_per_epoch: int, dtype: str) -> Any:
-    """Return the optimizer of a run, with its learning rate over the steps.
+    """Return the optimizer of a run, with its learning rate schedule.
 
     Args:
         config: The run.
         steps_per_epoch: Weight updates in an epoch.
-        dtype: Keras dtype policy that it trains in.
+        dtype: Keras dtype policy of the run.
     """
     optimizer: Any = OPTIMIZERS[config.optimizer](learning_rate(config.training, steps_per_epoch), config.training.ema)
-    # Gradients of float16 underflow without it.
+    # float16 gradients underflow without loss scaling.
     return keras.optimizers.LossScaleOptimizer(optimizer) if dtype == "mixed_float16" else optimizer
 
 
 def averages(optimizer: Any) -> list[Any] | None:
-    """Return the averages that an optimizer keeps, in the order of the trainable weights; None if it keeps none."""
+    """Return the averages of an optimizer in the order of the trainable weights; None without averaging."""
     return getattr(getattr(optimizer, "inner_optimizer", optimizer), "averages", None)
 
 
 def learning_rate(training: TrainingSettings, steps_per_epoch: int) -> Any:
-    """Return what an optimizer takes as its learning rate: a number, or a schedule that Keras can save.
+    """Return the learning rate of a run: a number, or a schedule that Keras can save.
 
     Source:
         Loshchilov, Hutter: SGDR: stochastic gradient descent with warm restarts. ICLR 2017 (the half cosine).
@@ -112,7 +112,7 @@ def learning_rate(training: TrainingSettings, steps_per_epoch: int) -> Any:
     if warmup == 0:
         return schedules.CosineDecay(training.rate, falling, alpha=FINAL_RATE_SHARE)
     return schedules.CosineDecay(
-        training.rate / warmup,  # the first step moves too
+        training.rate / warmup,  # the first step has a rate above 0
         falling,
         alpha=FINAL_RATE_SHARE,
         warmup_target=training.rate,
@@ -121,7 +121,7 @@ def learning_rate(training: TrainingSettings, steps_per_epoch: int) -> Any:
 
 
 def warmup_steps(training: TrainingSettings, total_steps: int) -> int:
-    """Return the length of the warm-up in steps: as set, or 200, or a tenth of all steps where that is less."""
+    """Return the warmup in steps: as set, or 200, at most a tenth of all steps."""
     if training.warmup_steps is not None:
         return min(training.warmup_steps, total_steps)
     return min(WARMUP_STEPS, int(WARMUP_SHARE * total_steps))

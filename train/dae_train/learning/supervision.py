@@ -1,13 +1,13 @@
-"""What a network learns from where there are no clean images: a second noisy one, or the neighbors of each pixel.
+"""Training targets without clean images: a second noisy shot, or the neighbors of each pixel.
 
-All of it happens inside the model that is fitted, on the device. The random generators are those of `ReseedEpoch`, so that a
-resumed run draws the same.
+Everything runs inside the fitted model, on the device. `ReseedEpoch` reseeds the random generators, so that a resumed run
+samples the same numbers.
 
 Source:
     Lehtinen et al.: Noise2Noise: learning image restoration without clean data. ICML 2018. The mean square error to a noisy
     image is that to the clean one plus the variance of its noise, which no network changes: both have the same minimum.
-    Krull, Buchholz, Jug: Noise2Void: learning denoising from single noisy images. CVPR 2019. Where a pixel is hidden from the
-    network, it can learn the image from the neighbors, but not the noise, if that is independent from pixel to pixel.
+    Krull, Buchholz, Jug: Noise2Void: learning denoising from single noisy images. CVPR 2019. From the neighbors of a masked
+    pixel a network can predict the image, but not noise that is independent between pixels.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from keras import ops, random
 
 from ..data.image_set import FloatArray
 from ..settings.training import NOISE2NOISE, NOISE2VOID, TrainingSettings
-from .losses import LOSSES, Loss
+from .losses import LOSS_FUNCTIONS, Loss
 
 CELL_PX = 8
-"""One pixel of each square of this side is hidden: 1.6 % of them, spread evenly."""
+"""One pixel of each square of this side is masked: 1.6 %, evenly distributed."""
 REACH_PX = 2
-"""A hidden pixel shows the value of another that is at most so many rows and columns away."""
+"""Largest distance in rows and columns of the pixel that replaces a masked one."""
 
 
 class Swap(keras.layers.Layer):  # type: ignore[misc]
-    """Exchanges input and target of half the pieces of a batch; never part of a saved model."""
+    """Swaps input and target of a random half of a batch; never part of a saved model."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(name="swap", dtype="float32", trainable=False)
         self.generator = random.SeedGenerator(seed)
 
     def call(self, image: Any, target: Any) -> tuple[Any, Any]:
-        """Return two (N, H, W, C) batches made of these two."""
+        """Return two (N, H, W, C) batches."""
         swapped = random.uniform((ops.shape(image)[0], 1, 1, 1), seed=self.generator) < 0.5
         return ops.where(swapped, target, image), ops.where(swapped, image, target)
 
@@ -47,14 +47,14 @@ class Swap(keras.layers.Layer):  # type: ignore[misc]
 
 
 class BlindSpot(keras.layers.Layer):  # type: ignore[misc]
-    """Hides one pixel of each cell behind the value of a random neighbor; never part of a saved model."""
+    """Replaces one pixel of each cell with a random neighbor; never part of a saved model."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(name="blind_spot", dtype="float32", trainable=False)
         self.generator = random.SeedGenerator(seed)
 
     def call(self, images: Any) -> tuple[Any, Any]:
-        """Return what the network sees, (N, H, W, C), and where it was changed: float32 (N, H, W, 1) of 0 and 1."""
+        """Return the masked images, (N, H, W, C), and the mask, float32 (N, H, W, 1) of 0 and 1."""
         height, width, channels = images.shape[1:]
         cells = (ops.shape(images)[0], math.ceil(height / CELL_PX), math.ceil(width / CELL_PX))
         mask = self._mask(cells)[:, :height, :width]
@@ -73,7 +73,7 @@ class BlindSpot(keras.layers.Layer):  # type: ignore[misc]
         return ops.reshape(squares, (count, rows * CELL_PX, columns * CELL_PX))
 
     def _offsets(self, cells: tuple[Any, int, int]) -> tuple[Any, Any]:
-        """Return rows down and columns right for each cell, of which one at least is not 0."""
+        """Return a nonzero offset in rows and columns for each cell."""
         side = 2 * REACH_PX + 1
         number = self._choose(side**2 - 1, cells)
         number = ops.where(number < side**2 // 2, number, number + 1)
@@ -83,17 +83,17 @@ class BlindSpot(keras.layers.Layer):  # type: ignore[misc]
         return ops.cast(random.uniform(shape, 0, among, seed=self.generator), "int32")
 
     def compute_output_shape(self, images_shape: tuple[Any, ...]) -> tuple[Any, Any]:
-        """Return the shape, and that of the mask."""
+        """Return the shapes of images and mask."""
         return images_shape, (*images_shape[:3], 1)
 
 
 def _spread(cells: Any) -> Any:
-    """Give each pixel of a cell the cell's value."""
+    """Repeat the value of each cell for its pixels."""
     return ops.repeat(ops.repeat(cells, CELL_PX, axis=1), CELL_PX, axis=2)
 
 
 def _inside(place: Any, offset: Any, length: int) -> Any:
-    """Return place + offset, or place - offset where that is outside of the image."""
+    """Return place + offset, or place - offset if that is outside the image."""
     moved = place + offset
     return ops.where((moved < 0) | (moved >= length), place - offset, moved)
 
@@ -101,11 +101,11 @@ def _inside(place: Any, offset: Any, length: int) -> Any:
 def connect(
     training: TrainingSettings, denoiser: keras.Model, noise: keras.layers.Layer, image: Any, target: Any
 ) -> tuple[Any, Any, Any]:
-    """Connect a feed's image and target with the denoiser.
+    """Connect image and target of a feed with the denoiser.
 
     Returns:
-        The noisy image, what the output is compared with, and the output, all (N, H, W, C); the output has the target's own
-        values where nothing is to be compared.
+        The noisy image, the target and the output, all (N, H, W, C); with noise2void the output equals the target outside the
+        mask.
     """
     if training.supervision == NOISE2NOISE:
         image, target = Swap(training.seed)(image, target)
@@ -117,30 +117,30 @@ def connect(
 
 
 def loss_function(training: TrainingSettings) -> Loss:
-    """Return the loss of the tensors that `connect` makes."""
-    loss = LOSSES[training.loss]
+    """Return the loss of the tensors of `connect`."""
+    loss = LOSS_FUNCTIONS[training.loss]
     if training.supervision != NOISE2VOID:
         return loss
-    return lambda target, output: loss(target, output) * CELL_PX**2  # the mean over the hidden pixels alone
+    return lambda target, output: loss(target, output) * CELL_PX**2  # the mean over masked pixels
 
 
 def masked_loss(training: TrainingSettings) -> Loss:
-    """Return the loss of an output for `hide`'s targets, over the hidden pixels alone."""
+    """Return the loss over masked pixels, for the targets of `mask_pixels`."""
     loss = loss_function(training)
 
-    def of_hidden(target: Any, output: Any) -> Any:
+    def over_mask(target: Any, output: Any) -> Any:
         noisy, mask = target[..., :-1], target[..., -1:]
         return loss(noisy, ops.where(mask > 0, output, noisy))
 
-    return of_hidden
+    return over_mask
 
 
-def hide(noisy: FloatArray, seed: int) -> tuple[FloatArray, FloatArray]:
-    """Hide pixels for good; return what the network sees, and targets (N, H, W, C + 1) whose last channel says where."""
+def mask_pixels(noisy: FloatArray, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Mask pixels once; return the masked images, and targets (N, H, W, C + 1) with the mask as last channel."""
     shown, mask = BlindSpot(seed)(ops.convert_to_tensor(noisy))
     return ops.convert_to_numpy(shown), np.concatenate([noisy, ops.convert_to_numpy(mask)], axis=-1)
 
 
 def shot_variance(first: FloatArray, second: FloatArray) -> float:
-    """Return the variance of the noise of two shots of the same scenes, if both have the same: half that of the difference."""
+    """Return the noise variance of two shots with equal noise: half the variance of the difference."""
     return float(np.mean(np.square(first.astype(np.float64) - second))) / 2

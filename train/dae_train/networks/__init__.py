@@ -1,4 +1,4 @@
-"""Networks: built from settings, and started from trained ones."""
+"""Networks: built from settings, or initialized from trained ones."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from .autoencoder import FULL_PRECISION, build_network, start_at_mean
     from .custom import copy_network, custom_settings
     from .fake_quantization import fake_quantized
-    from .weights import load, start_from
+    from .weights import load_trained, start_from
 
 __all__ = [
     "FULL_PRECISION",
@@ -16,7 +16,7 @@ __all__ = [
     "copy_network",
     "custom_settings",
     "fake_quantized",
-    "load",
+    "load_trained",
     "start_at_mean",
     "start_from",
 ]
@@ -35,7 +35,7 @@ __getattr__ = lazy_face(
         ),
         "fake_quantization": ("fake_quantized",),
         "weights": (
-            "load",
+            "load_trained",
             "start_from",
         ),
     },

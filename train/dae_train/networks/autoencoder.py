@@ -1,4 +1,4 @@
-"""The autoencoders as Keras models, of standard layers only."""
+"""Convolutional autoencoders as Keras models of standard layers."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def build_network(settings: Architecture, dtype: str = FULL_PRECISION) -> keras.
     """Build a denoiser with fresh weights.
 
     Args:
-        settings: What it is made of; `channels` must be given.
+        settings: The network; `channels` must be set.
         dtype: Keras dtype policy of all layers but the last, which stays in float32.
 
     Returns:
-        A functional model from (N, H, W, C) to the same shape, float32 in [0, 1]; a residual network may leave that range a
-        little. With a vector latent H and W are `image_px`, and the model consists of two models named `encoder` and
-        `decoder`; otherwise H and W are free multiples of the alignment.
+        A functional model from (N, H, W, C) to the same shape, float32 in [0, 1]; a residual network may slightly exceed the
+        range. With a vector latent H and W are `image_px`, and the model consists of the models `encoder` and `decoder`;
+        otherwise H and W are free multiples of the alignment.
 
     Raises:
-        ConfigError: `channels` is None, or the settings describe a network that a program brings itself.
+        ConfigError: `channels` is None, or the settings refer to a network of the calling program.
     """
     if settings.channels is None:
         raise ConfigError("model.channels must be 1 or 3 to build a network, not None.")
     if isinstance(settings, CustomSettings):
-        raise ConfigError("a custom network cannot be built from its settings. Give the network itself.")
+        raise ConfigError("a custom network cannot be built from its settings. Pass the network itself.")
     if isinstance(settings, ResidualSettings):
         return build_residual(settings, dtype, FULL_PRECISION)
     shape = (settings.image_px, settings.image_px, settings.channels)
@@ -45,14 +45,13 @@ def build_network(settings: Architecture, dtype: str = FULL_PRECISION) -> keras.
 
 
 def start_at_mean(denoiser: keras.Model, mean: float) -> None:
-    """Set the bias of the last layer so that an untrained network answers with the mean of the training pixels.
+    """Set the bias of the last layer so that an untrained network returns the mean of the training pixels.
 
-    An untrained residual network answers with about the image it is given: it is left alone.
-    See docs/decisions/0002-mse-collapse.md for why.
+    Residual networks start as the identity and are not changed. See docs/decisions/0002-mse-collapse.md.
 
     Args:
         denoiser: As `build_network` returns it; changed in place.
-        mean: Mean value of the clean training images, in [0, 1]; kept off the ends, where the logit is infinite.
+        mean: Mean value of the clean training images in [0, 1], clipped to [0.01, 0.99] for a finite logit.
     """
     if not isinstance(denoiser.layers[-1], layers.Activation) and "decoder" not in [layer.name for layer in denoiser.layers]:
         return
@@ -73,7 +72,7 @@ def _vector_encoder(settings: NetworkSettings, dtype: str) -> keras.Model:
 
 
 def _vector_decoder(settings: NetworkSettings, dtype: str) -> keras.Model:
-    assert settings.image_px is not None  # the settings check that it comes with z_dim
+    assert settings.image_px is not None  # the settings require it with z_dim
     side = settings.image_px // settings.alignment_px
     shape = (side, side, settings.encoder_filters[-1])
     latent = keras.Input((settings.z_dim,), name="latent")

@@ -1,9 +1,9 @@
-"""Networks that round as their INT8 export will, in float: trained like this, they learn to live with it.
+"""Quantization-aware training: networks that emulate the rounding of their INT8 export in float.
 
 Rounding follows the export: kernels to signed 8 bits, symmetric, one scale per output channel, which is larger where two
 neighboring weights of one sign would pass the limit that keeps sums exact on every processor (docs/processors.md);
-activations to unsigned 8 bits over the range of all but their farthest values, which here are those of the batch. Gradients
-pass as if nothing were rounded, but not where a value is cut off.
+activations to unsigned 8 bits over the range of the batch without outliers. Gradients use the straight-through estimator,
+and are zero where a value is clipped.
 
 Source:
     Jacob et al.: Quantization and training of neural networks for efficient integer-arithmetic-only inference. CVPR 2018.
@@ -25,24 +25,24 @@ _OUTPUT_AXES = {
     layers.DepthwiseConv2D: (2, 3),
     layers.Dense: (1,),
 }
-"""The axes of a kernel that tell output channels apart."""
+"""Output channel axes of kernels."""
 _ACTIVATIONS = (layers.ReLU, layers.LeakyReLU, layers.Activation)
 _MERGING = (layers.Add, layers.Subtract, layers.Multiply, layers.Concatenate)
-_SMALLEST = 1e-12  # of a scale: a kernel or a batch may be all zeros
+_SMALLEST = 1e-12  # least scale: a kernel or a batch may be all zeros
 
 
 def fake_quantized(network: keras.Model, is_last: bool = True) -> keras.Model:
     """Return a network of the same structure that rounds kernels and activations.
 
-    What a layer makes is rounded unless the next one is an activation, with which the export fuses it, or unless it is the
-    output of the whole network, which the export delivers in float or as pixels.
+    The output of a layer is rounded unless an activation follows, with which the export fuses it, or it is the output of the
+    whole network, which the export returns in float or as pixels.
 
     Args:
         network: A functional model with one output; not changed.
         is_last: Whether its output is that of the whole network.
 
     Returns:
-        A new model with the same weights in the same order, and copies of their values.
+        A new model with copies of the weights in the same order.
     """
 
     def clone(layer: layers.Layer) -> layers.Layer:
@@ -65,14 +65,14 @@ def _is_fused(layer: layers.Layer, network: keras.Model) -> bool:
 
 
 class Rounded(layers.Wrapper):  # type: ignore[misc]
-    """A layer with rounded kernels and, if wanted, a rounded output; never part of a saved model."""
+    """A layer with rounded kernels and optionally a rounded output; never part of a saved model."""
 
     def __init__(self, layer: layers.Layer, axes: tuple[int, ...], rounds_output: bool) -> None:
         super().__init__(layer, name=layer.name, dtype="float32")
         self.axes, self.rounds_output = axes, rounds_output
 
     def call(self, inputs: Any) -> Any:
-        """Return what the layer makes of its inputs."""
+        """Return the output of the layer."""
         variables = [self._value(variable) for variable in self.layer.trainable_variables]
         rest = [variable.value for variable in self.layer.non_trainable_variables]
         outputs, _ = self.layer.stateless_call(variables, rest, inputs)
@@ -87,14 +87,14 @@ class Rounded(layers.Wrapper):  # type: ignore[misc]
 
 
 def round_kernel(kernel: Any, axes: tuple[int, ...]) -> Any:
-    """Return a kernel rounded for each output channel by itself.
+    """Return a kernel rounded with one scale for each output channel.
 
     The step is the largest absolute value / 127, or the largest sum of two neighboring input channels of one sign /
     `EXACT_PAIR_LIMIT`, if that is more.
 
     Args:
         kernel: Any shape, float32.
-        axes: Those of the output channels.
+        axes: Output channel axes.
     """
     others = tuple(axis for axis in range(len(kernel.shape)) if axis not in axes)
     scale = ops.max(ops.abs(kernel), axis=others, keepdims=True) / 127
@@ -114,10 +114,10 @@ def _pair_sums(kernel: Any, axis: int) -> Any:
 
 
 def round_activation(values: Any) -> Any:
-    """Return values rounded to 256 levels, of which 0 is one.
+    """Return values rounded to 256 levels that include 0.
 
-    They lie between the means of the smallest and the largest values of the images: what few values lie beyond is cut off, as
-    by the export's percentile 99.99.
+    The range is that between the mean minimum and the mean maximum of the images; values beyond are clipped, as by the
+    percentile 99.99 of the export.
 
     Args:
         values: (N, ...), float32.

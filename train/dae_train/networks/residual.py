@@ -1,4 +1,4 @@
-"""Networks of residual blocks as Keras models, of standard layers only."""
+"""Residual networks as Keras models of standard layers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from keras import layers
 from ..settings.networks import ResidualSettings
 
 NEARLY_ZERO = 0.01
-"""Variance of what a fresh residual branch adds, relative to its input: the network starts as the identity.
+"""Initial variance of a residual branch relative to its input: the network starts as the identity.
 
-Zhang, Dauphin, Ma: Fixup initialization: residual learning without normalization. ICLR 2019, show why that trains stably.
+Zhang, Dauphin, Ma: Fixup initialization: residual learning without normalization. ICLR 2019, show that this trains stably.
 """
 
 
@@ -20,13 +20,13 @@ def build_residual(settings: ResidualSettings, dtype: str, edge_dtype: str) -> k
     """Build a residual denoiser with fresh weights.
 
     Args:
-        settings: What it is made of; `channels` must be given.
+        settings: The network; `channels` must be set.
         dtype: Keras dtype policy of all layers but the last two.
-        edge_dtype: Of the layers that make the correction and add it to the image.
+        edge_dtype: Policy of the layers that compute the correction and add it to the image.
 
     Returns:
-        A functional model from (N, H, W, C) to the same shape, in [0, 1] with a sigmoid, nominally so and not clipped without.
-        H and W are free multiples of the alignment.
+        A functional model from (N, H, W, C) to the same shape, in [0, 1] with a sigmoid, else nominally and not clipped. H and
+        W are free multiples of the alignment.
     """
     image = keras.Input((None, None, settings.channels), name="noisy")
     x = layers.Conv2D(settings.filters[0], *_edge(settings), padding="same", dtype=dtype, name="input_conv")(image)
@@ -50,7 +50,7 @@ def build_residual(settings: ResidualSettings, dtype: str, edge_dtype: str) -> k
 
 
 def _edge(settings: ResidualSettings) -> tuple[int, int]:
-    """Return kernel and stride of the first and the last layer: neighbors overlap by half, so that no grid shows."""
+    """Return kernel and stride of the first and last layer, half overlapping to avoid grid artifacts."""
     return 2 * settings.stride_px, settings.stride_px
 
 

@@ -1,4 +1,4 @@
-"""Weights of trained networks: loading them, and starting another network from them."""
+"""Weights of trained networks: loaded, or copied into another network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .widening import can_widen, widen
 _LOG = logging.getLogger("dae_train")
 
 
-def load(name: str, flag: str) -> Any:
-    """Return a trained network as a `keras.Model`, not compiled; imports the framework.
+def load_trained(name: str, flag: str) -> Any:
+    """Load a trained network as a `keras.Model`, not compiled; imports the framework.
 
     Raises:
         ConfigError: The file cannot be loaded.
@@ -25,11 +25,11 @@ def load(name: str, flag: str) -> Any:
     try:
         return keras.models.load_model(path, compile=False)
     except UNREADABLE as error:
-        raise ConfigError(f"{flag} {name}: {path} cannot be loaded ({error}). Restore the file, or give another.") from error
+        raise ConfigError(f"{flag} {name}: {path} cannot be loaded ({error}). Restore the file, or name another.") from error
 
 
 def start_from(name: str, network: Any) -> None:
-    """Put the weights of a trained network into another one of the same structure, or a wider one (see `widening`).
+    """Copy the weights of a trained network into one of the same structure, or a wider one (see `widening`).
 
     Args:
         name: As `find_init` takes it.
@@ -38,16 +38,16 @@ def start_from(name: str, network: Any) -> None:
     Raises:
         ConfigError: The file cannot be loaded, or holds a network of another structure.
     """
-    trained = load(name, "--init")
+    trained = load_trained(name, "--init")
     received, expected = _shapes(trained), _shapes(network)
     if received == expected:
         network.set_weights(trained.get_weights())
     elif can_widen(trained, network):
-        _LOG.info("%s goes on in a wider network, %s", name, network.name)
+        _LOG.info("widening %s into %s", name, network.name)
         widen(trained, network)
     else:
         raise ConfigError(
-            f"--init {name}: that network ({trained.name}) has other weights than one of the preset {network.name}: "
+            f"--init {name}: the network ({trained.name}) has other weights than the preset {network.name}: "
             f"{_difference(received, expected)}. {_remedy(find_init(name), trained.name == network.name)}"
         )
 
@@ -55,10 +55,10 @@ def start_from(name: str, network: Any) -> None:
 def _remedy(path: Path, same_preset: bool) -> str:
     if same_preset and not is_described(path):
         return (
-            "A file that is not in its run directory, beside run.toml, says its preset only, and this network was changed "
-            "from it: give the run directory, or the settings of its network with --config."
+            "Outside its run directory, without run.toml, a file names its preset only, and this network differs from the "
+            "preset: give the run directory, or the settings of its network with --config."
         )
-    return "Leave --preset and other changes of the network out, or give those of the file."
+    return "Omit --preset and other network settings, or use those of the file."
 
 
 def _shapes(model: Any) -> list[tuple[int, ...]]:

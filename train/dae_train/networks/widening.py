@@ -1,8 +1,8 @@
-"""Trained networks carried over into wider ones: more channels, the same output to begin with.
+"""Trained networks copied into wider ones: more channels, initially the same output.
 
 Source: Chen, Goodfellow, Shlens: Net2Net: accelerating learning via knowledge transfer. ICLR 2016. There new units are copies
-of old ones; here they keep the random weights of a fresh network, and what is old does not listen to them yet: its weights
-from them start at zero. So no two units start alike, and no noise is needed to tell them apart.
+of old ones; here they keep their random initialization, and the weights from new to old units start at zero. So no two units
+start equal, and no noise is needed to break the symmetry.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ import numpy.typing as npt
 
 
 def can_widen(trained: Any, network: Any) -> bool:
-    """Return whether `widen` can carry one network over into another: the same layers, none narrower, for the same images.
+    """Return whether `widen` can copy one network into another: the same layers, none narrower, for the same images.
 
-    Layers must be convolutions (plain or transposed, without groups) and what works on each channel apart; so no dense layer,
-    no normalization.
+    Layers must be convolutions (plain or transposed, without groups) or channelwise, so neither dense nor normalization.
 
     Args:
         trained: A `keras.Model`.
@@ -25,20 +24,20 @@ def can_widen(trained: Any, network: Any) -> bool:
     """
     import keras
 
-    apart = (keras.layers.InputLayer, keras.layers.Add, keras.layers.Activation)
+    channelwise = (keras.layers.InputLayer, keras.layers.Add, keras.layers.Activation)
     names = [[layer.name for layer in model.layers] for model in (trained, network)]
     return (
         trained.input_shape == network.input_shape
         and names[0] == names[1]
         and all(
-            type(old) is type(new) and (isinstance(old, apart) or (_is_convolution(old) and _fits(old, new)))
+            type(old) is type(new) and (isinstance(old, channelwise) or (_is_convolution(old) and _fits(old, new)))
             for old, new in zip(trained.layers, network.layers, strict=True)
         )
     )
 
 
 def widen(trained: Any, network: Any) -> None:
-    """Put a trained network into a wider one, whose output is the same to begin with.
+    """Copy a trained network into a wider one with initially the same output.
 
     Args:
         trained: A `keras.Model`.
@@ -63,7 +62,7 @@ def _widened(old: Any, new: Any) -> list[npt.NDArray[np.float32]]:
 
 
 def _axes(layer: Any) -> tuple[int, int]:
-    """Return the axes of a kernel for the channels it reads and for those it makes."""
+    """Return the input and output channel axes of a kernel."""
     import keras
 
     return (3, 2) if isinstance(layer, keras.layers.Conv2DTranspose) else (2, 3)
@@ -77,7 +76,7 @@ def _is_convolution(layer: Any) -> bool:
 
 
 def _fits(old: Any, new: Any) -> bool:
-    """Return whether two convolutions differ in nothing but the number of channels, of which the new one has no fewer."""
+    """Return whether two convolutions differ only in channels, of which the new one has no fewer."""
     alike = ("kernel_size", "strides", "padding", "dilation_rate")
     wider = all(small <= large for small, large in zip(old.kernel.shape, new.kernel.shape, strict=True))
     return wider and old.activation == new.activation and all(getattr(old, name) == getattr(new, name) for name in alike)

@@ -1,4 +1,4 @@
-"""Noise: drawn for training, and measured in images."""
+"""Noise: added in training, and estimated from images."""
 
 from typing import TYPE_CHECKING
 

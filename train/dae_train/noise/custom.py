@@ -1,4 +1,4 @@
-"""Noise that a program adds itself, as a function on numpy arrays."""
+"""Noise functions of the calling program, on numpy arrays."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ def add_custom(noise: CustomNoise, images: FloatArray, clip: bool, seed: tuple[i
     """Return a noisy batch.
 
     Args:
-        noise: What adds the noise; it gets a copy.
+        noise: The noise function; receives a copy.
         images: float32 (N, H, W, C) in [0, 1].
         clip: Whether the result is clipped to [0, 1].
-        seed: Numbers that together decide the seed that the function gets, from 0 up to 2^31 - 1.
+        seed: Numbers from which the seed of the function is derived, 0 to 2^31 - 1.
 
     Returns:
         float32, of the same shape.
 
     Raises:
-        ConfigError: The function returned something else.
+        ConfigError: The function returned an invalid array.
     """
     drawn = np.random.default_rng(seed).integers(2**31)
     noisy = np.asarray(noise(images.copy(), int(drawn)))
     if noisy.shape != images.shape or noisy.dtype.kind not in "fiub":
         raise ConfigError(
-            f"the custom noise must return an array of numbers of the shape that it was given, {images.shape}; "
+            f"the custom noise must return an array of numbers of the shape of its input, {images.shape}; "
             f"received {noisy.dtype} {noisy.shape}."
         )
     noisy = noisy.astype(np.float32)

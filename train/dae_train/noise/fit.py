@@ -1,16 +1,15 @@
-"""The noise of a folder of images, measured without clean ones, so that training can add the same.
+"""Noise estimation from a folder of images without clean references.
 
-The model is a sensor's: variance `gain * v + sigma^2` at value v, white from 0 to 1. In small patches the variance of what a
-3 x 3 mask leaves of an image is that of its noise, if the patch shows nothing but a flat surface. The flattest patches of each
-brightness are found by another figure, the variance among means of 2 x 2 pixels: to choose them by the measured figure itself
-would find the least noisy ones. In white noise both figures agree; where even the flattest patches have far more of the coarse
-than of the fine, there is no white noise to be measured.
+The sensor model has variance `gain * v + sigma^2` at value v in [0, 1]. In flat patches the variance after a 3 x 3 high-pass
+mask (fine) is that of the noise. The flattest patches of each brightness are selected by the variance among means of 2 x 2
+pixels (coarse): selection by the fine variance would be biased to low noise. In white noise both agree; where even the
+flattest patches have a much larger coarse variance, the noise is not white and is not estimated.
 
 Source:
     Foi, Trimeche, Katkovnik, Egiazarian: Practical Poissonian-Gaussian noise modeling and fitting for single-image raw-data.
     IEEE Transactions on Image Processing 17(10), 2008: the model, and its fit to pairs of mean and variance.
     Azzari, Foi: Indirect estimation of signal-dependent noise with nonadaptive heterogeneous samples. IEEE Transactions on
-    Image Processing 23(8), 2014: patches in place of a segmentation, and a robust fit.
+    Image Processing 23(8), 2014: patches instead of a segmentation, and a robust fit.
     Immerkaer: Fast noise variance estimation. Computer Vision and Image Understanding 64(2), 1996: the mask.
 """
 
@@ -35,26 +34,26 @@ _LOG = logging.getLogger("dae_train")
 
 PATCH_PX, CELL_PX = 8, 2
 MASK_NORM = 6.0
-"""Root of the sum of the squares of the mask's weights: what white noise is multiplied with."""
+"""L2 norm of the mask: the gain of white noise."""
 FLATTEST = 0.1
-"""Part of the patches of a brightness that is looked at."""
+"""Fraction of the patches of a brightness level that is used."""
 LEVELS, PATCHES_PER_LEVEL = 24, 40
-"""At most so many brightnesses, each with at least so many patches."""
+"""Largest number of brightness levels, and least number of patches of each."""
 FEWEST_PATCHES = 4 * PATCHES_PER_LEVEL
 MOST_PATCHES = 20_000
-"""Of one channel of one image; of more, every second is taken, or every third."""
+"""For one channel of one image; more are subsampled."""
 MOST_IMAGES = 100
 FREEDOM = PATCH_PX**2 / 3.78
-"""Degrees of freedom of a patch: its pixels over the sum of the squares of the filtered noise's autocorrelation."""
+"""Degrees of freedom of a patch: pixels over the sum of squared autocorrelations of the filtered noise."""
 MEDIAN_TO_MEAN = 1 / (1 - 2 / (9 * FREEDOM)) ** 3
-"""Of a chi-square variable, by Wilson and Hilferty."""
+"""Ratio for a chi-square variable, by Wilson and Hilferty."""
 WHITE_UP_TO, STRUCTURE = 1.5, 2.5 / 255
-"""Coarse over fine variance in the flattest patches is 0.5 to 1 in white noise and above 1.7 in smoothed or compressed noise,
-but also where noise is too faint to hide the patches' own structure, whose coarse deviation stays below the second figure."""
+"""Limit of coarse over fine variance in the flattest patches: 0.5 to 1 in white noise, above 1.7 in smoothed or compressed
+noise. Faint noise exceeds it too, because of image structure with a coarse deviation below the second limit."""
 FAINT = 1 / 255
-"""A standard deviation below which noise is not worth removing, nor told from fine texture."""
+"""Standard deviation below which noise is negligible, and not distinguishable from fine texture."""
 LEVEL_FROM = 0.15
-"""A gain that changes the variance by less than this part over the images' brightness is left out."""
+"""A gain that changes the variance by a smaller fraction over the brightness range is set to 0."""
 _TOLERANCE, _ROUNDS, _SMALL = 0.05, 30, 1e-9
 
 _Values = npt.NDArray[np.float64]
@@ -62,33 +61,35 @@ _Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NoiseFit:
-    """Noise of variance `gain * v + sigma^2` at value v, where white is 1."""
+    """Noise of variance `gain * v + sigma^2` at value v in [0, 1]."""
 
     gain: float
-    """At least 0; 0: the same noise at every brightness."""
+    """At least 0; 0: independent of brightness."""
     sigma: float
     """At least 0."""
     images: int
-    """How many were measured."""
+    """Number of measured images."""
     patches: int
-    """How many of them were usable: those that are nowhere black or white."""
+    """Number of usable patches: without black or white pixels."""
     darkest: float
     brightest: float
-    """Between these values of mean brightness variances were measured."""
+    """The range of mean brightness that was measured."""
 
     def deviation(self, value: float) -> float:
         """Return the standard deviation of the noise at a value in [0, 1]."""
         return math.sqrt(self.gain * value + self.sigma**2)
 
     def spec(self, low: float = 1.0, high: float = 1.0) -> str:
-        """Return the noise specification; with a range around it, whose factors multiply the standard deviation."""
-        sigma = _range(self.sigma * low, self.sigma * high)
+        """Return the noise specification, with a range of factors for the standard deviation."""
+        sigma = _range_text(self.sigma * low, self.sigma * high)
         return (
-            f"poisson-gaussian:{_range(self.gain * low**2, self.gain * high**2)},{sigma}" if self.gain else f"gaussian:{sigma}"
+            f"poisson-gaussian:{_range_text(self.gain * low**2, self.gain * high**2)},{sigma}"
+            if self.gain
+            else f"gaussian:{sigma}"
         )
 
     def record(self) -> dict[str, Any]:
-        """Return what the fit came to, for people."""
+        """Return the result, for people."""
         return {
             "gain": self.gain,
             "sigma": self.sigma,
@@ -100,7 +101,7 @@ class NoiseFit:
 
 
 def resolve(request: FitRequest) -> tuple[str, dict[str, Any]]:
-    """Return the noise specification that a request comes to, and a record of it.
+    """Return the noise specification for a request, and a record of the fit.
 
     Raises:
         DataError: As `check_request` and `fit_folder`.
@@ -123,7 +124,7 @@ def check_request(request: FitRequest) -> None:
 
 
 def fit_folder(folder: Path) -> NoiseFit:
-    """Measure the noise of the images below a folder; of more than 100, 100 that are spread evenly.
+    """Estimate the noise of the images below a folder, at most 100, evenly spaced.
 
     Raises:
         DataError: There are no images, some cannot be read, or their noise cannot be measured (see `fit_images`).
@@ -135,16 +136,15 @@ def fit_folder(folder: Path) -> NoiseFit:
 
 
 def fit_images(images: Iterable[Pixels]) -> NoiseFit:
-    """Measure the noise of images.
+    """Estimate the noise of images.
 
-    Patches that hold an image's smallest or largest value are left out, since those values may have been clipped. On
-    photographs with white noise from 2 to 25 (of 255) the variance comes out right within a tenth; fainter noise is
-    overestimated by up to 0.5 because of the photographs' own texture. JPEG and resizing smooth noise: it is then refused, or
-    where next to nothing is left of it, measured as that.
+    Patches with the smallest or largest value of an image are skipped, since those may be clipped. On photographs with white
+    noise of 2 to 25 (of 255) the variance is within 10 %; fainter noise is overestimated by up to 0.5 because of texture.
+    Noise smoothed by JPEG or resizing is rejected, or measured as negligible.
 
     Args:
-        images: (H, W, C) with 1 or 3 channels, or 2 or 4 whose last is alpha, which is passed over; uint8, uint16, or float32
-            in [0, 1].
+        images: (H, W, C) with 1 or 3 channels, or 2 or 4 with alpha last, which is ignored; uint8, uint16, or float32 in
+            [0, 1].
 
     Raises:
         DataError: There are too few patches, or the noise is not independent from pixel to pixel.
@@ -158,12 +158,12 @@ def fit_images(images: Iterable[Pixels]) -> NoiseFit:
         )
     means, variances, structure = _levels(patches)
     _check_white(variances, structure)
-    gain, constant = _line(means, variances, 1 / np.maximum(structure, 1) ** 2)
+    gain, constant = _fit_line(means, variances, 1 / np.maximum(structure, 1) ** 2)
     return NoiseFit(gain, math.sqrt(constant), len(parts), patches.shape[1], float(means.min()), float(means.max()))
 
 
 class _UnmeasurableError(DataError):
-    """Told apart from unreadable images, so that the folder can be named once."""
+    """Distinguished from unreadable images, to name the folder once."""
 
 
 def _image_patches(image: Pixels) -> _Values:
@@ -207,17 +207,17 @@ def _levels(patches: _Values) -> tuple[_Values, _Values, _Values]:
     return means, variances, structure
 
 
-def _line(means: _Values, variances: _Values, trust: _Values) -> tuple[float, float]:
-    """Fit `variances = gain * means + constant`, both at least 0, to relative errors, of which large ones count linearly."""
+def _fit_line(means: _Values, variances: _Values, trust: _Values) -> tuple[float, float]:
+    """Fit `variances = gain * means + constant`, both at least 0, by a Huber loss on relative errors."""
     gain, constant = 0.0, float(np.median(variances))
     for _ in range(_ROUNDS):
         fitted = np.maximum(gain * means + constant, _SMALL)
         relative = np.abs(variances - fitted) / fitted
-        gain, constant = _weighted_line(means, variances, trust / fitted**2 / np.maximum(1, relative / _TOLERANCE))
+        gain, constant = _fit_weighted_line(means, variances, trust / fitted**2 / np.maximum(1, relative / _TOLERANCE))
     middle = gain * float(np.median(means)) + constant
     if middle < FAINT**2:
         _LOG.warning(
-            "next to no noise was found (%.1f of 255): the images are clean, or were smoothed or compressed",
+            "noise is negligible (%.1f of 255): the images are clean, smoothed or compressed",
             math.sqrt(middle) * 255,
         )
         return 0.0, middle
@@ -225,7 +225,7 @@ def _line(means: _Values, variances: _Values, trust: _Values) -> tuple[float, fl
     return (0.0, middle) if change < LEVEL_FROM * middle else (gain, constant)
 
 
-def _weighted_line(x: _Values, y: _Values, weights: _Values) -> tuple[float, float]:
+def _fit_weighted_line(x: _Values, y: _Values, weights: _Values) -> tuple[float, float]:
     weights = weights / weights.sum()
     mean_x, mean_y = float(weights @ x), float(weights @ y)
     gain = float(weights @ ((x - mean_x) * (y - mean_y))) / max(float(weights @ (x - mean_x) ** 2), 1e-12)
@@ -239,11 +239,11 @@ def _check_white(variances: _Values, structure: _Values) -> None:
     excess = float(np.quantile(variances * (structure - WHITE_UP_TO), 0.1))
     if excess > STRUCTURE**2:
         raise _UnmeasurableError(
-            f"it is not independent from pixel to pixel (over 2x2 pixels it varies {float(np.quantile(structure, 0.1)):.1f} "
-            f"times as much as it should, at most {WHITE_UP_TO:g} are usual), as when images were compressed, resized or "
-            "demosaiced. Give images as the sensor delivers them, or train on the noisy images themselves."
+            f"it is correlated between pixels (over 2x2 pixels its variance is {float(np.quantile(structure, 0.1)):.1f} times "
+            f"the expected one; the limit is {WHITE_UP_TO:g}), as in compressed, resized or demosaiced images. Use raw sensor "
+            "images, or train on the noisy images themselves."
         )
 
 
-def _range(low: float, high: float) -> str:
+def _range_text(low: float, high: float) -> str:
     return f"{low:.4g}" if low == high else f"{low:.4g}-{high:.4g}"

@@ -1,4 +1,4 @@
-"""What JPEG compression does to an image, without the entropy coding, which loses nothing.
+"""JPEG compression artifacts, without the lossless entropy coding.
 
 Source:
     ITU-T Recommendation T.81 (JPEG), annexes A.3 and K.1; quality scaling as in the Independent JPEG Group's library
@@ -40,7 +40,7 @@ _CHROMA_ZERO = np.array([0, 128, 128], np.float32)
 
 
 def jpeg(images: Any, quality: Any) -> Any:
-    """Return images as they come back from a JPEG file.
+    """Return images after JPEG compression.
 
     Args:
         images: (N, H, W, C) with C 1 or 3, in [0, 1] (clipped to it), of any size; edges are repeated to whole blocks.

@@ -1,4 +1,4 @@
-"""Noise as functions on batches, drawn on the device; `dae_runtime.contract.parse_noise` reads the text that names them.
+"""Noise functions on batches, on the device; `dae_runtime.contract.parse_noise` reads their specification.
 
 Every function takes images (N, H, W, C) in [0, 1] of float32 with known H, W and C, one amount per image (N, 1, 1, 1), and a
 seed generator, and returns noisy images of the same shape, not clipped.
@@ -25,7 +25,7 @@ Seed: TypeAlias = Any
 
 _SMALL_RATE = 10.0
 _INVERSION_STEPS = 36  # P(Poisson(10) > 36) is 2e-11, below the resolution of a float32 uniform number
-_DRAWN_AT_ONCE_PX = 2**20
+_CHUNK_PX = 2**20
 
 
 def gaussian(images: Any, sigma: Any, seed: Seed) -> Any:
@@ -34,12 +34,12 @@ def gaussian(images: Any, sigma: Any, seed: Seed) -> Any:
 
 
 def poisson(images: Any, peak: Any, seed: Seed) -> Any:
-    """Count photons: a pixel of value v becomes Poisson(v * peak) / peak. Values below 0 count as 0."""
+    """Photon noise: a pixel of value v becomes Poisson(v * peak) / peak. Values below 0 count as 0."""
     return sample_poisson(ops.maximum(images, 0) * peak, seed) / peak
 
 
 def poisson_gaussian(images: Any, gain: Any, sigma: Any, seed: Seed) -> Any:
-    """Read a sensor: variance `gain * v + sigma^2` at value v.
+    """Sensor noise of variance `gain * v + sigma^2` at value v.
 
     Source:
         Foi, Trimeche, Katkovnik, Egiazarian: Practical Poissonian-Gaussian noise modeling and fitting for
@@ -49,7 +49,7 @@ def poisson_gaussian(images: Any, gain: Any, sigma: Any, seed: Seed) -> Any:
 
 
 def salt_pepper(images: Any, probability: Any, seed: Seed) -> Any:
-    """Replace each value with this probability, by 0 or by 1 with equal chance."""
+    """Replace each value with this probability, by 0 or 1 with equal probability."""
     u = random.uniform(ops.shape(images), seed=seed)
     return ops.where(u < probability / 2, 0.0, ops.where(u < probability, 1.0, images))
 
@@ -60,7 +60,7 @@ def speckle(images: Any, sigma: Any, seed: Seed) -> Any:
 
 
 def compress(images: Any, quality: Any, seed: Seed) -> Any:
-    """Compress as JPEG; nothing is drawn."""
+    """Compress as JPEG; not random."""
     del seed
     return jpeg(images, quality)
 
@@ -77,14 +77,14 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 
 
 def sample_poisson(rates: Any, seed: Seed) -> Any:
-    """Draw Poisson numbers.
+    """Sample Poisson numbers.
 
-    Up to a rate of 10 by inverting the distribution function, which is exact; above it by rounding the normal quantile with
-    its Cornish-Fisher correction for skewness, whose mean, variance and skewness are right to one part in a hundred.
+    Up to a rate of 10 by exact inversion of the distribution function; above by rounding the normal quantile with the
+    Cornish-Fisher correction for skewness, with mean, variance and skewness within 1 %.
 
     Args:
         rates: At least 0, any shape.
-        seed: Where randomness comes from.
+        seed: Seed generator.
 
     Returns:
         Whole numbers as float32, of the shape of `rates`.
@@ -100,7 +100,7 @@ def sample_poisson(rates: Any, seed: Seed) -> Any:
 
 
 def _invert_poisson(rates: Any, u: Any) -> Any:
-    """Count how many k have P(X <= k) < u."""
+    """Return the number of k with P(X <= k) < u."""
 
     def step(k: Any, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         probability, cumulative, count = state
@@ -117,9 +117,9 @@ def apply_noise(images: Any, steps: Sequence[NoiseStep], clip: bool, seed: Seed)
 
     Args:
         images: (N, H, W, C) float32 in [0, 1].
-        steps: Applied in this order; amounts that are ranges are drawn uniformly for each image.
-        clip: Whether the result is clipped to [0, 1], once, at the end.
-        seed: Where randomness comes from.
+        steps: Applied in order; ranges are sampled uniformly for each image.
+        clip: Whether the final result is clipped to [0, 1].
+        seed: Seed generator.
 
     Returns:
         A new batch of the same shape.
@@ -138,16 +138,16 @@ def _draw(amount: NoiseAmount, count: Any, seed: Seed) -> Any:
 
 
 def draw_noisy(images: Images, noise: NoiseSettings, seed: int, custom: CustomNoise | None = None) -> Images:
-    """Draw noise on images once, to be kept.
+    """Return images with fixed noise.
 
     Args:
         images: Arrays (H, W, C), or one array (N, H, W, C).
-        noise: What to draw, everything filled in.
-        seed: Decides the noise.
-        custom: What adds the noise if it is a function of the program.
+        noise: Noise settings, all filled in.
+        seed: Random seed.
+        custom: Noise function of the program, if any.
 
     Returns:
-        New float32 arrays of the same shapes, in one array if the images were.
+        New float32 arrays of the same shapes; one array for one array.
     """
     generator = random.SeedGenerator(seed)
 
@@ -160,12 +160,12 @@ def draw_noisy(images: Images, noise: NoiseSettings, seed: int, custom: CustomNo
 
     if not isinstance(images, np.ndarray):
         return [noisy(image[np.newaxis], number)[0] for number, image in enumerate(images)]
-    at_once = max(1, _DRAWN_AT_ONCE_PX // (images.shape[1] * images.shape[2]))
+    at_once = max(1, _CHUNK_PX // (images.shape[1] * images.shape[2]))
     return np.concatenate([noisy(images[start : start + at_once], start) for start in range(0, len(images), at_once)])
 
 
 class NoiseLayer(keras.layers.Layer):  # type: ignore[misc]
-    """Adds noise while training and passes images on unchanged otherwise; never part of a saved model."""
+    """Adds noise in training, else the identity; never part of a saved model."""
 
     def __init__(self, steps: Sequence[NoiseStep], clip: bool, seed: int) -> None:
         super().__init__(name="noise", dtype="float32")

@@ -1,4 +1,4 @@
-"""Runs from beginning to end, in their directories."""
+"""Training runs and their directories."""
 
 from .run import Outcome, resume, train
 from .run_files import read_config

@@ -1,4 +1,4 @@
-"""Pictures of a run. No window system is needed: figures are drawn straight into files."""
+"""Plots of a run, drawn into files without a window system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run leaves besides its models: calibration samples, figures, pictures."""
+"""Results of a run besides its models: calibration samples, metrics, plots."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dae_runtime.system.atomic import atomic_path, write_atomic
 from ..data.image_set import FloatArray, to_unit
 from ..fitting.checkpoints import load_model
 from ..fitting.session import Session
-from ..judging.evaluation import calibration_samples, denoise, figures
+from ..judging.evaluation import calibration_samples, denoise, evaluate
 from ..judging.history import Row, best_epoch
 from ..settings.noise import TEST_SEED, VALIDATION_SEED
 from ..settings.training import NOISE2VOID
@@ -29,7 +29,7 @@ _FIGURES = {"val_psnr": "psnr_db", "val_est_psnr": "estimated_psnr_db", "val_ssi
 
 
 def write_calibration(run: RunDirectory, session: Session) -> None:
-    """Write the samples that INT8 needs."""
+    """Write the calibration samples for INT8."""
     config, pieces = session.prepared.config, session.prepared.calibration
     samples = calibration_samples(session.draw_noisy(pieces.input, VALIDATION_SEED), pieces.clean, pieces.images)
     if not config.has_clean:
@@ -39,7 +39,7 @@ def write_calibration(run: RunDirectory, session: Session) -> None:
 
 
 def write_results(run: RunDirectory, session: Session, rows: list[Row]) -> dict[str, Any] | None:
-    """Judge the best model on the test images, write figures and pictures, and return the figures on the test images.
+    """Evaluate the best model on the test images, write metrics and plots, and return the test metrics.
 
     Raises:
         RunError: The best model is missing or damaged.
@@ -58,19 +58,19 @@ def write_results(run: RunDirectory, session: Session, rows: list[Row]) -> dict[
     }
     pair = _test_pair(session)
     if pair is not None:
-        result["test"] = figures(best, *pair, prepared.config.model.alignment_px)
+        result["test"] = evaluate(best, *pair, prepared.config.model.alignment_px)
     write_atomic(run.result, tomli_w.dumps(result).encode())
     _draw(run, session, rows, best, pair)
     return result.get("test")
 
 
 def _test_pair(session: Session) -> tuple[FloatArray, FloatArray] | None:
-    """Return noisy and clean test images, if there are any and they fit the network."""
+    """Return noisy and clean test images; None without any that fit the network."""
     prepared, config = session.prepared, session.prepared.config
     if prepared.test is None or not config.has_clean:
         return None
     if config.model.image_px is not None and prepared.test.sizes != {prepared.patch}:
-        _LOG.warning("the test images do not fit a network of fixed size and are left out")
+        _LOG.warning("the test images do not fit a network of fixed size and are skipped")
         return None
     return session.draw_noisy(prepared.test.clean, TEST_SEED), to_unit(np.asarray(prepared.test.clean))
 

@@ -1,4 +1,4 @@
-"""Training: from settings to a run directory, and from an interrupted run directory to a finished one."""
+"""Training runs: started from settings, or resumed from a run directory."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _LOG = logging.getLogger("dae_train")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run came to."""
+    """Result of a finished run."""
 
     run: RunDirectory
     epochs: int
     best: Row
-    """History row of the epoch whose model was kept."""
+    """History row of the best epoch."""
     test: dict[str, Any] | None
-    """Figures on the test images (see `evaluation.figures`); None if the data have none."""
+    """Metrics on the test images (see `evaluation.evaluate`); None without any."""
     images_per_s: float
-    """Images or crops trained on in a second, in the median epoch."""
+    """Images or crops per second of training, in the median epoch."""
     waiting: float
-    """Share of the time in which the device waited for them, in the median epoch."""
+    """Fraction of time in which the device waited for them, in the median epoch."""
 
 
 def train(
@@ -62,32 +62,31 @@ def train(
     """Train a denoiser into a new run directory.
 
     Args:
-        config: What to do. Settings that are None are filled in; `run.toml` in the run directory has them all.
-        output: Folder to write; must not exist or be empty.
-        model: A network of your own in place of `config.model`: a functional model from images to images, (N, H, W, C) to the
-            same shape, float32, with 1 or 3 channels and H and W free or equal. It is copied; its weights are those that the
-            run starts with, unless `config.training.init` names others. Layers of your own must be registered with
+        config: The settings. Those that are None are filled in; `run.toml` in the run directory has them all.
+        output: Folder to write; must be empty or not exist.
+        model: A custom network in place of `config.model`: a functional model from (N, H, W, C) float32 images to the same
+            shape, with 1 or 3 channels and H and W free or equal. It is copied with its weights, unless
+            `config.training.init` names others. Custom layers must be registered with
             `keras.saving.register_keras_serializable`, here and in the program that exports.
-        noise: A function of your own in place of `config.noise.spec`, called as `noise(images, seed)` with a batch, float32
-            (N, H, W, C) in [0, 1], and a number from 0 up to 2^31 - 1; it returns the noisy batch, of the same shape and any
-            numeric type, about 0 to 1, and should depend on its arguments alone, so that a resumed run sees the same noise.
-            It is called in a thread of its own while training; `config.noise` still says whether its result is clipped to
-            [0, 1] and whether it is drawn once.
+        noise: A custom function in place of `config.noise.spec`, called as `noise(images, seed)` with a batch, float32
+            (N, H, W, C) in [0, 1], and a number from 0 to 2^31 - 1. It returns the noisy batch of the same shape and any
+            numeric type, about 0 to 1, and should depend on its arguments only, so that a resumed run sees the same noise.
+            It runs in a background thread; `config.noise` determines clipping to [0, 1] and whether it is sampled once.
         device: `auto`, `cpu` or `gpu`: for the whole process.
-        overwrite: Whether a run that is there may be deleted, unless the new one needs its network.
+        overwrite: Whether an existing run may be deleted, unless the new one needs its network.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
-        command: What to write into `run.toml` as the command that repeats the run.
+        command: Command that repeats the run, recorded in `run.toml`.
 
     Returns:
-        What it came to; `Outcome.run` has the paths of all files, `run.best_model` that of the trained network.
+        The result; `Outcome.run` has the paths of all files, `run.best_model` that of the trained network.
 
     Raises:
-        TrainError: Settings, model, noise, images or folder cannot be used, or the loss became infinite.
-        DeviceError: A GPU was demanded and there is none.
+        TrainError: Settings, model, noise, images or folder cannot be used, or the loss is not finite.
+        DeviceError: A GPU is requested and not available.
         KeyboardInterrupt: The user stopped it; `resume` continues.
     """
     folder, custom = Path(output), Custom(model, noise)
-    check_output(folder, overwrite)  # before the slow parts; nothing is deleted until all of them have succeeded
+    check_output(folder, overwrite)  # before the slow parts; nothing is deleted until they succeed
     config = custom.begin(config)
     _check_kept(config, folder)
     prepared = prepare(config)
@@ -111,17 +110,16 @@ def resume(
 
     Args:
         output: Its run directory.
-        model: A network like that which `train` was given, if it was given one; its weights do not matter.
-        noise: The function that `train` was given, if it was given one.
-        epochs: Another number of epochs than the run was started with, at least as many as are done; only with the `constant`
-            schedule. It becomes part of the run's description.
+        model: The custom network passed to `train`, if any; its weights do not matter.
+        noise: The custom noise passed to `train`, if any.
+        epochs: New number of epochs, at least those done; only with the `constant` schedule. Recorded in `run.toml`.
         device: `auto`, `cpu` or `gpu`: for the whole process.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
 
     Raises:
-        TrainError: There is no run, it is damaged, its images have changed, or it was begun with a model or noise of a
-            program that is not given again.
-        DeviceError: A GPU was demanded and there is none.
+        TrainError: There is no run, it is damaged, its images have changed, or it needs a custom model or noise that is not
+            given.
+        DeviceError: A GPU is requested and not available.
         KeyboardInterrupt: The user stopped it; `resume` continues.
     """
     run, custom = RunDirectory(Path(output)), Custom(model, noise)
@@ -129,7 +127,7 @@ def resume(
     custom.resume(recorded, str(run.root))
     fresh = not run.last_model.exists()
     if not fresh and not run.best_model.is_file():
-        raise RunError(f"{run.best_model}, the best model so far, is gone. Restore it, or start again with --overwrite.")
+        raise RunError(f"{run.best_model}, the best model so far, is missing. Restore it, or start again with --overwrite.")
     config = _with_epochs(recorded, epochs, 0 if fresh else len(read_history(run.history)))
     remove_unfinished(run)
     prepared = prepare(config, fresh)
@@ -141,33 +139,30 @@ def resume(
 
 
 def _check_kept(config: RunConfig, output: Path) -> None:
-    """Check that a trained network that a run needs is not in the folder that the run will replace."""
+    """Check that the run does not replace a trained network that it needs."""
     for flag, name in (("--init", config.training.init), ("--teacher", config.training.teacher)):
         if name is not None and find_init(name).resolve().is_relative_to(output.resolve()):
             raise ConfigError(f"{flag} {name} lies in {output}, which the new run would replace. Choose another --output.")
 
 
 def _with_epochs(config: RunConfig, epochs: int | None, done: int) -> RunConfig:
-    """Return the settings of a run to continue; what its steps came to was recorded as epochs."""
+    """Return the settings of a resumed run; its steps are recorded as epochs."""
     training = dataclasses.replace(config.training, steps=None)
     if epochs in (None, training.epochs):
         return dataclasses.replace(config, training=training)
     if training.schedule != CONSTANT:
         raise ConfigError(
-            f"--epochs {epochs}: the {training.schedule} schedule of this run ends after {training.epochs} epochs, and with "
-            "another number it would have gone another way from the start. Start a new run, or use --schedule constant."
+            f"--epochs {epochs}: the {training.schedule} schedule of this run depends on its number of epochs, "
+            f"{training.epochs}. Start a new run, or use --schedule constant."
         )
     assert epochs is not None
     if epochs < done:
-        raise ConfigError(
-            f"--epochs {epochs}: the run has done {done} epochs already, and none of them can be taken back. "
-            f"Give {done} or more, or start a new run."
-        )
+        raise ConfigError(f"--epochs {epochs}: the run has already completed {done}. Give {done} or more, or start a new run.")
     return dataclasses.replace(config, training=dataclasses.replace(training, epochs=epochs))
 
 
 def _open(prepared: Prepared, run: RunDirectory, described: str, fresh: bool, custom: Custom) -> Session:
-    from ..fitting.models import build_models  # needs the framework, which has been started
+    from ..fitting.models import build_models  # needs the started framework
     from ..fitting.session import open_session
 
     _LOG.info("training on %s", described)
@@ -176,7 +171,7 @@ def _open(prepared: Prepared, run: RunDirectory, described: str, fresh: bool, cu
 
 
 def _train(current: Session, verbose: int) -> Outcome:
-    """Do what is left of a run."""
+    """Train the rest of a run."""
     from . import results
 
     run, training = current.run, current.prepared.config.training
@@ -193,17 +188,15 @@ def _train(current: Session, verbose: int) -> Outcome:
 def continue_from(run: RunDirectory, restore: Callable[[Path], int]) -> list[Row]:
     """Restore the last model of a run and return the history up to it.
 
-    The history is written before the model: a kill between the two leaves a row too many, which will be trained again.
+    The history is written before the model: a kill in between leaves an extra row, which is trained again.
 
     Raises:
-        RunError: Model and history do not belong together.
+        RunError: Model and history do not match.
     """
     step = restore(run.last_model)
     rows = read_history(run.history)
     kept = [row for row in rows if row["step"] <= step]
     if not kept or kept[-1]["step"] != step:
-        raise RunError(
-            f"{run.last_model} is at step {step}, at which {run.history} has no epoch. Start the run again with --overwrite."
-        )
+        raise RunError(f"{run.last_model} is at step {step}, which {run.history} lacks. Start the run again with --overwrite.")
     _LOG.info("continuing after epoch %d", len(kept))
     return kept

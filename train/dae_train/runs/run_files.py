@@ -1,4 +1,4 @@
-"""The run directory as its writer sees it: claiming it, describing the run, finding a run to continue."""
+"""The run directory: created, described, and read to resume."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ def check_output(output: Path, overwrite: bool) -> None:
 
     Args:
         output: Its folder; may exist if it is empty.
-        overwrite: Whether a run that is there may be deleted.
+        overwrite: Whether an existing run may be deleted.
 
     Raises:
-        RunError: There are files and they may not be deleted, or they are not those of a run.
+        RunError: There are files of a run that may not be deleted, or other files.
     """
     run = RunDirectory(output)
     if not output.exists() or (output.is_dir() and not any(map(_is_finished, output.iterdir()))):
         return
     if not run.description.is_file():
-        raise RunError(f"{output} exists and is no run directory. Choose another --output.")
+        raise RunError(f"{output} exists and is not a run directory. Choose another --output.")
     if not overwrite:
         raise RunError(
-            f"{output} holds a run already. Continue it with --resume, replace it with --overwrite, "
+            f"{output} already contains a run. Continue it with --resume, replace it with --overwrite, "
             "or choose another --output."
         )
 
 
 def claim(output: Path, overwrite: bool) -> RunDirectory:
-    """Create the folder of a new run, deleting the run that is there if that is allowed; see `check_output`.
+    """Create the folder of a new run and delete an existing run if allowed; see `check_output`.
 
     Raises:
-        RunError: As `check_output`, or the folder cannot be made.
+        RunError: As `check_output`, or the folder cannot be created.
     """
     check_output(output, overwrite)
     run = RunDirectory(output)
@@ -53,7 +53,7 @@ def claim(output: Path, overwrite: bool) -> RunDirectory:
         _clear(run)
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"the run directory {output} cannot be made: {error}.") from error
+        raise RunError(f"the run directory {output} cannot be created: {error}.") from error
     return run
 
 
@@ -63,7 +63,7 @@ def _clear(run: RunDirectory) -> None:
         path.unlink(missing_ok=True)
     run.calibration.unlink(missing_ok=True)
     shutil.rmtree(run.tensorboard, ignore_errors=True)
-    run.description.unlink(missing_ok=True)  # last: until then the folder can be recognized
+    run.description.unlink(missing_ok=True)  # last: it identifies a run directory
 
 
 def _is_finished(path: Path) -> bool:
@@ -71,7 +71,7 @@ def _is_finished(path: Path) -> bool:
 
 
 def remove_unfinished(run: RunDirectory) -> None:
-    """Delete the temporary files of a command that was killed."""
+    """Delete temporary files of a killed command."""
     if run.root.is_dir():
         for path in run.root.glob(f"{TEMPORARY_PREFIX}*"):
             path.unlink(missing_ok=True)
@@ -81,8 +81,8 @@ def write_description(run: RunDirectory, config: RunConfig, command: str, record
     """Write `run.toml`.
 
     Args:
-        run: Where to.
-        config: With every setting filled in.
+        run: The run directory.
+        config: The settings, all filled in.
         command: The command that repeats the run.
         record: Further facts about the run, for people.
     """
@@ -91,7 +91,7 @@ def write_description(run: RunDirectory, config: RunConfig, command: str, record
 
 
 def rewrite_description(run: RunDirectory, config: RunConfig) -> None:
-    """Write settings with another number of epochs into the `run.toml` that is there; its other records stay."""
+    """Write a new number of epochs into an existing `run.toml`; other records stay."""
     records = {name: value for name, value in read_description(run).items() if name in RECORDS}
     if records.get("command"):
         records["command"] = with_epochs(records["command"], config.training.epochs)
@@ -103,7 +103,7 @@ def read_config(run: RunDirectory) -> RunConfig:
 
     Raises:
         RunError: There is no run, or its description is damaged.
-        ConfigError: The description holds something unknown or impossible.
+        ConfigError: The description has unknown or invalid settings.
     """
     if not run.description.is_file():
         raise RunError(f"nothing to resume: {run.root} has no {run.description.name}. Give the folder of a run with --output.")

@@ -1,1 +1,1 @@
-"""Settings of a run: checked, read and written, without a framework."""
+"""Settings of a run: validated, read and written without a framework."""

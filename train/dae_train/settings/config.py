@@ -1,8 +1,8 @@
-"""What a training run is: the network, the noise, the data, the training. Frozen, checked when made, read and written as TOML.
+"""The configuration of a run: network, noise, data and training; frozen, validated, read and written as TOML.
 
 A configuration file has the tables `[model]`, `[noise]`, `[data]` and `[training]`, whose keys are the fields of the classes
-here; a key that is left out has the default. A run directory's `run.toml` is such a file too (its other entries are records
-of what happened and are not read back), so `dae-train --config RUN/run.toml` repeats a run.
+here; omitted keys have defaults. The `run.toml` of a run directory is such a file with records that are ignored when read, so
+`dae-train --config RUN/run.toml` repeats a run.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from .trained_file import channels_of, model_table
 from .training import MUON, NOISE2NOISE, NOISE2VOID, PLAIN_MUON, TrainingSettings
 
 RECORDS = ("command", "versions", "record")
-"""Entries of run.toml that say what happened: no settings."""
-_PASSED_OVER = (*RECORDS, "card")  # the latter is of recipes as they were before the cards had files of their own
+"""Entries of run.toml that are not settings."""
+_IGNORED = (*RECORDS, "card")  # old recipes contain `card`
 
 DEFAULT_NOISE = {"mnist": "gaussian:0.5", "fashion_mnist": "gaussian:0.2"}
-"""Noise for well-known data; `GENERAL_NOISE` for everything else."""
+"""Noise for known data sets; `GENERAL_NOISE` for others."""
 GENERAL_NOISE = "gaussian:0.02-0.2"
 DEFAULT_PRESETS = dict.fromkeys(DEFAULT_NOISE, "v2")
-"""Network for well-known data; `GENERAL_PRESET` for everything else."""
+"""Preset for known data sets; `GENERAL_PRESET` for others."""
 GENERAL_PRESET = "edge-s"
 SYNTHETIC = "synthetic"
 """The source that needs no download."""
 CLEAN_SOURCES = (SYNTHETIC, *DEFAULT_NOISE)
-"""Sources that are known to be without noise."""
+"""Sources without noise."""
 
 Settings = TypeVar("Settings")
 
@@ -48,20 +48,19 @@ class DataSettings:
     source: str = SYNTHETIC
     """`synthetic`, `mnist`, `fashion_mnist`, a folder of images, an .npz or an .npy file."""
     target: str | None = None
-    """Folder of clean images of the same relative paths; `source` is then the folder of noisy ones."""
+    """Folder of clean images with the same relative paths; `source` is then the folder of noisy images."""
     patch_px: int | None = None
-    """Side of the square crops. None: whole images if they are all of one size up to 64 pixels, else 64."""
+    """Side of the square crops. None: whole images if all have one size up to 64 pixels, else 64."""
     limit: int | None = None
-    """Use only the first images; for `synthetic` the number of images made."""
+    """Use only the first images; for `synthetic` the number of images."""
     validation_fraction: float = 0.05
-    """Part of the images that is set aside to judge each epoch."""
+    """Fraction of the images held out for validation."""
     validation_groups: str | None = None
-    """JSON file that says which images belong together (see `groups`): all or none of those judge."""
+    """JSON file of groups of related images (see `groups`), which the validation split keeps together."""
     sha256: str | None = None
-    """Digest of the images and of the groups file; if given, others are refused."""
+    """Digest of images and groups file; if given, others are rejected."""
     augment: bool | None = None
-    """Turn and mirror the pieces at random, all eight ways alike (four where they are not square). None: where crops are
-    drawn, and not where whole images are trained on, such as digits."""
+    """Rotate and flip patches at random: eight symmetries, four if not square. None: for crops, not for whole images."""
 
     def __post_init__(self) -> None:
         check_setting(self.patch_px is None or self.patch_px > 0, "data.patch_px", "at least 1", self.patch_px)
@@ -72,7 +71,7 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides what a run does."""
+    """All settings of a run."""
 
     model: Architecture = field(default_factory=lambda: preset_settings(GENERAL_PRESET))
     noise: NoiseSettings = field(default_factory=NoiseSettings)
@@ -82,24 +81,26 @@ class RunConfig:
     def __post_init__(self) -> None:
         paired, kind = self.data.target is not None, self.training.supervision
         if kind == NOISE2NOISE and not paired:
-            raise ConfigError(f"{kind} needs two folders of noisy shots of the same scenes: give the second with --target.")
+            raise ConfigError(f"{kind} needs two folders of noisy shots of the same scenes. Give the second with --target.")
         if kind == NOISE2NOISE and self.noise.spec is not None and not self.noise.none:
-            raise ConfigError(f"{kind} learns from the noise that the images have; leave --noise {self.noise.spec} out.")
+            raise ConfigError(f"{kind} uses the noise in the images. Omit --noise {self.noise.spec}.")
         if kind == NOISE2VOID and paired:
-            raise ConfigError(f"{kind} learns from single noisy images; leave --target out, or choose another --supervision.")
+            raise ConfigError(f"{kind} uses single noisy images. Omit --target, or choose another --supervision.")
         if kind == NOISE2VOID and self.noise_spec == NO_NOISE and self.data.source in CLEAN_SOURCES:
-            raise ConfigError(f"the images of {self.data.source} are clean: to try {kind} out on them, give a noise.")
+            raise ConfigError(f"{kind} needs noisy images, and those of {self.data.source} are clean. Give --noise.")
         if kind == "clean" and not paired and self.noise.none:
-            raise ConfigError(f"noise {NO_NOISE!r} leaves nothing to remove. Give a noise, or clean images with --target.")
+            raise ConfigError(
+                f"noise {NO_NOISE!r} leaves nothing to remove. Give another --noise, or clean images with --target."
+            )
         if self.training.loss == "bce" and isinstance(self.model, ResidualSettings) and not self.model.sigmoid:
             raise ConfigError(
-                f"the loss bce needs an output between 0 and 1, and that of {self.model.preset} is a sum: where it leaves "
-                "that range nothing is learned. Use --preset digits or v2, model.sigmoid = true in a file, or another --loss."
+                f"the loss bce needs an output in [0, 1], which {self.model.preset} can exceed. Use --preset digits or v2, "
+                "model.sigmoid = true in a file, or another --loss."
             )
 
     @property
     def noise_spec(self) -> str:
-        """The noise specification in force, the default filled in."""
+        """The effective noise specification."""
         if self.noise.spec is not None:
             return str(self.noise.spec)
         noisy_already = self.data.target is not None or self.training.supervision == NOISE2VOID
@@ -107,31 +108,31 @@ class RunConfig:
 
     @property
     def optimizer(self) -> str:
-        """The optimizer in force, the default filled in."""
+        """The effective optimizer."""
         return self.training.optimizer or default_optimizer(self.model)
 
     @property
     def has_clean(self) -> bool:
-        """Whether the target images are clean, so that the network can be judged by them."""
+        """Whether the target images are clean, for validation."""
         kind = self.training.supervision
         return kind == "clean" or (kind == NOISE2VOID and self.noise_spec != NO_NOISE)
 
 
 def default_optimizer(model: Architecture) -> str:
-    """Return the optimizer of a run that sets none: the lower levels of U-shapes lose their units with plain Muon."""
+    """Return the default optimizer: plain Muon kills units in the lower levels of U-shapes."""
     return MUON if isinstance(model, ResidualSettings) and len(model.filters) > 1 else PLAIN_MUON
 
 
 def from_mapping(document: Mapping[str, Any], where: str = "the configuration") -> RunConfig:
-    """Make a configuration from nested tables.
+    """Return a configuration from nested tables.
 
     Args:
-        document: The tables `model`, `noise`, `data`, `training`, each optional; records of a run are passed over.
-        where: What the tables came from, for messages.
+        document: The tables `model`, `noise`, `data`, `training`, each optional; records are ignored.
+        where: Origin of the tables, for messages.
 
     Raises:
-        ConfigError: A table or key is unknown, a value is of the wrong type or impossible, or the trained network to start
-            from, which decides the network where no preset is named, cannot be had.
+        ConfigError: A table or key is unknown, a value has a wrong type or is invalid, or the network of `training.init`,
+            which determines the model without a preset, cannot be read.
     """
     tables = settings_of(document)
     known = [f.name for f in dataclasses.fields(RunConfig)]
@@ -152,15 +153,15 @@ def from_mapping(document: Mapping[str, Any], where: str = "the configuration") 
 
 
 def settings_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of a configuration file that are settings: all but records."""
-    return {name: value for name, value in document.items() if name not in _PASSED_OVER}
+    """Return the entries of a configuration file that are settings."""
+    return {name: value for name, value in document.items() if name not in _IGNORED}
 
 
 def from_toml(path: str | os.PathLike[str]) -> RunConfig:
     """Read a configuration file.
 
     Raises:
-        ConfigError: The file cannot be read, is no TOML, or holds something unknown or impossible.
+        ConfigError: The file cannot be read, is not TOML, or has unknown or invalid settings.
     """
     return from_mapping(read_toml(path), os.fspath(path))
 
@@ -169,7 +170,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a TOML file as nested tables.
 
     Raises:
-        ConfigError: The file cannot be read or is no TOML.
+        ConfigError: The file cannot be read or is not TOML.
     """
     try:
         return tomllib.loads(Path(path).read_text("utf-8"))
@@ -178,7 +179,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def to_mapping(config: RunConfig) -> dict[str, dict[str, Any]]:
-    """Return the configuration as nested tables that `from_mapping` reads; fields that are None are left out."""
+    """Return the configuration as nested tables that `from_mapping` reads; fields that are None are omitted."""
     return {field.name: _table(getattr(config, field.name)) for field in dataclasses.fields(config)}
 
 
@@ -198,9 +199,9 @@ def to_toml(config: RunConfig, records: Mapping[str, Any] | None = None) -> str:
 
     Args:
         config: What to write.
-        records: Further entries, of those named in `RECORDS`.
+        records: Further entries named in `RECORDS`.
     """
-    import tomli_w  # of the `train` extra: reading a configuration must work without it
+    import tomli_w  # of the `train` extra, not needed to read
 
     return tomli_w.dumps({**(records or {}), **to_mapping(config)})
 
@@ -210,10 +211,10 @@ def _build(kind: type[Settings], tables: Mapping[str, Any], name: str, where: st
 
 
 def check_table(value: object, name: str, where: str) -> Mapping[str, Any]:
-    """Return a table of a document as it is.
+    """Return a value that must be a table.
 
     Raises:
-        ConfigError: It is something else.
+        ConfigError: It is not a table.
     """
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: [{name}] must be a table, not {value!r}.")
@@ -221,7 +222,7 @@ def check_table(value: object, name: str, where: str) -> Mapping[str, Any]:
 
 
 def _checked(kind: type[Any], values: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
-    """Check names and types against a dataclass; turn lists into tuples and whole numbers into floats where those are due."""
+    """Check names and types against a dataclass; convert lists to tuples and integers to floats as needed."""
     types = {f.name: str(f.type) for f in dataclasses.fields(kind) if f.name != "preset"}
     if unknown := sorted(set(values) - set(types)):
         raise ConfigError(f"{where}: [{name}] has unknown keys {', '.join(unknown)}. Known are: {', '.join(types)}.")

@@ -1,4 +1,4 @@
-"""How the flags of `dae-train` and the settings of a run belong together."""
+"""The flags of `dae-train` and the settings that they change."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Flag:
     """A flag and the setting it changes."""
 
     name: str
-    """On the command line; empty for the DATA argument."""
+    """Name on the command line; empty for the DATA argument."""
     table: str
     key: str
     negative: str = ""
-    """What switches it off, if it is a switch."""
+    """Flag that disables it, for booleans."""
 
 
 FLAGS: Mapping[str, Flag] = {
@@ -76,22 +76,22 @@ FLAGS: Mapping[str, Flag] = {
 }
 """Flags by their parameter names."""
 
-_IMAGES = {"data", "target", "limit", "val_groups"}  # flags that decide which images are meant
-_SYNTHETIC_IMAGES = {"seed", "channels", "patch_size"}  # and those that do for images made out of nothing
+_IMAGES = {"data", "target", "limit", "val_groups"}  # flags that select images
+_SYNTHETIC_IMAGES = {"seed", "channels", "patch_size"}  # and those that determine synthetic ones
 
 
 def merge(config_file: str | None, given: Mapping[str, Any]) -> RunConfig:
-    """Return the configuration of a file, or the defaults, changed by the flags that were given.
+    """Return the configuration of a file, or the defaults, overridden by flags.
 
-    Another preset than that of the file is taken as it is: of the file's network only the number of channels is kept. What
-    the file holds as a consequence of a setting that is changed, such as the digest of other images, is dropped.
+    A new preset replaces the network of the file except its number of channels. Values of the file that depend on a changed
+    setting, such as the digest of the images, are dropped.
 
     Args:
         config_file: TOML file or None.
-        given: Values by the names of `FLAGS`; those that are None were not given.
+        given: Values by the names of `FLAGS`; None for flags not given.
 
     Raises:
-        ConfigError: Something is unknown or impossible.
+        ConfigError: A setting is unknown or invalid.
     """
     where = config_file or "the command line"
     document = {} if config_file is None else settings_of(read_toml(config_file))
@@ -99,7 +99,7 @@ def merge(config_file: str | None, given: Mapping[str, Any]) -> RunConfig:
         check_table(content, table, where)
     given = _given(given)
     if "epochs" in given and "steps" in given:
-        raise ConfigError("--epochs and --steps both say how long to train. Give one of them.")
+        raise ConfigError("--epochs and --steps both set the length of the run. Give one of them.")
     _drop_outdated(document, given)
     for name, value in given.items():
         document.setdefault(FLAGS[name].table, {})[FLAGS[name].key] = value
@@ -107,10 +107,10 @@ def merge(config_file: str | None, given: Mapping[str, Any]) -> RunConfig:
 
 
 def _drop_outdated(document: Mapping[str, dict[str, Any]], given: Mapping[str, Any]) -> None:
-    """Remove from the tables of a file what does not hold any more with the flags that are given."""
+    """Remove values of a file that the given flags invalidate."""
     model, data, training = (document.get(table, {}) for table in ("model", "data", "training"))
-    said = {name: document.get(FLAGS[name].table, {}).get(FLAGS[name].key) for name in given}
-    changed = {name for name, value in given.items() if said[name] != value}
+    recorded = {name: document.get(FLAGS[name].table, {}).get(FLAGS[name].key) for name in given}
+    changed = {name for name, value in given.items() if recorded[name] != value}
     synthetic = given.get("data", data.get("source", SYNTHETIC)) == SYNTHETIC
     if changed & _IMAGES or (synthetic and changed & _SYNTHETIC_IMAGES):
         data.pop("sha256", None)
@@ -123,8 +123,8 @@ def _drop_outdated(document: Mapping[str, dict[str, Any]], given: Mapping[str, A
         if preset in PRESETS and training.get("optimizer") == default_optimizer(PRESETS[preset]):
             del training["optimizer"]
     optimizer = training.get("optimizer")
-    usual = default_rate(optimizer, training.get("init")) if optimizer is None or optimizer in LEARNING_RATES else None
-    if changed & {"optimizer", "init"} and training.get("learning_rate") == usual:
+    expected_rate = default_rate(optimizer, training.get("init")) if optimizer is None or optimizer in LEARNING_RATES else None
+    if changed & {"optimizer", "init"} and training.get("learning_rate") == expected_rate:
         training.pop("learning_rate", None)
     if given.get("schedule") == CONSTANT:
         training.pop("warmup_steps", None)
@@ -133,10 +133,10 @@ def _drop_outdated(document: Mapping[str, dict[str, Any]], given: Mapping[str, A
 
 
 def check_same(config: RunConfig, given: Mapping[str, Any]) -> None:
-    """Check that flags given to a resumed run say nothing else than the run itself; `epochs` is judged elsewhere.
+    """Check that the flags of a resumed run match its settings, except `epochs`.
 
     Raises:
-        ConfigError: Some differ; they are named with both values.
+        ConfigError: Some differ; the text lists both values.
     """
     tables = to_mapping(config)
     differing = [
@@ -146,43 +146,42 @@ def check_same(config: RunConfig, given: Mapping[str, Any]) -> None:
     ]
     if differing:
         raise ConfigError(
-            f"a resumed run keeps its settings; these differ: {', '.join(differing)}. Leave them out, or start a new run."
+            f"a resumed run keeps its settings; these differ: {', '.join(differing)}. Omit them, or start a new run."
         )
 
 
 def command_line(config: RunConfig, given: Mapping[str, Any], config_file: str | None = None) -> str:
     """Return a `dae-train` command that repeats a run.
 
-    Where flags can say every setting, they do. Where they cannot, because a file describes a network that no preset is, the
-    command is the one that was given: that file and its flags.
+    It consists of flags if they can express every setting, else of the configuration file and the given flags.
 
     Args:
-        config: What `merge` made of the other two.
-        given: Values by the names of `FLAGS`; those that are None were not given.
+        config: Result of `merge` for the other two.
+        given: Values by the names of `FLAGS`; None for flags not given.
         config_file: TOML file or None.
     """
     differing = _differing(config)
     if _repeats(differing, config):
-        return shlex.join(["dae-train", config.data.source, *_words(differing)])
+        return shlex.join(["dae-train", config.data.source, *_arguments(differing)])
     file = [] if config_file is None else ["--config", config_file]
-    return shlex.join(["dae-train", config.data.source, *file, *_words(_given(given))])
+    return shlex.join(["dae-train", config.data.source, *file, *_arguments(_given(given))])
 
 
 def with_epochs(line: str, epochs: int) -> str:
-    """Return a `dae-train` command with another number of epochs, in place of those or the steps that it says."""
-    words = shlex.split(line)
+    """Return a `dae-train` command with `--epochs` in place of its epochs or steps."""
+    arguments = shlex.split(line)
     for flag in (FLAGS["epochs"].name, FLAGS["steps"].name):
-        if flag in words:
-            place = words.index(flag)
-            del words[place : place + 2]
-    return shlex.join([*words, FLAGS["epochs"].name, str(epochs)])
+        if flag in arguments:
+            place = arguments.index(flag)
+            del arguments[place : place + 2]
+    return shlex.join([*arguments, FLAGS["epochs"].name, str(epochs)])
 
 
 def _differing(config: RunConfig) -> dict[str, Any]:
-    """Return the settings that have flags and are not the defaults, by the names of the flags."""
+    """Return the settings with flags that differ from the defaults, by flag name."""
     defaults, wanted = _defaults(config), to_mapping(config)
     found = {name: wanted[flag.table].get(flag.key) for name, flag in FLAGS.items()}
-    found["noise"] = config.noise.spec  # as it has been read
+    found["noise"] = config.noise.spec  # the parsed value
     if config.training.steps is not None:
         del found["epochs"]
     return {
@@ -193,33 +192,33 @@ def _differing(config: RunConfig) -> dict[str, Any]:
 
 
 def _repeats(given: Mapping[str, Any], config: RunConfig) -> bool:
-    """Return whether flags alone make a configuration."""
+    """Return whether flags alone express a configuration."""
     try:
-        return _bare(merge(None, given)) == _bare(config)
-    except ConfigError:  # without the rest of the network they are impossible
+        return _comparable(merge(None, given)) == _comparable(config)
+    except ConfigError:  # invalid without the rest of the network
         return False
 
 
-def _bare(config: RunConfig) -> RunConfig:
-    """Return a configuration without digests, which check and decide nothing, and without epochs that steps decide."""
+def _comparable(config: RunConfig) -> RunConfig:
+    """Return a configuration without digests, and without epochs that follow from steps."""
     training = replace(config.training, init_sha256=None, teacher_sha256=None)
     if training.steps is not None:
         training = replace(training, epochs=TrainingSettings.epochs)
     return replace(config, data=replace(config.data, sha256=None), training=training)
 
 
-def _words(given: Mapping[str, Any]) -> list[str]:
-    words = []
+def _arguments(given: Mapping[str, Any]) -> list[str]:
+    arguments = []
     for name, flag in FLAGS.items():
         if name not in given or not flag.name:
             continue
         value = given[name]
-        words += [flag.name if value else flag.negative] if flag.negative else [flag.name, str(value)]
-    return words
+        arguments += [flag.name if value else flag.negative] if flag.negative else [flag.name, str(value)]
+    return arguments
 
 
 def default_output(config: RunConfig) -> Path:
-    """Return the run directory for a run that names none: `runs/DATA-PRESET`."""
+    """Return the default run directory, `runs/DATA-PRESET`."""
     name = Path(config.data.source.rstrip("/")).stem if Path(config.data.source).name else "data"
     safe = re.sub(r"[^\w.-]+", "_", name).strip(".") or "data"
     return Path("runs") / f"{safe}-{config.model.preset}"

@@ -1,4 +1,4 @@
-"""What networks are made of, and the presets. No framework is imported here; `networks` builds them."""
+"""Network settings and presets, without a framework; `networks` builds them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from ..errors import ConfigError, check_setting
 
 CUSTOM_NETWORK = "custom"
-"""Stands for a network that the program which trains brings itself, in the place of a preset."""
+"""Preset name of a network of the calling program."""
 
 
 def _check(condition: bool, name: str, expected: str, received: object) -> None:
@@ -20,19 +20,19 @@ def _check(condition: bool, name: str, expected: str, received: object) -> None:
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """A convolutional autoencoder; the three lists of each half hold one entry per layer.
+    """A convolutional autoencoder; the lists have one entry per layer.
 
-    Every layer is a convolution with "same" padding, then LeakyReLU, then batch normalization and dropout if wanted. The
-    decoder has one more layer than `decoder_filters` has entries: the last, with `channels` filters and a sigmoid only.
+    Each layer is a convolution with "same" padding, LeakyReLU, and optional batch normalization and dropout. The decoder has
+    one more layer than `decoder_filters` entries: the last, with `channels` filters and a sigmoid only.
     """
 
     preset: str
-    """Name of the preset that this is, or was changed from; decides the form of the latent."""
+    """Name of the preset that this is, or was changed from."""
     encoder_filters: tuple[int, ...]
     encoder_kernels_px: tuple[int, ...]
     encoder_strides: tuple[int, ...]
     decoder_filters: tuple[int, ...]
-    """Of all decoder layers but the last."""
+    """All decoder layers except the last."""
     decoder_kernels_px: tuple[int, ...]
     """One more entry than `decoder_filters`."""
     decoder_strides: tuple[int, ...]
@@ -40,14 +40,14 @@ class NetworkSettings:
     channels: int | None = None
     """1 (gray) or 3 (RGB); None: those of the data."""
     negative_slope: float = 0.3
-    """Of LeakyReLU."""
+    """Slope of LeakyReLU."""
     batch_norm: bool = False
     dropout: float = 0.0
-    """Part of the values that dropout zeroes; 0: no dropout layers. The classic choice is 0.25."""
+    """Dropout rate; 0: no dropout layers. A typical value is 0.25."""
     z_dim: int | None = None
-    """Length of the latent vector; None: the latent is the encoder's map itself."""
+    """Latent dimension; None: the latent is the feature map of the encoder."""
     image_px: int | None = None
-    """Height and width of the images; None: free, any multiple of `alignment_px`. A latent vector needs a fixed size."""
+    """Height and width of the images; None: any multiple of `alignment_px`. A latent vector needs a fixed size."""
 
     def __post_init__(self) -> None:
         _check(self.channels in (None, 1, 3), "channels", "1 or 3", self.channels)
@@ -84,31 +84,30 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class ResidualSettings:
-    """A U-shape of residual blocks that predicts what to add to the noisy image, or the clean image itself.
+    """A U-shape of residual blocks that predicts a correction of the noisy image, or the clean image.
 
-    A convolution of stride `stride_px` brings the image to the first level; every further level halves the resolution. Each
-    level has blocks such as `x + conv(relu(conv(x)))` of 3x3 kernels on the way down and, but for the last, on the way up,
-    where the upsampled level is added to what the way down left. A transposed convolution brings the sum back to pixels.
+    A convolution of stride `stride_px` maps the image to the first level; each further level halves the resolution. Each
+    level has residual blocks `x + conv(relu(conv(x)))` of 3x3 kernels in the encoder and, except the last, in the decoder,
+    where the upsampled level is added to the skip connection. A transposed convolution maps the sum to pixels.
 
-    All of it is what integer kernels like: wide plain convolutions at low resolution, ReLU that fuses, no normalization.
-    See docs/decisions/0005-edge-networks.md.
+    The design suits integer kernels: wide plain convolutions at low resolution, fusible ReLU, no normalization. See
+    docs/decisions/0005-edge-networks.md.
     """
 
     preset: str
     """Name of the preset that this is, or was changed from."""
     filters: tuple[int, ...]
-    """Channels of each level, finest first; best multiples of 16."""
+    """Channels of each level, finest first; multiples of 16 are fastest."""
     encoder_blocks: tuple[int, ...]
-    """Residual blocks of each level on the way down; the last level has only these."""
+    """Residual blocks of each level of the encoder."""
     decoder_blocks: tuple[int, ...]
-    """Residual blocks of each level but the last on the way up."""
+    """Residual blocks of each level of the decoder, one level less."""
     block_layers: int = 2
-    """Convolutions of a block, with ReLU between. More of them in fewer blocks make fewer sums, which INT8 rounds most."""
+    """Convolutions of a block, with ReLU between. Fewer, deeper blocks have fewer sums, the largest rounding error of INT8."""
     stride_px: int = 2
-    """Pixels to each side that become one position of the first level: 2, 4 or 8."""
+    """Downsampling of the first level: 2, 4 or 8."""
     sigmoid: bool = False
-    """Whether the output is the sigmoid of what the U-shape makes, instead of the sum with the image: right where so much
-    noise is to be removed that little of the noisy image is worth keeping, and what the loss `bce` needs."""
+    """Whether the output is a sigmoid instead of the sum with the image: for heavy noise, and for the loss `bce`."""
     channels: int | None = None
     """1 (gray) or 3 (RGB); None: those of the data."""
 
@@ -131,18 +130,18 @@ class ResidualSettings:
 
     @property
     def image_px(self) -> None:
-        """The size of the images is free."""
+        """None: the image size is free."""
         return
 
     @property
     def z_dim(self) -> None:
-        """There is no latent vector."""
+        """None: there is no latent vector."""
         return
 
 
 @dataclass(frozen=True, kw_only=True)
 class CustomSettings:
-    """A network that the program which trains brings itself; see `dae_train.train`. It is described, not made, by this."""
+    """Description of a network of the calling program; see `dae_train.train`."""
 
     preset: str = CUSTOM_NETWORK
     channels: int
@@ -154,12 +153,12 @@ class CustomSettings:
 
     @property
     def z_dim(self) -> None:
-        """Whether there is a latent vector is not known."""
+        """None: a latent vector is not known."""
         return
 
 
 Architecture: TypeAlias = NetworkSettings | ResidualSettings | CustomSettings
-"""What a network may be made of. All have `preset`, `channels`, `alignment_px`, `image_px` and `z_dim`."""
+"""Settings of a network. All have `preset`, `channels`, `alignment_px`, `image_px` and `z_dim`."""
 
 PRESETS: Mapping[str, NetworkSettings | ResidualSettings] = {
     "v1": NetworkSettings(
@@ -188,8 +187,8 @@ PRESETS: Mapping[str, NetworkSettings | ResidualSettings] = {
     "document": ResidualSettings("document", (32, 64, 96), (1, 1, 2), (1, 1)),
     "digits": ResidualSettings("digits", (64, 128), (1, 3), (1,), sigmoid=True),
 }
-"""`v1`: a vector latent, images of fixed size. `v2`: a convolutional latent, images of any size. `edge-s`, `edge-m`, `edge-l`:
-residual networks for integer arithmetic on CPUs. `document`: one that sees farther. `digits`: the like for small images under
+"""`v1`: vector latent, fixed image size. `v2`: convolutional latent, any image size. `edge-s`, `edge-m`, `edge-l`: residual
+networks for integer arithmetic on CPUs. `document`: one with a larger receptive field. `digits`: one for small images with
 heavy noise."""
 
 
@@ -201,7 +200,7 @@ def preset_settings(preset: str, **changes: Any) -> Architecture:
         **changes: Fields of the preset's class with their new values.
 
     Raises:
-        ConfigError: The preset is unknown, or the settings are impossible together.
+        ConfigError: The preset is unknown, or the settings are invalid.
     """
     if preset == CUSTOM_NETWORK and {"channels", "alignment_px"} <= set(changes):
         return CustomSettings(**changes)
@@ -211,7 +210,7 @@ def preset_settings(preset: str, **changes: Any) -> Architecture:
 
 
 def preset_class(preset: str) -> type[Architecture]:
-    """Return the class of a preset's settings; of an unknown one, that of most."""
+    """Return the settings class of a preset; `ResidualSettings` for an unknown one."""
     if preset in PRESETS:
         return type(PRESETS[preset])
     return CustomSettings if preset == CUSTOM_NETWORK else ResidualSettings

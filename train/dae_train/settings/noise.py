@@ -1,7 +1,4 @@
-"""The noise of a run: what `dae_runtime.contract.parse_noise` reads, a wish to measure it, or a function of the program.
-
-No framework is imported here, so that a command can refuse a bad text at once.
-"""
+"""Noise settings: a specification, a request to estimate it, or a function of the calling program; without a framework."""
 
 from __future__ import annotations
 
@@ -22,20 +19,20 @@ CustomNoise: TypeAlias = "Callable[[npt.NDArray[np.float32], int], npt.ArrayLike
 """Takes a batch of images, float32 (N, H, W, C) in [0, 1], and a seed; returns the noisy batch, of the same shape."""
 FIT = "fit"
 CUSTOM_NOISE = "custom"
-"""Stands for a function of the program that trains; see `dae_train.train`."""
+"""Specification of a noise function of the calling program; see `dae_train.train`."""
 VALIDATION_SEED, TEST_SEED = 1_000_003, 1_000_033
-"""Of the noise that networks are judged by: the same in all runs, so that their figures can be compared."""
+"""Seeds of validation and test noise: equal in all runs, so that metrics are comparable."""
 
 
 @dataclass(frozen=True)
 class FitRequest:
-    """A request to measure the noise of a folder; `str` returns its text."""
+    """A request to estimate noise from a folder; `str` returns its text."""
 
     text: str
-    """As it was written."""
+    """Original text."""
     folder: str
     low: float
-    """Smallest factor of the standard deviation."""
+    """Smallest factor for the standard deviation."""
     high: float
 
     def __str__(self) -> str:
@@ -47,13 +44,12 @@ class NoiseSettings:
     """The noise that the network learns to remove."""
 
     spec: str | NoiseSpec | FitRequest | None = None
-    """A noise specification, read when the settings are made; `str` returns its text. None: `DEFAULT_NOISE` of the data,
-    `none` when those are noisy already. A request to measure the noise of a folder is replaced by what was measured before
-    anything is written. `custom` stands for a function that is given to `train`."""
+    """A noise specification; text is parsed, and `str` returns it. None: `DEFAULT_NOISE` of the data, or `none` for noisy
+    data. A `FitRequest` is replaced by its estimate before anything is written. `custom`: the function passed to `train`."""
     clip: bool = True
     """Whether noisy values are clipped to [0, 1]."""
     once: bool = False
-    """Draw the noise once and use it again in every epoch, instead of afresh for each batch."""
+    """Sample the noise once for all epochs, instead of for each batch."""
 
     def __post_init__(self) -> None:
         if isinstance(self.spec, str):
@@ -61,18 +57,18 @@ class NoiseSettings:
 
     @property
     def none(self) -> bool:
-        """Whether it was said that nothing is to be added."""
+        """Whether the settings explicitly add no noise."""
         return isinstance(self.spec, NoiseSpec) and not self.spec.steps and not self.custom
 
     @property
     def custom(self) -> bool:
-        """Whether the noise is a function of the program that trains."""
+        """Whether the noise is a function of the calling program."""
         return str(self.spec) == CUSTOM_NOISE
 
     @property
     def steps(self) -> tuple[NoiseStep, ...]:
-        """What is added, of settings in which everything is filled in; nothing where a function of the program adds it."""
-        assert isinstance(self.spec, NoiseSpec)  # the preparation fills defaults in and measures
+        """Noise steps of filled-in settings; none for a function of the calling program."""
+        assert isinstance(self.spec, NoiseSpec)  # `prepare` fills it in
         return self.spec.steps
 
 
@@ -87,19 +83,19 @@ def _parse(text: str) -> NoiseSpec | FitRequest:
 
 def _parse_fit(text: str) -> FitRequest | None:
     """Read `fit:FOLDER` or `fit:LOW-HIGH:FOLDER`; return None for anything else."""
-    bare = text.strip()
-    kind, _, rest = bare.partition(":")
-    if kind != FIT or bare == FIT:
+    stripped = text.strip()
+    kind, _, rest = stripped.partition(":")
+    if kind != FIT or stripped == FIT:
         return None
     if not rest:
         raise ConfigError(f"noise {text!r}: expected fit:FOLDER or fit:LOW-HIGH:FOLDER, as fit:0.7-1.4:shots.")
     factors, _, folder = rest.partition(":")
     found = parse_range(factors, text) if folder else None
     if found is None:
-        return FitRequest(bare, rest, 1.0, 1.0)
+        return FitRequest(stripped, rest, 1.0, 1.0)
     low, high = found
     if not 0 < low <= high:
         raise ConfigError(
             f"noise {text!r}: the factors must be above 0, the smaller one first; received {low:g} and {high:g}."
         )
-    return FitRequest(bare, folder, low, high)
+    return FitRequest(stripped, folder, low, high)

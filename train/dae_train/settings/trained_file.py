@@ -1,6 +1,6 @@
-"""Trained networks on the disk, to start from or to learn from: finding one by its name, and what its file says.
+"""Files of trained networks: found by name, and described without a framework.
 
-No framework is imported before weights are wanted: a `.keras` file is a zip archive whose `config.json` describes the network.
+A `.keras` file is a zip archive whose `config.json` describes the network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dae_runtime.errors import DaeError
 from ..errors import ConfigError
 
 BUNDLED = Path(__file__).parents[1] / "pretrained"
-"""Folder of the networks that come with the package."""
+"""Folder of the bundled networks."""
 UNREADABLE = (
     OSError,
     ValueError,
@@ -30,18 +30,17 @@ UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What Keras and its parts raise when a `.keras` file is damaged."""
+"""Exceptions of Keras for a damaged `.keras` file."""
 
 
 def find_init(name: str) -> Path:
-    """Return the `.keras` file that a name stands for.
+    """Return the `.keras` file of a trained network.
 
     Args:
-        name: Of a network that comes with the package, or else the path of a `.keras` file, or of a run directory, whose best
-            model is meant.
+        name: Name of a bundled network, or path of a `.keras` file, or of a run directory for its best model.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: It does not exist.
     """
     bundled = {path.stem: path for path in BUNDLED.glob("*.keras")}
     if name in bundled:
@@ -54,10 +53,10 @@ def find_init(name: str) -> Path:
 
 
 def model_table(name: str) -> dict[str, Any]:
-    """Return the `[model]` table for a network of the same structure as a trained one, without the number of channels.
+    """Return the `[model]` table of a trained network, without the number of channels.
 
     Args:
-        name: As `find_init` takes it. Beside the file of a run its `run.toml` is read; any other file names its preset only.
+        name: As in `find_init`. Taken from `run.toml` of a run directory; any other file names its preset only.
 
     Raises:
         ConfigError: There is no such network, or its file is damaged.
@@ -74,10 +73,10 @@ def model_table(name: str) -> dict[str, Any]:
 
 
 def channels_of(name: str, flag: str) -> int:
-    """Return whether a trained network is for images of 1 channel or of 3.
+    """Return the number of channels of a trained network, 1 or 3.
 
     Raises:
-        ConfigError: There is no such network, or it is not for images.
+        ConfigError: The network does not exist, or does not take images.
     """
     inputs = [layer for layer in _description(find_init(name))["layers"] if layer["class_name"] == "InputLayer"]
     shape = inputs[0]["config"]["batch_shape"] if inputs else []
@@ -87,10 +86,10 @@ def channels_of(name: str, flag: str) -> int:
 
 
 def check_channels(name: str, channels: int, flag: str) -> None:
-    """Check that a trained network is for images of so many channels.
+    """Check the number of channels of a trained network.
 
     Raises:
-        ConfigError: It is not, or its file is damaged.
+        ConfigError: It differs, or the file is damaged.
     """
     found = channels_of(name, flag)
     if found != channels:
@@ -100,24 +99,24 @@ def check_channels(name: str, channels: int, flag: str) -> None:
         )
 
 
-def digest(name: str, expected: str | None, flag: str) -> str:
+def file_digest(name: str, expected: str | None, flag: str) -> str:
     """Return the SHA-256 of the file of a trained network, in hexadecimal.
 
     Raises:
-        ConfigError: There is no such network, or it is not the one with the digest `expected`.
+        ConfigError: The network does not exist, or does not match `expected`.
     """
     path = find_init(name)
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if expected not in (None, found):
         raise ConfigError(
-            f"{flag} {name}: {path} is not the file that the run describes: expected SHA-256 {expected}, found {found}. "
+            f"{flag} {name}: {path} differs from the file of the run: expected SHA-256 {expected}, found {found}. "
             "Restore the file, or start a new run."
         )
     return found
 
 
 def is_described(path: Path) -> bool:
-    """Return whether a `.keras` file is one of those of the run directory that it is in."""
+    """Return whether a `.keras` file belongs to the run directory that contains it."""
     run = RunDirectory(path.parent)
     return path in (run.best_model, run.last_model) and run.description.is_file()
 
@@ -128,7 +127,7 @@ def _description(path: Path) -> dict[str, Any]:
             config = json.loads(archive.read("config.json"))["config"]
         return {"name": str(config["name"]), "layers": list(config["layers"])}
     except UNREADABLE as error:
-        raise ConfigError(f"{path} is no .keras file of a functional network ({error!r}).") from error
+        raise ConfigError(f"{path} is not a .keras file of a functional network ({error!r}).") from error
 
 
 def _colors(channels: int) -> str:

@@ -1,4 +1,4 @@
-"""How a network is trained: all that is neither the network, nor the noise, nor the images."""
+"""Training settings: supervision, loss, schedule, optimizer and initialization."""
 
 from __future__ import annotations
 
@@ -10,80 +10,78 @@ LOSSES = ("bce", "mse", "l1", "charbonnier")
 SUPERVISIONS = ("clean", "noise2noise", "noise2void")
 _, NOISE2NOISE, NOISE2VOID = SUPERVISIONS
 UNBIASED_LOSSES = ("mse", "l1")
-"""Losses whose minimum does not depend on whether the target is noisy: for noise with mean 0, and with median 0."""
+"""Losses with the same minimum for noisy targets: for noise with mean 0, and with median 0."""
 SCHEDULES = ("cosine", "constant")
 _, CONSTANT = SCHEDULES
 PRECISIONS = ("fp32", "amp")
 
 MUON, PLAIN_MUON = "muon", "muon-plain"
 LEARNING_RATES = {MUON: 3e-3, PLAIN_MUON: 3e-3, "adam": 2e-3}
-"""Default rates of the optimizers."""
+"""Default learning rates of the optimizers."""
 FINE_TUNING = 0.25
-"""Share of the default rate that starts from the weights of a trained network, which a high rate would only throw away."""
+"""Fraction of the default learning rate with `init`."""
 TEACHER_WEIGHT = 0.5
-"""Default share of the loss that a teacher has."""
+"""Default weight of the teacher in the loss."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How the weights are found."""
+    """How a network is trained."""
 
     supervision: str = "clean"
-    """What the network learns from; see `supervision`. `clean`: from clean images. `noise2noise`: from other noisy shots of
-    the same scenes, which are `data.target`. `noise2void`: from single noisy images with noise that is independent from pixel
-    to pixel (or from clean ones with a noise, to try the method out)."""
+    """Training targets; see `supervision`. `clean`: clean images. `noise2noise`: other noisy shots of the same scenes,
+    `data.target`. `noise2void`: single noisy images whose noise is independent between pixels (or clean images with added
+    noise, to test the method)."""
     loss: str = "mse"
     """`bce`, `mse`, `l1` or `charbonnier`."""
     epochs: int = 10
-    """How often the network is judged and saved; how much it is trained is this times `steps_per_epoch`."""
+    """Number of epochs, each of `steps_per_epoch` updates, then validated and saved."""
     steps: int | None = None
-    """Weight updates of the whole run, in the place of `epochs`: equal epochs of about the usual length, or of at most
-    `steps_per_epoch`. Where they do not divide evenly there are a few more, fewer than there are epochs."""
+    """Weight updates of the whole run, instead of `epochs`: equal epochs of about the usual length, or of at most
+    `steps_per_epoch`. Rounded up to whole epochs."""
     steps_per_epoch: int | None = None
-    """Batches in an epoch, with `steps` at most so many. None: one pass over whole images, 500 where crops are drawn."""
+    """Batches per epoch; with `steps`, at most. None: one pass over whole images, or 500 for crops."""
     batch_size: int | None = None
-    """None: 64 whole images, 16 crops."""
+    """None: 64 whole images or 16 crops."""
     optimizer: str | None = None
-    """`muon`, `muon-plain` (faster, but in long runs lower levels of U-shapes lose their units) or `adam`; see `muon`. None:
-    by the network, see `RunConfig.optimizer`."""
+    """`muon`, `muon-plain` (faster, but kills units of U-shapes in long runs) or `adam`; see `muon`. None: depends on the
+    network, see `RunConfig.optimizer`."""
     learning_rate: float | None = None
-    """The highest rate of the `cosine` schedule, the rate of the `constant` one. None: 3e-3 (muon) or 2e-3 (adam), a quarter
-    of it with `init`."""
+    """Peak rate of the `cosine` schedule, or the `constant` rate. None: 3e-3 (muon) or 2e-3 (adam), a quarter with `init`."""
     schedule: str = "cosine"
-    """`cosine`: linear warm-up, then down to 1 % along a half cosine. `constant`: the same rate throughout."""
+    """`cosine`: linear warmup, then half-cosine decay to 1 %. `constant`: a fixed rate."""
     warmup_steps: int | None = None
-    """Of the `cosine` schedule only. None: 200, or a tenth of all steps where that is less."""
+    """For the `cosine` schedule only. None: 200, at most a tenth of all steps."""
     seed: int = 0
     deterministic: bool = False
-    """Choose slower kernels that give the same weights every time on the same machine."""
+    """Use slower kernels for reproducible weights on one machine."""
     precision: str = "fp32"
-    """`fp32`, or `amp`: arithmetic in float16 (GPU) or bfloat16 (CPU) with float32 weights."""
+    """`fp32`, or `amp`: float16 (GPU) or bfloat16 (CPU) arithmetic with float32 weights."""
     patience: int = 0
     """Stop after this many epochs without a lower validation loss; 0: never."""
     ema: float = 0.999
-    """The network that is judged and saved has the average of the weights after each step, in which older ones count this
-    much less with each step; at step t no more than (1 + t) / (10 + t), so that short runs forget their beginning. 0: the
-    last weights."""
+    """Decay of the exponential moving average of the weights that is validated and saved; at step t at most
+    (1 + t) / (10 + t). 0: the last weights."""
     init: str | None = None
-    """Start from the weights of this network instead of random ones; see `trained_file.find_init`."""
+    """Start from the weights of this network; see `trained_file.find_init`."""
     init_sha256: str | None = None
-    """Digest of its file; if given, another file is refused."""
+    """Digest of its file; if given, another file is rejected."""
     teacher: str | None = None
-    """Learn from this network too; see `trained_file.find_init`."""
+    """Distill from this network too; see `trained_file.find_init`."""
     teacher_sha256: str | None = None
-    """Digest of its file; if given, another file is refused."""
+    """Digest of its file; if given, another file is rejected."""
     teacher_weight: float = TEACHER_WEIGHT
-    """With `teacher`: w in (1 - w) * loss(output, clean) + w * loss(output, what the teacher makes of the noisy image)."""
+    """With `teacher`: w in (1 - w) * loss(output, clean) + w * loss(output, output of the teacher)."""
     qat: bool = False
-    """Train with weights and activations rounded as the INT8 export rounds them; see `fake_quantization`."""
+    """Train with weights and activations rounded as in the INT8 export; see `fake_quantization`."""
 
     def __post_init__(self) -> None:
         check_setting(self.supervision in SUPERVISIONS, "training.supervision", one_of(SUPERVISIONS), self.supervision)
         losses = LOSSES if self.supervision == "clean" else UNBIASED_LOSSES
         expected = one_of(losses) + ("" if self.supervision == "clean" else ", since the target is noisy")
         check_setting(self.loss in losses, "training.loss", expected, self.loss)
-        blind = self.supervision == NOISE2VOID
-        check_setting(not blind or self.teacher is None, "training.teacher", f"left out with {NOISE2VOID}", self.teacher)
+        teachable = self.supervision != NOISE2VOID or self.teacher is None
+        check_setting(teachable, "training.teacher", f"omitted with {NOISE2VOID}", self.teacher)
         check_setting(self.schedule in SCHEDULES, "training.schedule", one_of(SCHEDULES), self.schedule)
         check_setting(self.precision in PRECISIONS, "training.precision", one_of(PRECISIONS), self.precision)
         known = self.optimizer is None or self.optimizer in LEARNING_RATES
@@ -91,10 +89,10 @@ class TrainingSettings:
         check_setting(self.rate > 0, "training.learning_rate", "above 0", self.learning_rate)
         check_setting(0 <= self.ema < 1, "training.ema", "at least 0 and below 1", self.ema)
         check_setting(0 <= self.teacher_weight <= 1, "training.teacher_weight", "from 0 to 1", self.teacher_weight)
-        untaught = self.teacher is None and self.teacher_weight != TEACHER_WEIGHT
-        check_setting(not untaught, "training.teacher_weight", "left out without a teacher", self.teacher_weight)
-        warm = self.schedule == CONSTANT and bool(self.warmup_steps)
-        check_setting(not warm, "training.warmup_steps", f"left out with the {CONSTANT} schedule", self.warmup_steps)
+        weighted = self.teacher is not None or self.teacher_weight == TEACHER_WEIGHT
+        check_setting(weighted, "training.teacher_weight", "omitted without a teacher", self.teacher_weight)
+        warmable = self.schedule != CONSTANT or not self.warmup_steps
+        check_setting(warmable, "training.warmup_steps", f"omitted with the {CONSTANT} schedule", self.warmup_steps)
         check_setting(not self.qat or self.precision == "fp32", "training.precision", "'fp32' with qat", self.precision)
         check_setting(0 <= self.seed < 2**31, "training.seed", "from 0 up to 2147483647", self.seed)
         for name in ("epochs", "steps", "steps_per_epoch", "batch_size", "patience", "warmup_steps"):
@@ -103,18 +101,18 @@ class TrainingSettings:
 
     @property
     def rate(self) -> float:
-        """The learning rate in force, the default filled in."""
+        """The effective learning rate."""
         if self.learning_rate is not None:
             return self.learning_rate
         return default_rate(self.optimizer, self.init)
 
 
 def default_rate(optimizer: str | None, init: str | None) -> float:
-    """Return the learning rate of a run that sets none.
+    """Return the default learning rate of a run.
 
     Args:
         optimizer: A key of `LEARNING_RATES`; None: a kind of Muon.
-        init: What the run starts from; None: random weights.
+        init: Initial weights; None: random.
     """
     return LEARNING_RATES[optimizer or MUON] * (1 if init is None else FINE_TUNING)
 
