@@ -1,4 +1,4 @@
-"""Convert a trained Keras denoiser to one ONNX file, and prove that it is the same function.
+"""Export a trained Keras denoiser to one ONNX file, and verify that it computes the same function.
 
     from dae_export import ExportOptions, export
 
@@ -52,7 +52,7 @@ _HOMES = {
     **dict.fromkeys(("check_sums", "is_exact", "LayerSums"), ("precision", "onnx")),
     **dict.fromkeys(("convert_file", "Converted"), ("product", "onnx")),
 }
-"""The module of each name that is not loaded yet, and the packages that it needs."""
+"""Module and required packages of each lazy name."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,15 +1,15 @@
 """The errors of the exporter.
 
-Every text says what went wrong, what was expected, what was received, and what to do about it. Whichever is raised, no file
-has been written.
+Each message says what failed, what was expected, what was received, and the remedy. No file has been written when one is
+raised.
 
     DaeError
     └── ExportError
-        ├── KerasFileError     the source is no Keras model that can be exported
-        ├── ConversionError    the model cannot be written as an ONNX graph of ours
+        ├── KerasFileError     the source is not an exportable Keras model
+        ├── ConversionError    the model cannot be converted to an ONNX graph
         ├── ParityError        the graph does not compute what the Keras model computes
         ├── CalibrationError   the samples for INT8 are missing or unusable
-        ├── GateError          the file would be worse than what was asked for
+        ├── GateError          the file fails a quality or speed gate
         └── DestinationError   the output file exists, or cannot be written
 """
 
@@ -23,11 +23,11 @@ class ExportError(DaeError):
 
 
 class KerasFileError(ExportError):
-    """The source is no Keras model that can be exported."""
+    """The source is not an exportable Keras model."""
 
 
 class ConversionError(ExportError):
-    """The model cannot be written as an ONNX graph of ours."""
+    """The model cannot be converted to an ONNX graph."""
 
 
 class ParityError(ExportError):
@@ -39,7 +39,7 @@ class CalibrationError(ExportError):
 
 
 class GateError(ExportError):
-    """The file would be worse than what was asked for."""
+    """The file fails a quality or speed gate."""
 
 
 class DestinationError(ExportError):

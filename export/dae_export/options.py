@@ -1,4 +1,4 @@
-"""What one export is asked for. Light: nothing but the standard library and the light part of the runtime is imported."""
+"""Options of an export; imports the standard library and light parts of the runtime only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dae_runtime.contract import CALIBRATION_METHODS, IO_DTYPES
 from dae_runtime.errors import InputError
 
 OPSETS = range(13, 19)
-"""ONNX operator versions: from the first with per-channel DequantizeLinear to the last that tf2onnx writes."""
+"""ONNX opsets: from the first with per-channel DequantizeLinear to the last of tf2onnx."""
 DTYPES = ("fp32", "fp16")
 
 
@@ -19,39 +19,39 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What one export is asked for; impossible values are refused when it is made."""
+    """Options of an export, validated on creation."""
 
     name: str | None = None
-    """What the file calls itself; None: the name of the run or of the `.keras` file."""
+    """Model name stored in the file; None: the name of the run or of the `.keras` file."""
     quantize: bool = False
     """Write an INT8 model instead of a float one."""
     dtype: str = "fp32"
-    """What a model that is not quantized computes in, one of `DTYPES`: fp16 is for CUDA."""
+    """Precision of a model that is not quantized, one of `DTYPES`; fp16 is for CUDA."""
     io: str = "float32"
     """Element type of input and output: `float32` in [0, 1] or `uint8` in 0..255."""
     opset: int = 18
-    """Version of the ONNX operators, one of `OPSETS`."""
+    """ONNX opset, one of `OPSETS`."""
     rewrite: bool = True
-    """Write the form of the graph that is the fastest here; False for the canonical graph."""
+    """Write the fastest variant of the graph on this machine; False for the canonical graph."""
     pad: bool = True
-    """Pad and crop inside the graph, so that any program may give any height and width; False: multiples of the alignment."""
+    """Pad and crop inside the graph, to accept any height and width; False: multiples of the alignment."""
     calibration_data: str | os.PathLike[str] | None = None
-    """Noisy images for INT8, an .npz or .npy file or a folder; None for the samples that the training run left."""
+    """Noisy images for INT8, an .npz or .npy file or a folder; None for the samples of the training run."""
     calibration_method: str = AUTO
-    """How the ranges of the activations are chosen: one of `dae_runtime.contract.CALIBRATION_METHODS`, or `auto` for
-    whichever of minmax and percentile agrees better with float32 on the calibration samples."""
+    """How activation ranges are determined: one of `dae_runtime.contract.CALIBRATION_METHODS`, or `auto` for the better of
+    minmax and percentile on the calibration samples."""
     max_psnr_drop: float = 0.1
-    """Largest PSNR in dB that INT8 or FP16 may cost."""
+    """Largest loss of PSNR in dB by INT8 or FP16."""
     max_color_shift: float = 0.5
     """Largest mean shift of a channel by INT8 or FP16, up or down, in 8-bit steps."""
     min_speedup: float | None = None
-    """How many times as fast as float32 INT8 must be, measured here; None for no such gate."""
+    """Least speedup of INT8 over float32 on this machine; None for no limit."""
     atol: float = 1e-5
     """Largest absolute difference between the float32 graph and the Keras model, in units of the value range [0, 1]."""
     report: str | os.PathLike[str] | None = None
-    """HTML page to write beside the model; None for none. Its measurements take about 20 seconds."""
+    """HTML page to write beside the model; None for none. Takes about 20 seconds."""
     overwrite: bool = False
-    """Replace an output file that exists."""
+    """Overwrite existing output files."""
 
     def __post_init__(self) -> None:
         _check(self.dtype in DTYPES, "dtype", " or ".join(DTYPES), self.dtype)
@@ -64,22 +64,22 @@ class ExportOptions:
         )
         if not self.quantize:
             _check(
-                self.calibration_method == AUTO, "calibration_method", "left out without --quantize", self.calibration_method
+                self.calibration_method == AUTO, "calibration_method", "omitted without --quantize", self.calibration_method
             )
         drop, shift, speedup = self.max_psnr_drop, self.max_color_shift, self.min_speedup
         _check(math.isfinite(drop) and drop >= 0, "max_psnr_drop", "a number of dB, at least 0", drop)
         _check(math.isfinite(shift) and shift >= 0, "max_color_shift", "a number of 8-bit steps, at least 0", shift)
         _check(speedup is None or (math.isfinite(speedup) and speedup > 0), "min_speedup", "a number above 0", speedup)
-        _check(speedup is None or self.quantize, "min_speedup", "left out without --quantize", speedup)
+        _check(speedup is None or self.quantize, "min_speedup", "omitted without --quantize", speedup)
         _check(math.isfinite(self.atol) and self.atol > 0, "atol", "a number above 0", self.atol)
 
     @property
     def precision(self) -> str:
-        """What the model computes in, as in the contract: `fp32`, `fp16` or `int8`."""
+        """Precision, as in the contract: `fp32`, `fp16` or `int8`."""
         return "int8" if self.quantize else self.dtype
 
 
 def _check(condition: bool, name: str, expected: str, received: object) -> None:
-    """Check a field of `ExportOptions`; the text names the flag of dae-export, which is the field's name with dashes."""
+    """Check a field; the error names its flag of dae-export."""
     if not condition:
         raise InputError(f"--{name.replace('_', '-')} must be {expected}, not {received!r}.")

@@ -1,4 +1,4 @@
-"""The export: from a trained Keras model to one ONNX file that is proved to be the same function."""
+"""The export of a trained Keras model to a verified ONNX file."""
 
 from __future__ import annotations
 
@@ -35,36 +35,36 @@ from .source import Network, Source, find_source, load, read_network
 
 @dataclass(frozen=True)
 class ExportResult:
-    """A file that was written, and what was measured on the way."""
+    """A written file and its measurements."""
 
     path: Path
     """The model file."""
     size_bytes: int
     contract: Contract
-    """What the file says about itself."""
+    """The contract in the file."""
     node_counts: dict[str, int]
     """Nodes of the graph, by kind."""
     form: str
-    """Which form the graph has: `canonical`, or the name of the rewrites."""
+    """Variant of the graph: `canonical`, or the name of the rewrites."""
     choice: Choice | None
-    """The times that it was chosen by; None if there was nothing to choose from."""
+    """Times of the variants; None with a single one."""
     judgment: Judgment | None
     """INT8 or FP16 against float32; None for a float32 file."""
     float_layers: tuple[str, ...]
-    """Layers of an INT8 file that stayed in float."""
+    """Layers of an INT8 file that stay in float."""
     speedup: float | None
-    """Of INT8 against float32; None if it was not measured."""
+    """Speedup of INT8 over float32; None if not measured."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """An export that can begin: everything that needs no model has been checked."""
+    """A validated export: everything that needs no model is checked."""
 
     source: Source
     target: Path
     """The model file."""
     samples_path: Path | None
-    """Where the calibration samples are; None if there are none and none are needed."""
+    """Calibration samples; None if there are none and none are needed."""
     report: Path | None
     """The HTML page."""
     strategy: Strategy
@@ -81,22 +81,22 @@ def export(
 ) -> ExportResult:
     """Export a trained model to one ONNX file.
 
-    The model takes one batch of images (N, H, W, C), float32 in [0, 1] with C of 1 or 3, and returns the same shape. It is not
-    changed. A model that this process holds has to run on Keras' TensorFlow backend.
+    The model maps images (N, H, W, C), float32 in [0, 1] with C of 1 or 3, to the same shape, and is not changed. A model in
+    memory must run on the TensorFlow backend of Keras.
 
     Args:
         source: Run directory of dae-train, a `.keras` file, or a built `keras.Model` in memory.
-        destination: The file to write; None for `<preset>.onnx`, `-fp16.onnx` or `-int8.onnx` beside the model. A model in
-            memory has no such place.
-        options: What is asked for; None for a float32 file with the defaults.
-        preset: Architecture, for people; None for what the run says, else the name of the Keras model.
-        noise: What the model was trained on, such as `gaussian:0.1`; None for what the run says, else `unknown`.
+        destination: Output file; None for `<preset>.onnx`, `-fp16.onnx` or `-int8.onnx` beside the model. Required for a
+            model in memory.
+        options: The options; None for the defaults.
+        preset: Architecture, for people; None for that of the run, else the name of the Keras model.
+        noise: Noise that the model removes, such as `gaussian:0.1`; None for that of the run, else `unknown`.
 
     Returns:
-        What was written and measured.
+        The written file and its measurements.
 
     Raises:
-        ExportError: The file is refused, see `dae_export.errors`; nothing has been written.
+        ExportError: The export fails, see `dae_export.errors`; nothing has been written.
         MissingDependencyError: TensorFlow, tf2onnx, onnx or onnxruntime is not installed.
     """
     return carry_out(plan_export(source, destination, options or ExportOptions(), preset=preset, noise=noise))
@@ -110,7 +110,7 @@ def plan_export(
     preset: str | None = None,
     noise: str | None = None,
 ) -> Plan:
-    """Check everything that needs no model, so that a program may do so before it loads TensorFlow.
+    """Check everything that needs no model, before TensorFlow is loaded.
 
     Raises:
         ExportError: As `export`.
@@ -127,7 +127,7 @@ def plan_export(
 
 
 def carry_out(plan: Plan) -> ExportResult:
-    """Load the model, write the file, and say what was measured.
+    """Load the model, write the file, and return the measurements.
 
     Raises:
         ExportError, MissingDependencyError: As `export`.
@@ -141,7 +141,7 @@ def carry_out(plan: Plan) -> ExportResult:
     if report is not None:
         contract = replace(contract, report={**contract.report, **report.to_json()})
     content = with_contract(product.model, contract)
-    if report is not None and plan.report is not None:  # before the model: a model that is there is a finished export
+    if report is not None and plan.report is not None:  # before the model, whose existence means a finished export
         text = html_page(replace(report, size_bytes=len(content)))
         write_file(plan.report, text.encode(), "--report", overwrite=True)
     write_file(plan.target, content, "--output", options.overwrite)
@@ -159,9 +159,9 @@ def carry_out(plan: Plan) -> ExportResult:
 
 
 def _default_destination(source: Source, strategy: Strategy) -> Path:
-    """Return where the file goes unless told otherwise."""
+    """Return the default output file."""
     if source.folder is None:
-        raise DestinationError("a model in memory has no folder of its own. Give the path of the file to write.")
+        raise DestinationError("a model in memory has no default destination. Give the path of the output file.")
     return source.folder / f"{source.preset or source.name}{strategy.suffix}.onnx"
 
 

@@ -86,7 +86,7 @@ def test_missing_samples_are_refused_before_the_model_is_loaded(tmp_path, make_r
     run = make_run(tmp_path / "run", samples=None)
     (run / "model.keras").write_bytes(b"never read")
     refused(run, tmp_path / "out", CalibrationError, "--calibration-data", quantize=True)
-    refused(run, tmp_path / "out", CalibrationError, "FP16 needs noisy images to be judged on", dtype="fp16")
+    refused(run, tmp_path / "out", CalibrationError, "FP16 needs noisy images for the quality gates", dtype="fp16")
     refused(run, tmp_path / "out", CalibrationError, "there is nothing", calibration_data=tmp_path / "missing")
     refused(run, tmp_path / "out", KerasFileError, "not a zip archive")
 

@@ -42,8 +42,8 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["--ema", "1"], 2, "training.ema must be at least 0 and below 1"),
     (["--qat", "--precision", "amp"], 2, "training.precision must be 'fp32' with qat"),
     (["--steps", "9", "--epochs", "9"], 2, "Give one of them"),
-    (["--resume", "--config", "x.toml"], 2, "leave --config out"),
-    (["--resume", "--overwrite"], 2, "leave --overwrite out"),
+    (["--resume", "--config", "x.toml"], 2, "Omit --config"),
+    (["--resume", "--overwrite"], 2, "Omit --overwrite"),
     (["--resume"], 1, "nothing to resume: runs/synthetic-edge-s"),
     (["digits.npz", "--preset", "v2", "--patch-size", "30"], 1, "multiples of 4"),
 ]

@@ -1,4 +1,4 @@
-"""The canonical form of a graph: one way to write each thing, for all that comes after."""
+"""The canonical form of a graph, on which all later passes rely."""
 
 from typing import TYPE_CHECKING
 

@@ -1,15 +1,14 @@
-"""Fold biases and batch normalization into the neighboring layers, exactly, also at the image's borders.
+"""Fold biases and batch normalization into adjacent layers, exactly, including image borders.
 
-A normalization at inference is u = s t + h per channel. Two ways make it disappear:
+A normalization at inference is u = s t + h per channel. It is folded in one of two ways:
 
-1. Into the layer before, when that is t = W x + b:   u = (s W) x + (s b + h). Always exact.
-2. Into the layers after, when an activation stands before it:   W u = (W s) t + W h.
-   A zero-padded layer must not see h in the padding, where u is 0, so W h is no constant there. Instead the layer before gets
-   one more channel that is a constant c > 0 wherever t is (weights 0, bias 1, c = f(1)), with weights sum_i W_i h_i / c after
-   it: zero padding of that channel is exactly what is needed.
+1. Into the previous layer t = W x + b:   u = (s W) x + (s b + h). Always exact.
+2. Into the following layers, after an activation:   W u = (W s) t + W h.
+   With zero padding, u is 0 outside the image, so W h is not constant at the border. Instead the previous layer gets an extra
+   channel of constant value c > 0 (weights 0, bias 1, c = f(1)), with following weights sum_i W_i h_i / c: zero padding of
+   that channel gives the exact border.
 
-What fits neither (a normalization of a sum or a concatenation, before a skip connection or a depthwise layer) stays a Mul and
-an Add.
+Others (a normalization of a sum or a concatenation, before a skip connection or a depthwise layer) stay as Mul and Add.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ Vector = npt.NDArray[np.float64]
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 
-_OF_A_CONSTANT: dict[str, Callable[[float], float]] = {
-    # What each activation makes of a positive constant, in every channel.
+_OF_CONSTANT: dict[str, Callable[[float], float]] = {
+    # Output of each activation for a positive constant.
     "LeakyRelu": lambda c: c,
     "Relu": lambda c: c,
     "Elu": lambda c: c,
@@ -55,7 +54,7 @@ class _Affine:
 
 
 def fold_affine(graph: Graph) -> None:
-    """Fold every per-channel scale and shift into the layers around it, where that is exact."""
+    """Fold every per-channel scale and shift into adjacent layers where that is exact."""
     for affine in list(_chains(graph)):
         if _fold_into_producer(graph, affine) or _fold_into_consumers(graph, affine):
             for node in affine.nodes:
@@ -65,7 +64,7 @@ def fold_affine(graph: Graph) -> None:
     graph.clean()
 
 
-# --- what a scale and shift looks like -------------------------------------------------------------------------------
+# --- matching a scale and shift --------------------------------------------------------------------------------------
 
 
 def _chains(graph: Graph) -> Iterator[_Affine]:
@@ -85,7 +84,7 @@ def _chains(graph: Graph) -> Iterator[_Affine]:
 
 
 def _step(graph: Graph, node: onnx.NodeProto) -> tuple[str, Vector, Vector] | None:
-    """Return (input tensor, scale, shift) of one node, or None if it is no scale or shift per channel."""
+    """Return (input tensor, scale, shift) of one node, or None if it is not a scale or shift per channel."""
     if node.op_type == "BatchNormalization":
         return _normalization(graph, node)
     if node.op_type not in ("Mul", "Add", "Sub", "Div"):
@@ -126,7 +125,7 @@ def _per_channel(graph: Graph, tensor: str, value: Array | None) -> Vector | Non
     return np.broadcast_to(aligned.reshape(-1), shape[1]).astype(np.float64)
 
 
-# --- 1: into the layer before ----------------------------------------------------------------------------------------
+# --- 1: into the previous layer ---------------------------------------------------------------------------------------
 
 
 def _fold_into_producer(graph: Graph, affine: _Affine) -> bool:
@@ -145,7 +144,7 @@ def _fold_into_producer(graph: Graph, affine: _Affine) -> bool:
     return True
 
 
-# --- 2: into the layers after ----------------------------------------------------------------------------------------
+# --- 2: into the following layers ---------------------------------------------------------------------------------------
 
 
 def _fold_into_consumers(graph: Graph, affine: _Affine) -> bool:
@@ -167,7 +166,7 @@ def _fold_into_consumers(graph: Graph, affine: _Affine) -> bool:
 
 
 def _layers_after(graph: Graph, affine: _Affine) -> list[onnx.NodeProto]:
-    """Return the layers that use the result, or nothing if any other kind of node does."""
+    """Return the layers that use the result; none if any other kind of node does."""
     layers: list[onnx.NodeProto] = []
     for user in graph.consumers(affine.result):
         is_flatten = user.op_type == "Reshape" and len(graph.shapes[user.output[0]]) == 2
@@ -180,13 +179,13 @@ def _layers_after(graph: Graph, affine: _Affine) -> list[onnx.NodeProto]:
 
 
 def _add_constant_channel(graph: Graph, affine: _Affine) -> float | None:
-    """Give the layer before one more channel; return the constant that it holds at `affine.source`, None if impossible."""
+    """Add a constant channel to the previous layer; return its value at `affine.source`, None if impossible."""
     activations: list[onnx.NodeProto] = []
     tensor = affine.source
     while (node := graph.producer(tensor)) is not None and graph.only_consumer(tensor) is not None:
         if node.op_type in CONVOLUTIONS:
             break
-        if node.op_type not in _OF_A_CONSTANT:
+        if node.op_type not in _OF_CONSTANT:
             return None
         activations.insert(0, node)
         tensor = node.input[0]
@@ -201,7 +200,7 @@ def _add_constant_channel(graph: Graph, affine: _Affine) -> float | None:
     _set_weights(graph, node, np.pad(weight, widths), np.append(bias, 1.0))
     constant = 1.0
     for activation in activations:
-        constant = _OF_A_CONSTANT[activation.op_type](constant)
+        constant = _OF_CONSTANT[activation.op_type](constant)
     return constant
 
 
@@ -217,7 +216,7 @@ def _scale_inputs(graph: Graph, layer: onnx.NodeProto, affine: _Affine, constant
 
 
 def _shift_bias(graph: Graph, layer: onnx.NodeProto, affine: _Affine) -> None:
-    """Add what the shift contributes to a layer without padding: the same at every position."""
+    """Add the constant contribution of the shift to the bias of a layer without padding."""
     if not affine.shift.any():
         return
     weight = graph.constants[layer.input[1]].astype(np.float64)
@@ -229,13 +228,13 @@ def _shift_bias(graph: Graph, layer: onnx.NodeProto, affine: _Affine) -> None:
 
 
 def _by_input(values: Vector, weight: Array, axis: int) -> Vector:
-    # A dense layer after Flatten has one input per channel and pixel, the pixels of a channel next to each other.
+    # A dense layer after Flatten has one input per channel and pixel, with the pixels of a channel adjacent.
     repeated = np.repeat(values, weight.shape[axis] // len(values))
     return repeated.reshape([-1 if a == axis else 1 for a in range(weight.ndim)])
 
 
 def _is_padded(layer: onnx.NodeProto) -> bool:
-    """Return whether the outputs at the border see fewer inputs than those inside."""
+    """Return whether outputs at the border have fewer inputs."""
     return layer.op_type == "ConvTranspose" or any(attributes(layer).get("pads", []))
 
 
@@ -259,7 +258,7 @@ def _bias(graph: Graph, layer: onnx.NodeProto, outputs: int) -> Vector:
 
 
 def _set_weights(graph: Graph, layer: onnx.NodeProto, weight: Array, bias: Vector | None) -> None:
-    # New constants, not changed ones: a layer that is called twice shares its weights between two nodes.
+    # New constants: a layer that is called twice shares its weights between two nodes.
     layer.input[1] = graph.add_constant(weight.astype(np.float32), "weight")
     if bias is not None:
         name = graph.add_constant(bias.astype(np.float32), "bias")

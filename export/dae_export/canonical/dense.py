@@ -1,4 +1,4 @@
-"""Passes for dense layers: one Gemm each, on the layout that the convolutions use."""
+"""Passes for dense layers: one Gemm each, in the layout of convolutions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..graph.model import ELEMENTWISE, Array, Graph, attributes, make_node
 
 
 def matmul_to_gemm(graph: Graph) -> None:
-    """Write a product with a constant matrix as Gemm, which has room for the bias."""
+    """Replace a product with a constant matrix by Gemm, which can hold a bias."""
     for node in list(graph.nodes):
         weight = graph.constant(node.input[1]) if node.op_type == "MatMul" else None
         if weight is not None and weight.ndim == 2 and len(graph.shapes[node.input[0]]) == 2:
@@ -17,7 +17,7 @@ def matmul_to_gemm(graph: Graph) -> None:
 
 
 def absorb_layouts(graph: Graph) -> None:
-    """Reorder the matrix of a dense layer instead of the image before or after it.
+    """Fold a Transpose before or after a dense layer into its matrix.
 
     Flatten reads an image in the order H, W, C:   y = W vec(T x), T a permutation of the elements, so y = (W T) vec(x).
     Reshape writes an image in the order H, W, C:  x = T f(W v + b) with f elementwise, so x = f((T W) v + T b).
@@ -81,7 +81,7 @@ def _absorb_after(graph: Graph, transpose: onnx.NodeProto) -> bool:
 
 
 def _element_order(graph: Graph, transpose: onnx.NodeProto) -> Array | None:
-    """Return, for each element of one image after the Transpose, its position before; None if images are mixed."""
+    """Return the position before the Transpose of each element of an image; None if it mixes images."""
     permutation = attributes(transpose)["perm"]
     shape = [n or 0 for n in graph.shapes[transpose.input[0]]]
     if permutation[0] != 0:

@@ -1,9 +1,8 @@
-"""Chains of nodes that only move data, replaced by their simplest equal form.
+"""Chains of nodes that only move data, replaced by their simplest equivalent.
 
 Converters write one layout change or one nearest-neighbor upsampling as up to nine nodes (Unsqueeze, Tile, Transpose, Reshape,
-...). What such a chain does is found out instead of pattern-matched: it is run on an array of distinct numbers, and the result
-is compared with the few forms that we want to see. Equal results on distinct numbers mean equal functions at that shape; that
-the form holds at every shape is for the parity check to show.
+...). Instead of pattern matching, a chain is run on an array of distinct numbers, and the result compared with a few simple
+forms. Equal results mean equal functions at that shape; the parity check verifies other shapes.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ KINDS = frozenset({"Identity", "Dropout", "Reshape", "Flatten", "Transpose", "Sq
 
 @dataclass(frozen=True)
 class _Step:
-    """One node of a simple form; what it needs besides its input."""
+    """One node of a simple form."""
 
     kind: str
     permutation: Permutation = ()
@@ -42,7 +41,7 @@ class _Step:
 
 
 def simplify_movements(graph: Graph) -> None:
-    """Replace each chain of data movements by its simplest equal form; a chain with none stays as it is."""
+    """Replace each chain of data movements by its simplest form, if there is one."""
     for chain in list(_chains(graph)):
         source, result = chain[0].input[0], chain[-1].output[0]
         numbers = np.arange(np.prod(_static(graph, source)), dtype=np.int64).reshape(_static(graph, source))
@@ -98,7 +97,7 @@ def _simplest(before: Index, after: Index) -> tuple[_Step, ...] | None:
 
 
 def _forms(before: tuple[int, ...], after: tuple[int, ...]) -> Iterator[tuple[_Step, ...]]:
-    """Yield the forms we want to see, the simplest first."""
+    """Yield candidate forms, simplest first."""
     if len(before) == len(after):
         permutations = itertools.permutations(range(len(before)))  # the identity comes first
         yield from ((_Step("Transpose", p),) if p != tuple(sorted(p)) else () for p in permutations)
@@ -126,7 +125,7 @@ def _rewrite(graph: Graph, chain: Sequence[onnx.NodeProto], source: str, result:
     for node in chain[:-1]:
         graph.remove(node)
     if not form and result == graph.output.name and source == graph.input.name:
-        graph.replace(chain[-1], [make_node("Identity", [source], [result])])  # a graph's output must be computed
+        graph.replace(chain[-1], [make_node("Identity", [source], [result])])  # the output of a graph must be computed
         return
     if not form:
         graph.remove(chain[-1])

@@ -1,8 +1,8 @@
-"""The one form that every exported graph has, whatever the converter made of it.
+"""The canonical form of exported graphs, independent of the converter.
 
 Convolutions, transposed convolutions, dense layers and activations; explicit pads, no `auto_pad`, no `output_shape`; biases
-and batch normalization inside the layers; images in the order N, C, H, W with one Transpose at each edge, between which
-nothing happens but the sum of a residual network; no node that depends on the image size, unless the model does.
+and batch normalization folded into layers; images as N, C, H, W with one Transpose at each edge, outside of which only a
+residual sum remains; no node that depends on the image size, unless the model does.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def canonicalize(graph: Graph, fixed_size: tuple[int, int] | None) -> None:
 
     Args:
         graph: A graph converted at a static shape that all strides divide.
-        fixed_size: Height and width in pixels that the model demands, or None to make both free.
+        fixed_size: Fixed height and width in pixels, or None to make both free.
 
     Raises:
-        ConversionError: A pass met a graph that contradicts itself.
+        ConversionError: The graph is inconsistent.
     """
     simplify_movements(graph)
     matmul_to_gemm(graph)
@@ -45,10 +45,10 @@ def canonicalize(graph: Graph, fixed_size: tuple[int, int] | None) -> None:
 
 
 def explicit_windows(graph: Graph) -> None:
-    """Write kernel, strides, dilations and pads of every sliding window out, for an aligned image size.
+    """Make kernel, strides, dilations and pads of every sliding window explicit, for an aligned image size.
 
-    With TensorFlow's padding "same", kernel k and stride s on an aligned size, a convolution is padded by max(k - s, 0) in
-    all, the smaller half first; a transposed one crops as much, and is extended by output_padding = max(s - k, 0).
+    With TensorFlow's padding "same", kernel k and stride s on an aligned size, a convolution has a total padding of
+    max(k - s, 0), the smaller half first; a transposed one crops as much, with output_padding = max(s - k, 0).
     Source: https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2
     """
     for node in graph.nodes:
@@ -61,7 +61,7 @@ def _write_window(graph: Graph, node: onnx.NodeProto) -> None:
     values = attributes(node)
     mode = values.pop("auto_pad", "NOTSET")
     values.pop("output_shape", None)
-    if "kernel_shape" not in values:  # optional where there are weights
+    if "kernel_shape" not in values:  # optional with weights
         values["kernel_shape"] = list(graph.shapes[node.input[1]][2:])
     kernel = values["kernel_shape"]
     strides = values.setdefault("strides", [1, 1])
@@ -86,7 +86,7 @@ def _write_window(graph: Graph, node: onnx.NodeProto) -> None:
 
 
 def fold_padding(graph: Graph) -> None:
-    """Fold a zero Pad into the convolution that follows it: both pad with zeros, so the pads add up."""
+    """Fold a zero Pad into the following convolution: their pads add up."""
     for node in [node for node in graph.nodes if node.op_type == "Pad"]:
         pads = graph.constant(node.input[1]) if len(node.input) > 1 else None
         user = graph.only_consumer(node.output[0])
@@ -102,11 +102,11 @@ def fold_padding(graph: Graph) -> None:
 
 
 def free_sizes(graph: Graph, fixed_size: tuple[int, int] | None) -> None:
-    """Take the shape of the conversion out of the graph: the batch always, height and width unless they are fixed."""
+    """Make the batch size free, and height and width unless they are fixed."""
     for node in list(graph.nodes):
         if node.op_type == "Reshape":
             before, after = graph.shapes[node.input[0]], graph.shapes[node.output[0]]
-            batch = 0 if before[0] == after[0] else -1  # 0: as in the input, -1: what is left
+            batch = 0 if before[0] == after[0] else -1  # 0: as in the input, -1: inferred
             shape = [batch, *(int(n or 0) for n in after[1:])]
             node.input[1] = graph.add_constant(np.array(shape, np.int64), "shape")
         if node.op_type == "Resize":
@@ -125,7 +125,7 @@ def _scales_instead_of_sizes(graph: Graph, node: onnx.NodeProto) -> None:
 
 
 def name_everything(graph: Graph) -> None:
-    """Give nodes and tensors short names that depend on the graph alone: the same model always gives the same file."""
+    """Give nodes and tensors short names that depend on the graph only, for reproducible files."""
     graph.clean()
     for index, node in enumerate(graph.nodes):
         for position, tensor in enumerate(list(node.output)):

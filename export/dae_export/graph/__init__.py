@@ -1,1 +1,1 @@
-"""ONNX graphs: edited, and what follows from their nodes."""
+"""ONNX graphs: edited and analyzed."""

@@ -1,13 +1,13 @@
-"""Padding and cropping inside the graph: a model of free size then takes any height and width from 1 up, in any program.
+"""Padding and cropping inside the graph, so that a model of free size accepts any height and width.
 
-A network works on multiples of its alignment a. The bottom and the right are extended by reflection, as the runtime does it,
-and where an image is too small for that, the rest by copies of the last row and column:
+A network needs multiples of its alignment a. Bottom and right are padded by reflection, as in the runtime, and where an image
+is too small for that, by replication:
 
     missing = -size mod a        0 for aligned images
     mirrored = min(missing, size - 1)
     noisy -> Pad (reflect, mirrored) -> Pad (edge, missing - mirrored) -> network -> Slice to size -> denoised
 
-In an INT8 model bytes are padded and cropped, not floats; a residual network crops its correction and adds the image itself.
+An INT8 model pads and crops bytes; a residual network crops its correction and adds the unpadded image.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def take_any_size(model: onnx.ModelProto, alignment_px: int) -> onnx.ModelProto:
     """Return a model that pads its input to a multiple of the alignment and crops its output; `model` is not changed.
 
     Args:
-        model: A model of free height and width, N x H x W x C at both edges, of any precision.
-        alignment_px: The multiple that its height and width must have; 1 leaves nothing to do.
+        model: A model of free height and width, N x H x W x C at input and output, of any precision.
+        alignment_px: Height and width must be multiples of this; 1 returns `model`.
     """
     graph = Graph(model)
     if alignment_px == 1:
@@ -42,8 +42,8 @@ def take_any_size(model: onnx.ModelProto, alignment_px: int) -> onnx.ModelProto:
     return graph.to_model()
 
 
-def work_on_aligned(graph: Graph) -> None:
-    """Take out what `take_any_size` put in; in place. What shapes follow from the image's then is known again."""
+def remove_padding(graph: Graph) -> None:
+    """Remove the nodes of `take_any_size` in place, so that shapes can be inferred."""
     for node in list(graph.nodes):
         if node.op_type == "Pad" and graph.constant(node.input[1]) is None:
             graph.bypass(node)
@@ -56,7 +56,7 @@ def work_on_aligned(graph: Graph) -> None:
 
 
 def _sizes(graph: Graph, alignment_px: int) -> tuple[str, str, str]:
-    """Add the nodes that compute the image's shape and the two kinds of pads; returns their names."""
+    """Add nodes that compute the image shape and both pads; return their names."""
     names = ("size", "negative", "missing", "most", "mirrored", "repeated", "mirrored_pads", "repeated_pads")
     size, negative, missing, most, mirrored, repeated, *pads = (graph.fresh_name(name) for name in names)
     multiple = graph.add_constant(np.array([1, alignment_px, alignment_px, 1], np.int64), "alignment")
@@ -76,7 +76,7 @@ def _sizes(graph: Graph, alignment_px: int) -> tuple[str, str, str]:
 
 
 def _pad(graph: Graph, image: str, pads: tuple[str, str], total: str | None) -> None:
-    """Let all that reads the image, but for the residual sum, read it padded: behind the rounding, where all of it rounds."""
+    """Pad the image for all users except the residual sum; after quantization if all others quantize it."""
     users = [node for node in graph.consumers(image) if node.op_type != "Shape" and node.name != total]
     if len(users) == 1 and users[0].op_type == "QuantizeLinear":
         image = users[0].output[0]
@@ -106,7 +106,7 @@ def _crop_output(graph: Graph, size: str) -> None:
 
 
 def _crop_before(graph: Graph, user: onnx.NodeProto, name: str, size: str) -> None:
-    """Let a node read a tensor cropped; where that is unpacked from bytes, the bytes are cropped."""
+    """Crop an input of a node; its bytes if it is dequantized."""
     maker = graph.producer(name)
     if maker is not None and maker.op_type == "DequantizeLinear" and graph.only_consumer(name) is user:
         user, name = maker, maker.input[0]

@@ -1,12 +1,11 @@
-"""Which input pixels an output pixel depends on, read off the graph.
+"""Alignment and receptive field of a graph.
 
-Every node of a fully convolutional graph maps positions along height and along width independently, so each axis is followed
-on its own. Going backwards from one output pixel, the exact set of positions that it reads is carried from node to node: exact
-also through strides, transposed convolutions and branches. The sets repeat with the alignment, so one period of output pixels
-is enough.
+Every node of a fully convolutional graph maps positions along height and width independently, so each axis is analyzed by
+itself. From one output pixel backwards, the exact set of positions that it reads is propagated through the nodes, including
+strides, transposed convolutions and branches. The sets are periodic in the alignment, so one period of output pixels suffices.
 
-A position of an intermediate tensor that lies outside the image is read as zero padding. A tile of a larger image must
-therefore hold every position that is read, not only every input pixel: each position counts as the pixel that it lies on.
+Positions of an intermediate tensor outside the image are zero padding. A tile of a larger image must therefore contain every
+position that is read, not only every input pixel: each position counts as the pixel at its place.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ GLOBAL = frozenset({"GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceS
 
 
 def image_spec(graph: Graph) -> ImageSpec:
-    """Return which images a graph takes, and how far a pixel of its result reads.
+    """Return the images that a graph accepts, and the reach of an output pixel.
 
     Args:
-        graph: A graph in canonical form, N x H x W x C at both edges. One of fixed height and width is taken to read the whole
-            image.
+        graph: A graph in canonical form, N x H x W x C at input and output. With fixed height and width it is assumed to read
+            the whole image.
 
     Raises:
-        ConversionError: A node's reach is not known, or the graph does not keep the image size at aligned sizes.
+        ConversionError: The reach of a node is unknown, or the graph changes aligned image sizes.
     """
     _, height, width, channels = graph.shapes[graph.input.name]
     if height and width:
@@ -101,7 +100,7 @@ def _factor(graph: Graph, node: onnx.NodeProto, axis: int) -> Fraction:
     if kind == "Resize":
         return Fraction(float(graph.constants[node.input[2]][2 + axis])).limit_denominator(64)
     raise ConversionError(
-        f"node {node.name}: how far {kind} reaches in a model of free image size is not known. Expected convolutions, their "
+        f"node {node.name}: the reach of {kind} in a model of free image size is unknown. Expected convolutions, their "
         "transposes, pooling, resizing and elementwise layers; fix the height and width of the model's input otherwise."
     )
 

@@ -1,7 +1,6 @@
-"""Multiplications and additions that a graph takes, and how many of them are done in integers.
+"""Multiply-accumulate operations (MACs) of a graph, and the share in integers.
 
-One MAC is one multiplication with its addition. The canonical graph says what the network costs; a rewritten graph may compute
-more, where that takes less time.
+The canonical graph gives the cost of the network; a rewritten graph may compute more in less time.
 """
 
 from __future__ import annotations
@@ -11,36 +10,36 @@ from collections.abc import Mapping
 
 import onnx
 
-from .any_size import work_on_aligned
+from .any_size import remove_padding
 from .model import Graph, attributes
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 INTEGER = ("Conv", "Gemm", "MatMul")
-"""Kinds that onnxruntime has integer arithmetic for on CPUs; ConvTranspose is not among them."""
+"""Kinds with integer kernels in onnxruntime on CPUs; ConvTranspose has none."""
 
 
 def count_macs(model: onnx.ModelProto, height_px: int, width_px: int) -> dict[str, int]:
-    """Return the MACs of each node with weights for one image, by name, first to last.
+    """Return the MACs of each node with weights for one image, by name, in order.
 
     Args:
         model: Canonical, rewritten or quantized.
         height_px: Height of the image, a multiple of the alignment.
-        width_px: Likewise its width.
+        width_px: Width, likewise.
     """
     graph = _sized(model, height_px, width_px)
     return {node.name: _macs(graph, node) for node in graph.nodes if node.op_type in WEIGHTED}
 
 
 def macs_per_pixel(model: onnx.ModelProto, height_px: int, width_px: int) -> float:
-    """Return the MACs of one image over its pixels: the same for any size, if the size is free."""
+    """Return the MACs per pixel of an image, constant if the size is free."""
     return sum(count_macs(model, height_px, width_px).values()) / (height_px * width_px)
 
 
 def integer_nodes(model: onnx.ModelProto) -> set[str]:
     """Return the names of the nodes with weights that an INT8 engine computes in integers.
 
-    They are of an integer kind, read dequantized data and dequantized weights, and only quantized data comes of them, with at
-    most an activation between: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+    They have an integer kernel, dequantized data and weights as inputs, and quantized output:
+    https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
     """
     graph = Graph(model)
     kinds = {name: node.op_type for node in graph.nodes for name in node.output}
@@ -54,13 +53,13 @@ def integer_nodes(model: onnx.ModelProto) -> set[str]:
 
 
 def share(macs: Mapping[str, int], names: set[str]) -> float:
-    """Return the share of the MACs that the named nodes take, 0 to 1."""
+    """Return the share of the named nodes in the MACs, 0 to 1."""
     return sum(macs[name] for name in names) / max(sum(macs.values()), 1)
 
 
 def _sized(model: onnx.ModelProto, height_px: int, width_px: int) -> Graph:
     graph = Graph(model)
-    work_on_aligned(graph)
+    remove_padding(graph)
     channels = graph.shapes[graph.input.name][3] or 1
     dims = (1, height_px, width_px, channels)
     graph.set_dimensions(dims, dims)
@@ -70,9 +69,9 @@ def _sized(model: onnx.ModelProto, height_px: int, width_px: int) -> Graph:
 
 def _macs(graph: Graph, node: onnx.NodeProto) -> int:
     weights, before, after = (graph.shapes[name] for name in (node.input[1], node.input[0], node.output[0]))
-    if node.op_type == "Conv":  # every output position reads the kernel of its group once
+    if node.op_type == "Conv":  # each output position uses the kernel of its group once
         return math.prod(_known(after)) * math.prod(_known(weights[1:]))
-    if node.op_type == "ConvTranspose":  # every input position writes it once
+    if node.op_type == "ConvTranspose":  # each input position uses it once
         return math.prod(_known(before)) * math.prod(_known(weights[1:]))
     transposed = attributes(node).get("transB", 0)
     return math.prod(_known(after)) * _known(weights)[1 if transposed else 0]

@@ -1,13 +1,14 @@
-"""An ONNX graph that can be edited: what every pass works on.
+"""An editable ONNX graph, the data structure of all passes.
 
-`onnx.ModelProto` stores lists of messages without links between them. `Graph` holds the same nodes in a Python list and the
-constants as arrays by name, answers who makes and who uses a tensor, and becomes a checked `ModelProto` again at the end.
-Models here have tens of nodes, so a linear search is fast enough and always right.
+`onnx.ModelProto` stores lists of messages without links. `Graph` holds the same nodes in a Python list and the constants as
+arrays by name, finds producers and consumers of a tensor, and converts to a checked `ModelProto`. Models here have tens of
+nodes, so linear search is fast enough.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,19 +24,19 @@ Shape = tuple[int | None, ...]
 
 PRODUCER = "dae-toolkit"
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
-"""What a Transpose does at the edges: images come and go as N, H, W, C; convolutions want N, C, H, W."""
+"""Permutations at input and output: images are N, H, W, C; convolutions need N, C, H, W."""
 ELEMENTWISE = frozenset({"LeakyRelu", "Relu", "Elu", "Selu", "Sigmoid", "Tanh", "Softplus", "Softsign", "HardSigmoid", "Clip"})
-"""Activations that treat every element alike, wherever it lies."""
+"""Elementwise activations."""
 
 
 class Graph:
     """One input, one output, nodes in topological order, constants by name."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        """Take a copy of `model`.
+        """Copy `model`.
 
         Args:
-            model: A model with one input and one output; initializers that are also listed as inputs are not counted.
+            model: A model with one input, not counting initializers, and one output.
 
         Raises:
             ConversionError: The model has another number of inputs or outputs.
@@ -58,21 +59,21 @@ class Graph:
             else:
                 self.nodes.append(_copy(node))
         self.shapes: dict[str, Shape] = {}
-        self.clean()  # some writers leave the order of the nodes to the reader
+        self.clean()  # some exporters do not sort the nodes
         self.infer_shapes()
 
     # --- questions -------------------------------------------------------------------------------------------------
 
     def producer(self, tensor: str) -> onnx.NodeProto | None:
-        """Return the node that makes `tensor`; None for the input and for constants."""
+        """Return the node that computes `tensor`; None for the input and constants."""
         return next((node for node in self.nodes if tensor in node.output), None)
 
     def consumers(self, tensor: str) -> list[onnx.NodeProto]:
-        """Return the nodes that use `tensor`; being the graph's output does not count."""
+        """Return the nodes that use `tensor`, not counting the graph output."""
         return [node for node in self.nodes if tensor in node.input]
 
     def only_consumer(self, tensor: str) -> onnx.NodeProto | None:
-        """Return the node that alone uses `tensor`, or None if it has several uses or is the graph's output."""
+        """Return the only user of `tensor`, or None if it has several or is the graph output."""
         users = self.consumers(tensor)
         return users[0] if len(users) == 1 and tensor != self.output.name else None
 
@@ -81,16 +82,13 @@ class Graph:
         return self.constants.get(tensor)
 
     def kinds(self) -> dict[str, int]:
-        """Return how many nodes there are of each kind."""
-        kinds: dict[str, int] = {}
-        for node in self.nodes:
-            kinds[node.op_type] = kinds.get(node.op_type, 0) + 1
-        return kinds
+        """Return the number of nodes of each kind."""
+        return dict(Counter(node.op_type for node in self.nodes))
 
     # --- edits -----------------------------------------------------------------------------------------------------
 
     def fresh_name(self, hint: str) -> str:
-        """Return a tensor name that the graph does not use yet."""
+        """Return an unused tensor name."""
         used = self._tensors()
         return next(name for name in (f"{hint}_{i}" for i in itertools.count()) if name not in used)
 
@@ -101,21 +99,21 @@ class Graph:
         return name
 
     def replace(self, old: onnx.NodeProto, new: Iterable[onnx.NodeProto]) -> None:
-        """Put `new` where `old` is; whoever used the outputs of `old` must find them in `new` (or be redirected)."""
+        """Replace `old` by `new`, which must compute the outputs of `old` unless they are redirected."""
         position = self._position(old)
         self.nodes[position : position + 1] = list(new)
 
     def insert_before(self, node: onnx.NodeProto, new: Iterable[onnx.NodeProto]) -> None:
-        """Put `new` before `node`."""
+        """Insert `new` before `node`."""
         position = self._position(node)
         self.nodes[position:position] = list(new)
 
     def remove(self, node: onnx.NodeProto) -> None:
-        """Take `node` out."""
+        """Remove `node`."""
         del self.nodes[self._position(node)]
 
     def redirect(self, old: str, new: str) -> None:
-        """Let every consumer of tensor `old` use tensor `new`; if `old` is the graph's output, `new` becomes it."""
+        """Replace tensor `old` by `new` in all consumers and as graph output."""
         for node in self.consumers(old):
             for index, name in enumerate(node.input):
                 if name == old:
@@ -124,12 +122,12 @@ class Graph:
             self.output.name = new
 
     def bypass(self, node: onnx.NodeProto) -> None:
-        """Remove a node with one output, its consumers using its first input instead."""
+        """Remove a node with one output and redirect its consumers to its first input."""
         self.remove(node)
         self.redirect(node.output[0], node.input[0])
 
     def rename(self, old: str, new: str) -> None:
-        """Give a tensor another name everywhere."""
+        """Rename a tensor everywhere."""
         assert old == new or new not in self._tensors(), f"tensor {new} exists"
         for node in self.nodes:
             for names in (node.input, node.output):
@@ -145,7 +143,7 @@ class Graph:
             self.shapes[new] = self.shapes.pop(old)
 
     def set_dimensions(self, input_dims: Sequence[int | str], output_dims: Sequence[int | str]) -> None:
-        """Declare the shapes at the edges: an integer is fixed, a text is the name of a free dimension."""
+        """Declare the shapes of input and output: an integer is fixed, a string names a free dimension."""
         for value, dims in ((self.input, input_dims), (self.output, output_dims)):
             element = value.type.tensor_type.elem_type
             value.CopyFrom(helper.make_tensor_value_info(value.name, element, list(dims)))
@@ -153,7 +151,7 @@ class Graph:
     # --- the whole ---------------------------------------------------------------------------------------------------
 
     def clean(self) -> None:
-        """Sort the nodes, and drop those and the constants that nothing needs."""
+        """Sort the nodes topologically, and drop unused nodes and constants."""
         ordered: list[onnx.NodeProto] = []
         done: set[str] = set()
 
@@ -172,10 +170,10 @@ class Graph:
         self.constants = {name: value for name, value in self.constants.items() if name in used}
 
     def infer_shapes(self) -> None:
-        """Fill `shapes` with what ONNX's strict shape inference says about every tensor.
+        """Fill `shapes` by strict ONNX shape inference.
 
         Raises:
-            ConversionError: The shapes contradict each other.
+            ConversionError: The shapes are inconsistent.
         """
         inferred = _inferred(self._assemble())
         values = itertools.chain(inferred.graph.value_info, [inferred.graph.input[0], inferred.graph.output[0]])
@@ -183,7 +181,7 @@ class Graph:
         self.shapes |= {name: value.shape for name, value in self.constants.items()}
 
     def to_model(self) -> onnx.ModelProto:
-        """Return the graph as a checked model that holds the shape of every tensor.
+        """Return the graph as a checked model with the shape of every tensor.
 
         Raises:
             ConversionError: The graph is not valid ONNX.
@@ -200,7 +198,7 @@ class Graph:
         tensors = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
         graph = helper.make_graph(self.nodes, self.name, [self.input], [self.output], initializer=tensors)
         opsets = [helper.make_opsetid("", self.opset)]
-        # The oldest file version that can hold the opset is the one that the most runtimes can read.
+        # The oldest IR version for the opset is the most compatible one.
         ir_version = helper.find_min_ir_version_for(opsets)
         return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name=PRODUCER)
 
@@ -213,12 +211,12 @@ class Graph:
 
 
 def make_node(kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> onnx.NodeProto:
-    """Return a node of the standard ONNX domain; an attribute of None is left out."""
+    """Return a node of the standard ONNX domain; attributes of None are omitted."""
     return helper.make_node(kind, inputs, outputs, **{k: v for k, v in attributes.items() if v is not None})
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """Return a node's attributes as Python values: text as `str`, lists as lists."""
+    """Return the attributes of a node as Python values: `str`, lists, numbers."""
     values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     return {
         name: value.decode() if isinstance(value, bytes) else list(value) if isinstance(value, Iterable) else value
@@ -227,7 +225,7 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def set_attributes(node: onnx.NodeProto, values: Mapping[str, Any]) -> None:
-    """Replace all attributes of a node; None leaves one out."""
+    """Replace all attributes of a node, except those of None."""
     del node.attribute[:]
     node.attribute.extend(helper.make_attribute(name, value) for name, value in values.items() if value is not None)
 
@@ -242,7 +240,7 @@ def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
-        raise ConversionError(f"the shapes inside the graph contradict each other: {_first_line(error)}") from error
+        raise ConversionError(f"the shapes in the graph are inconsistent: {_first_line(error)}") from error
 
 
 def _shape(value: onnx.ValueInfoProto) -> Shape:

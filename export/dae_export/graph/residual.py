@@ -1,6 +1,6 @@
-"""Networks that predict what to add to the noisy image: the sum stays in float, whatever the network computes in.
+"""Residual networks, which predict a correction of the noisy image: the sum stays in float in any precision.
 
-INT8 rounds the correction, which is small; rounding the image itself would leave 8 bits of a 16-bit image.
+INT8 rounds the small correction; rounding the image would reduce a 16-bit image to 8 bits.
 
 Source:
     Zhang, Zuo, Chen, Meng, Zhang: Beyond a Gaussian denoiser: residual learning of deep CNN for image denoising. IEEE
@@ -15,7 +15,7 @@ from .model import TO_NCHW, TO_NHWC, Graph, attributes, make_node
 
 
 def add_at_the_edge(graph: Graph) -> None:
-    """Add the image as it came in, N x H x W x C, instead of a Transpose of it: the same numbers, and one user less inside."""
+    """Add the N x H x W x C input image instead of its Transpose: the same result with one inner user less."""
     last = graph.producer(graph.output.name)
     if last is None or not _transposes(last, TO_NHWC):
         return
@@ -34,7 +34,7 @@ def add_at_the_edge(graph: Graph) -> None:
 
 
 def residual_sum(graph: Graph) -> onnx.NodeProto | None:
-    """Return the node that adds the image to the network's correction, or None if the network has no such end."""
+    """Return the node that adds the image to the correction, or None if the network is not residual."""
     last = graph.producer(graph.output.name)
     if last is not None and last.op_type == "Add" and list(last.input).count(graph.input.name) == 1:
         return last
@@ -42,7 +42,7 @@ def residual_sum(graph: Graph) -> onnx.NodeProto | None:
 
 
 def give_exact_image(graph: Graph) -> None:
-    """Let the sum of a quantized residual network read the image itself, where the quantizer made it read a rounded one."""
+    """Let the sum of a quantized residual network read the image instead of its rounded copy."""
     last = graph.producer(graph.output.name)
     for index, name in enumerate(last.input if last is not None else ()):
         rounded = graph.producer(name)
@@ -53,7 +53,7 @@ def give_exact_image(graph: Graph) -> None:
 
 
 def _sides(graph: Graph, total: onnx.NodeProto) -> tuple[str | None, str | None]:
-    """Return the inputs of a sum that are the image and the correction; None for both if neither is the image."""
+    """Return image and correction among the inputs of a sum; None for both if neither is the image."""
     for image, correction in (total.input, reversed(total.input)):
         maker = graph.producer(image)
         if maker is not None and _transposes(maker, TO_NCHW) and maker.input[0] == graph.input.name:

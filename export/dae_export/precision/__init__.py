@@ -1,4 +1,4 @@
-"""Other number formats for a float32 graph: INT8, FP16, and 8-bit pixels at its edges."""
+"""Precision of a graph: INT8, FP16, and uint8 input and output."""
 
 from typing import TYPE_CHECKING
 

@@ -1,13 +1,13 @@
-"""Whether an INT8 file gives the same integers on every processor, proved from the file alone.
+"""Static check that an INT8 file gives the same integers on every processor.
 
 On x86 without VNNI, onnxruntime multiplies unsigned data by signed weights with `vpmaddubsw`, which adds two neighboring
 products in *saturating* 16 bits before it widens the sum. Two weights of one sign can pass 32767 only if |w1| + |w2| > 128
-(255 * 128 = 32640, 255 * 129 = 32895); of different signs they never do. A file in which no pair does is exact on all kernels:
-everything behind the pair is added in 32 bits.
+(255 * 128 = 32640, 255 * 129 = 32895), of different signs never. A file without such a pair is exact with all kernels: other
+sums use 32 bits.
 
-Neighbors are what the engine packs side by side: along kernel row, kernel column and input channel for a convolution, along
-the inner dimension for Gemm and MatMul. Where an odd number of input channels lets a pair span two positions of the kernel,
-the pairs within each position count as well; a depthwise kernel must hold for any two of its weights.
+Neighbors are adjacent in the packed order of the engine: along kernel row, kernel column and input channel for a convolution,
+along the inner dimension for Gemm and MatMul. With an odd number of input channels, a pair can span two kernel positions, so
+the pairs within each position count too; for a depthwise kernel any two weights count.
 
 Source:
     Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, VPMADDUBSW.
@@ -33,40 +33,40 @@ from ..errors import GateError
 from ..graph.model import Array, attributes
 
 UNPROVED = 2 * 128
-"""What two unknown signed 8-bit weights may sum to: of weights that are computed, nothing better can be said."""
+"""Largest sum of two unknown signed 8-bit weights, for computed weights."""
 _WEIGHT_INPUT = {
     **dict.fromkeys(("Conv", "Gemm", "MatMul", "ConvInteger", "MatMulInteger"), 1),
     **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QGemm"), 3),
 }
-"""Kinds that engines have integer kernels for, and which input holds the weights."""
+"""Kinds with integer kernels, and the index of the weight input."""
 
 Pairs = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class LayerSums:
-    """How large the sums of neighboring products of one layer can be."""
+    """Largest sums of neighboring products of a layer."""
 
     name: str
-    """Of the node."""
+    """Name of the node."""
     kind: str
-    """Of the node: `Conv`, `Gemm`, ..."""
+    """Kind of the node: `Conv`, `Gemm`, ..."""
     worst: int
     """Largest |w1| + |w2| of two neighboring weights of one sign."""
     channels: int
-    """Output channels that hold a pair above the limit."""
+    """Output channels with a pair above the limit."""
 
     @property
     def exact(self) -> bool:
-        """Whether no sum can depend on the processor."""
+        """Whether no sum depends on the processor."""
         return self.worst <= EXACT_PAIR_LIMIT
 
 
 def check_sums(model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> list[LayerSums]:
-    """Return the pair sums of every layer of a file that multiplies signed 8-bit weights, in the order of the graph.
+    """Return the pair sums of every layer with signed 8-bit weights, in graph order.
 
     Args:
-        model: A model, its content, or the path of its file. Any ONNX file will do, also one of another exporter.
+        model: A model, its content, or the path of any ONNX file.
 
     Raises:
         ModelError: The file cannot be read.
@@ -91,14 +91,14 @@ def check_sums(model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> list[
         tensor = constants.get(name)
         if tensor is None:
             found.append(LayerSums(node.name, node.op_type, UNPROVED, 0))
-        elif tensor.data_type == onnx.TensorProto.INT8:  # unsigned weights take kernels that are exact, and slower
+        elif tensor.data_type == onnx.TensorProto.INT8:  # unsigned weights use exact but slower kernels
             sums = worst_sums(numpy_helper.to_array(tensor), node)
             found.append(LayerSums(node.name, node.op_type, int(sums.max(initial=0)), int((sums > EXACT_PAIR_LIMIT).sum())))
     return found
 
 
 def is_exact(model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> bool:
-    """Return whether a file gives the same integers on every processor; a file without integer layers does.
+    """Return whether a file gives the same integers on every processor; also true without integer layers.
 
     Raises:
         ModelError: The file cannot be read.
@@ -117,7 +117,7 @@ def require_exact(model: onnx.ModelProto) -> None:
         worst = max(failing, key=lambda layer: layer.worst)
         raise GateError(
             f"the INT8 model is not exact on every processor: neighboring weights of {worst.name} ({worst.kind}) sum to "
-            f"{worst.worst}, expected {EXACT_PAIR_LIMIT} at most, and so in {len(failing)} layers. Replace this layer, or "
+            f"{worst.worst}, expected at most {EXACT_PAIR_LIMIT} ({len(failing)} layers exceed it). Replace this layer, or "
             "export without --quantize."
         )
 
@@ -127,16 +127,16 @@ def worst_sums(weights: Array, node: onnx.NodeProto) -> Array:
 
     Args:
         weights: Integers as the node stores them: (O, I / group, kH, kW) of a convolution, (K, N) or (N, K) of a product.
-        node: The node that they belong to.
+        node: Node of the weights.
     """
     rows = as_rows(np.asarray(weights).astype(np.int64), node)
     return worst_row_sums(rows, neighbors(np.asarray(weights).shape, node))
 
 
 def as_rows(weights: Array, node: onnx.NodeProto) -> Array:
-    """Return weights as (output channels, products of one sum), in the order in which an engine packs the products.
+    """Return weights as (output channels, products of one sum), in the packed order of the engine; inverse of `from_rows`.
 
-    A stack of matrices (MatMul) is taken as one of more columns. `from_rows` is the inverse.
+    A stack of matrices (MatMul) becomes one matrix with more columns.
     """
     if "Conv" in node.op_type:
         return np.moveaxis(weights, 1, -1).reshape(len(weights), -1)
@@ -146,7 +146,7 @@ def as_rows(weights: Array, node: onnx.NodeProto) -> Array:
 
 
 def from_rows(rows: Array, shape: tuple[int, ...], node: onnx.NodeProto) -> Array:
-    """Return what `as_rows` was given: weights of this shape."""
+    """Return weights of the original shape; inverse of `as_rows`."""
     if "Conv" in node.op_type:
         return np.ascontiguousarray(np.moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1))
     if _is_transposed(node):
@@ -158,8 +158,8 @@ def neighbors(shape: tuple[int, ...], node: onnx.NodeProto) -> Pairs:
     """Return the pairs of columns of `as_rows` that an engine may add in 16 bits, as (pairs, 2).
 
     Args:
-        shape: Of the weights.
-        node: The node that they belong to.
+        shape: Shape of the weights.
+        node: Node of the weights.
     """
     if "Conv" not in node.op_type:
         return _adjacent(shape[-1 if _is_transposed(node) else -2])
@@ -174,7 +174,7 @@ def neighbors(shape: tuple[int, ...], node: onnx.NodeProto) -> Pairs:
 
 
 def worst_row_sums(rows: Array, pairs: Pairs) -> Array:
-    """Return for each row the largest sum of the absolute values of a pair of one sign; a single weight counts alone."""
+    """Return for each row the largest sum of absolute values of a pair of one sign, or weight."""
     first, second = rows[:, pairs[:, 0]], rows[:, pairs[:, 1]]
     sums = np.maximum(np.maximum(first, 0) + np.maximum(second, 0), np.maximum(-first, 0) + np.maximum(-second, 0))
     alone = np.abs(rows).max(1, initial=0)
@@ -183,7 +183,7 @@ def worst_row_sums(rows: Array, pairs: Pairs) -> Array:
 
 
 def describe_sums(layers: list[LayerSums]) -> Iterator[str]:
-    """Yield what `check_sums` found, for people: a verdict, and the layers that fail it, the worst first."""
+    """Yield the result of `check_sums` for people: a summary, and the failing layers, worst first."""
     failing = sorted((layer for layer in layers if not layer.exact), key=lambda layer: -layer.worst)
     if not failing:
         yield f"exact on every processor: neighbors of {len(layers)} integer layers sum to {EXACT_PAIR_LIMIT} at most"
@@ -198,7 +198,7 @@ def describe_sums(layers: list[LayerSums]) -> Iterator[str]:
 
 
 def _adjacent(count: int) -> Pairs:
-    """Return (0, 1), (2, 3), ... of so many products; an odd last one stands alone."""
+    """Return the pairs (0, 1), (2, 3), ... of `count` products; an odd last one has no pair."""
     return np.arange(count // 2 * 2).reshape(-1, 2)
 
 
@@ -207,7 +207,7 @@ def _is_transposed(node: onnx.NodeProto) -> bool:
 
 
 def load_model(model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> onnx.ModelProto:
-    """Return a model that is given as such, as the content of its file, or as its path.
+    """Return a model given as such, as content, or as path.
 
     Raises:
         ModelError: The file cannot be read.
@@ -216,6 +216,6 @@ def load_model(model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> onnx.
         return model
     try:
         return onnx.load_from_string(model if isinstance(model, bytes) else Path(model).read_bytes())
-    except Exception as error:  # protobuf's exceptions share no public base class
+    except Exception as error:  # protobuf exceptions share no public base class
         where = "the content" if isinstance(model, bytes) else os.fspath(model)
         raise ModelError(f"{where} cannot be read as ONNX ({error}). Give the path of an .onnx file.") from error

@@ -1,12 +1,11 @@
-"""FP16: the same graph in half precision, for CUDA.
+"""Conversion of a graph to FP16, for CUDA.
 
-Which tensors may be half is not ours to list: the ONNX schema of every operator says so, input by input. A float32 tensor
-becomes float16 wherever the schemas of its maker and its users allow it. Where one does not (the scales of a Resize), it stays
-float32, with a Cast if it is computed. Nothing stays float32 for the sake of accuracy: a file that loses too much is refused
-by the gates, not repaired in silence.
+A float32 tensor becomes float16 where the ONNX schemas of its producer and consumers allow it. Where one does not (the scales
+of a Resize), it stays float32, with a Cast if it is computed. Nothing stays float32 for accuracy: the gates reject a file that
+loses too much.
 
-onnxruntime's own converter (onnxruntime.transformers.float16) is not used: it clips large weights in silence, and keeps
-operators in float32 that have a half version.
+onnxruntime's own converter (onnxruntime.transformers.float16) is not used: it silently clips large weights, and keeps
+operators in float32 that support float16.
 """
 
 from __future__ import annotations
@@ -29,28 +28,28 @@ SMALLEST = np.finfo(np.float16).smallest_subnormal
 def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model in float16; `model` is not changed.
 
-    Input and output keep their types: a Cast stands at each float32 edge. Constants are rounded to the nearest float16, small
-    ones to subnormal numbers; tensors of integers, such as shapes, are not touched. On the CPU, onnxruntime computes most
-    operators in float32 and rounds in between.
+    Input and output keep their types, with a Cast at each. Constants are rounded to the nearest float16, small ones to
+    subnormal numbers; integer tensors are not changed. On the CPU, onnxruntime computes most operators in float32 and rounds
+    in between.
 
     Args:
         model: A float32 model with one input and one output.
 
     Raises:
-        ConversionError: A constant is beyond 65504, or a node contains a graph of its own (If, Loop, Scan).
+        ConversionError: A constant exceeds 65504, or a node contains a subgraph (If, Loop, Scan).
     """
     graph = Graph(model)
     return _Conversion(graph).run()
 
 
 class _Conversion:
-    """One pass over the nodes, first to last."""
+    """One pass over the nodes in order."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.floats = _float_tensors(graph)
-        self.halves: set[str] = set()  # the computed tensors that are float16 by now
-        self.variants: dict[tuple[str, bool], str] = {}  # the other form of a tensor: (name, half) to its name
+        self.halves: set[str] = set()  # computed tensors that are now float16
+        self.variants: dict[tuple[str, bool], str] = {}  # converted tensors: (name, half) to new name
 
     def run(self) -> onnx.ModelProto:
         graph, output = self.graph, self.graph.output
@@ -73,7 +72,7 @@ class _Conversion:
             self.halves.update(converted)
 
     def _variant(self, user: onnx.NodeProto, name: str, half: bool) -> str:
-        """Return the name of a float tensor in the precision asked for, making it before `user` if there is none yet."""
+        """Return the name of a float tensor in the requested precision, converted before `user` if necessary."""
         if (name in self.halves) == half and name not in self.graph.constants:
             return name
         if (name, half) not in self.variants:
@@ -98,23 +97,25 @@ def _float_tensors(graph: Graph) -> set[str]:
 
 def _may_be_half(formals: Iterable[onnx.defs.OpSchema.FormalParameter], index: int) -> bool:
     listed = list(formals)
-    formal = listed[min(index, len(listed) - 1)]  # the last one may stand for any number
+    formal = listed[min(index, len(listed) - 1)]  # the last one may be variadic
     return "tensor(float16)" in formal.types
 
 
 def _convert_attributes(node: onnx.NodeProto) -> bool:
-    """Let the attributes that make a tensor make it half; return whether that is possible."""
+    """Convert the attributes that determine the output type; return whether that is possible."""
     for attribute in node.attribute:
         if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
-            raise ConversionError(f"{node.op_type} {node.name!r} contains a graph of its own, which fp16 cannot. Export fp32.")
+            raise ConversionError(
+                f"{node.op_type} {node.name!r} contains a subgraph, which fp16 does not support. Export fp32."
+            )
         if attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT:
             attribute.i = TensorProto.FLOAT16
         if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type == TensorProto.FLOAT:
             value = _half(numpy_helper.to_array(attribute.t), node.name)
             attribute.t.CopyFrom(numpy_helper.from_array(value))
-    if node.op_type == "ConstantOfShape" and not node.attribute:  # its default is a float32 zero
+    if node.op_type == "ConstantOfShape" and not node.attribute:  # the default is a float32 zero
         node.attribute.append(helper.make_attribute("value", numpy_helper.from_array(np.zeros(1, np.float16))))
-    return node.op_type != "Constant"  # Graph has taken those with tensors; what is left holds Python numbers, always float32
+    return node.op_type != "Constant"  # Graph has removed those with tensors; others hold Python numbers, always float32
 
 
 def _half(value: Array, name: str) -> Array:
@@ -122,11 +123,10 @@ def _half(value: Array, name: str) -> Array:
     largest = float(finite.max(initial=0))
     if largest > LARGEST:
         raise ConversionError(
-            f"the constant {name!r} holds {largest:g}, and fp16 ends at {LARGEST:g}. Export fp32 or INT8, or train with "
-            "weight decay."
+            f"the constant {name!r} contains {largest:g}, above {LARGEST:g}. Export fp32 or INT8, or train with weight decay."
         )
     half = value.astype(np.float16)
-    if half.size == 1 and not half.any() and value.any():  # a lone tiny number keeps a division from failing: it must not be 0
+    if half.size == 1 and not half.any() and value.any():  # a tiny scalar prevents division by zero and must not be 0
         half = np.copysign(SMALLEST, value).astype(np.float16)
     return half
 

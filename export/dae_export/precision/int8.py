@@ -1,7 +1,7 @@
-"""Static INT8 quantization: the only module that imports `onnxruntime.quantization`.
+"""Static INT8 quantization; the only module that imports `onnxruntime.quantization`.
 
 Activations are unsigned 8-bit with a zero point, weights signed 8-bit with one scale per output channel, written as pairs of
-QuantizeLinear and DequantizeLinear (QDQ). The ranges of the activations come from running the float32 model on samples.
+QuantizeLinear and DequantizeLinear (QDQ). Activation ranges come from running the float32 model on samples.
 """
 
 from __future__ import annotations
@@ -33,39 +33,39 @@ QUANTIZED_KINDS = (
     *("Transpose", "Reshape", "Slice", "DepthToSpace", "SpaceToDepth", "Resize"),
     *("MaxPool", "AveragePool", "GlobalAveragePool"),
 )
-"""Node kinds that get integer inputs and outputs; the others stay in float."""
+"""Node kinds with integer inputs and outputs; others stay in float."""
 _OPTIONS: dict[str, dict[str, Any]] = {
     "minmax": {},
-    "entropy": {"num_bins": 1024},  # with onnxruntime's default of 128 the whole range is the only candidate
+    "entropy": {"num_bins": 1024},  # with the default of 128 the whole range is the only candidate
     "percentile": {"symmetric": False, "percentile": 99.99},
 }
 
 
 LARGEST_BIAS = 2**30
-"""In steps of its scale: half of what 32 bits hold."""
+"""In quantization steps: half of the 32-bit range."""
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """The range of every activation of one model."""
+    """The range of every activation of a model."""
 
     values: Any
-    """onnxruntime's TensorsData."""
+    """`TensorsData` of onnxruntime."""
     method: str
 
 
 def calibrate(model: onnx.ModelProto, batches: Iterable[FloatArray], method: str = "minmax") -> Ranges:
-    """Find the ranges of a model's activations.
+    """Determine the activation ranges of a model.
 
-    The memory needed is that of the activations of one batch, however many batches there are.
+    Memory holds the activations of one batch only.
 
     Args:
         model: The float32 model.
-        batches: Noisy images (N, H, W, C), float32, as the model takes them.
+        batches: Noisy images (N, H, W, C), float32, of a size that the model accepts.
         method: One of `dae_runtime.contract.CALIBRATION_METHODS`.
 
     Raises:
-        CalibrationError: There is no batch.
+        CalibrationError: `batches` is empty.
     """
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
 
@@ -74,10 +74,10 @@ def calibrate(model: onnx.ModelProto, batches: Iterable[FloatArray], method: str
         "entropy": CalibrationMethod.Entropy,
         "percentile": CalibrationMethod.Percentile,
     }[method]
-    # The calibrator leaves files beside the model and prints its progress: give it a folder of its own, and no terminal.
+    # The calibrator leaves files beside the model and prints its progress.
     with tempfile.TemporaryDirectory(prefix="dae-export-") as folder, contextlib.redirect_stdout(io.StringIO()):
         path = Path(folder) / "model.onnx"
-        onnx.save(Graph(model).to_model(), path)  # a tensor without a shape would not be observed
+        onnx.save(Graph(model).to_model(), path)  # tensors without a shape are not observed
         augmented = str(Path(folder) / "augmented.onnx")
         calibrator = create_calibrator(path, QUANTIZED_KINDS, augmented, kind, extra_options=_OPTIONS[method])
         empty = True
@@ -87,7 +87,7 @@ def calibrate(model: onnx.ModelProto, batches: Iterable[FloatArray], method: str
         if empty:
             raise CalibrationError("there are no samples to calibrate with. Give noisy images with --calibration-data.")
         values = calibrator.compute_data()
-    _tie(model, values)
+    _share_ranges(model, values)
     return Ranges(values, method)
 
 
@@ -103,18 +103,18 @@ def quantize(
         model: The float32 model.
         ranges: From `calibrate` with the same model.
         keep_float: Names of nodes that stay in float.
-        weights: From `round_weights` with the same model; None to round them by themselves alone, which costs some PSNR.
+        weights: From `round_weights` with the same model; None for plain rounding, which costs some PSNR.
 
     Raises:
-        GateError: The sums of an integer layer could depend on the processor.
+        GateError: The sums of an integer layer may depend on the processor.
     """
     from onnxruntime.quantization import QDQQuantizer, QuantType
 
     plain = Graph(model)
     total = residual_sum(plain)
-    source = plain.to_model()  # a tensor without a shape would stop the quantizer
-    source.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")  # says that the shapes are inferred already
-    # Without this option the Transpose at the input would move floats.
+    source = plain.to_model()  # the quantizer needs all shapes
+    source.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")  # marks the shapes as inferred
+    # Without this option the Transpose at the input moves floats.
     options = {"ForceQuantizeNoInputCheck": True}
     quantizer = QDQQuantizer(
         source,
@@ -129,7 +129,7 @@ def quantize(
         extra_options=options,
     )
     quantizer.quantize_model()
-    graph = Graph(quantizer.model.model)  # drops what the quantizer adds to the file and nothing needs
+    graph = Graph(quantizer.model.model)  # drops unused additions of the quantizer
     graph.name = model.graph.name
     round_sums_alike(graph)
     put_weights(graph, round_weights(model) if weights is None else weights, plain.constants)
@@ -141,13 +141,13 @@ def quantize(
 
 
 def put_weights(graph: Graph, weights: Mapping[str, IntegerWeights], biases: Mapping[str, Array]) -> None:
-    """Give the integer layers of a QDQ graph other weights, and biases on the scale that goes with them.
+    """Replace weights and biases of the integer layers of a QDQ graph.
 
     Args:
         graph: Changed in place.
-        weights: By the name that the weights have behind DequantizeLinear, or had in float.
-        biases: In float, by name. A layer whose bias is not there keeps what its integers stand for, which the quantizer has
-            rounded already: to whole steps of the data beside weights of zero.
+        weights: By the name of the dequantized or of the float weights.
+        biases: In float, by name. Others keep their dequantized value, already rounded by the quantizer (to whole steps of the
+            data beside weights of zero).
     """
     for node in graph.nodes:
         unpack = graph.producer(node.input[1]) if node.op_type in INTEGER else None
@@ -170,9 +170,9 @@ def put_weights(graph: Graph, weights: Mapping[str, IntegerWeights], biases: Map
 
 
 def _with_room(values: Array, scales: Array, axis: int, bias: Array) -> tuple[Array, Array]:
-    """Let the scale of a channel grow where its bias, in units of the data's scale, would not fit into 32 bits with it.
+    """Increase the scale of channels whose bias, in units of the data scale, would not fit into 32 bits.
 
-    That is so of a channel of zeros that has a bias, which a rewrite may make, and of one with hardly any weights.
+    That happens with zero weights and a bias, which a rewrite may create, and with tiny weights.
     """
     least = np.where(bias > 0, bias / LARGEST_BIAS, 1.0)
     tight = (scales < least) & ((bias > 0) | (scales < np.finfo(np.float32).eps))
@@ -183,7 +183,7 @@ def _with_room(values: Array, scales: Array, axis: int, bias: Array) -> tuple[Ar
 
 
 def _fill(graph: Graph, unpack: onnx.NodeProto, values: Array, scales: Array, axis: int) -> None:
-    """Let a DequantizeLinear unpack other constants, with a scale for each index along an axis."""
+    """Replace the constants of a DequantizeLinear, with a scale for each index along an axis."""
     scales = np.ascontiguousarray(scales.reshape(-1))
     for name, value in zip(unpack.input, (values, scales, np.zeros(scales.shape, values.dtype)), strict=False):
         graph.constants[name] = value
@@ -191,7 +191,7 @@ def _fill(graph: Graph, unpack: onnx.NodeProto, values: Array, scales: Array, ax
 
 
 def _channel_axis(node: onnx.NodeProto, dimensions: int) -> int:
-    """Return the axis of the weights that tells output channels apart."""
+    """Return the output channel axis of the weights."""
     if node.op_type == "Conv" or attributes(node).get("transB", 0):
         return 0
     return dimensions - 1
@@ -210,16 +210,16 @@ def _reader(batch: FloatArray) -> Any:
     return OneBatch()
 
 
-def _tie(model: onnx.ModelProto, values: Any) -> None:
-    """Give tensors that must share their parameters the union of their ranges, and the images at both edges [0, 1].
+def _share_ranges(model: onnx.ModelProto, values: Any) -> None:
+    """Set the union of ranges for tensors that must share a scale, and [0, 1] for images at input and output.
 
-    At a scale of 1/255 8-bit pixels are exact, and nothing is clipped. Only a residual network that was trained on noise
-    beyond [0, 1] gets its input's own range: it does not round the image, see `residual`.
+    A scale of 1/255 is exact for 8-bit pixels. Only a residual network trained on noise beyond [0, 1] keeps the range of its
+    input: it does not round the image, see `residual`.
     """
     from onnxruntime.quantization import TensorData
 
     edges = {INPUT_NAME, OUTPUT_NAME}
-    beyond = residual_sum(Graph(model)) is not None and _leaves_unit(values[INPUT_NAME].range_value)
+    beyond = residual_sum(Graph(model)) is not None and _exceeds_unit(values[INPUT_NAME].range_value)
     for group in [*tied_tensors(model), edges]:
         ranges = [values[name].range_value for name in group if name in values]
         if group & edges and not beyond:
@@ -232,5 +232,5 @@ def _tie(model: onnx.ModelProto, values: Any) -> None:
                 values[name] = TensorData(lowest=np.array(low), highest=np.array(high))
 
 
-def _leaves_unit(ends: Any) -> bool:
+def _exceeds_unit(ends: Any) -> bool:
     return bool(np.min(ends[0]) < 0 or np.max(ends[1]) > 1)

@@ -1,11 +1,11 @@
-"""Weights rounded to signed 8 bits so that the layer's output changes least and no sum depends on the processor.
+"""Weights rounded to signed 8 bits with the least change of the layer output, and exact sums on every processor.
 
 For one output channel with weights w, inputs of second moment H = E[x x'] and a scale s, the integers q minimize
 (w - s q)' H (w - s q), the mean squared change of the channel's output before its activation, under the limit of `exactness`
-on neighboring pairs. Products are rounded from first to last, a pair at a time, and the weights that are still open make up
-for the error (the optimal brain surgeon's update, one Cholesky factor for all channels). A weight of 0 stays 0: a rewrite
-may have put it there, and the reach of the network must not grow. The scale is the best of a few between the one that fills
-8 bits and the one at which plain rounding obeys the limit. Without inputs H is the identity.
+on neighboring pairs. Weights are rounded in order, a pair at a time, and the remaining ones compensate the error (the update
+of the optimal brain surgeon, one Cholesky factor for all channels). A weight of 0 stays 0, so that the reach of the network
+does not grow. The scale is the best of several between the one that uses all 8 bits and the one at which plain rounding
+satisfies the limit. Without samples, weights are plainly rounded at the latter scale.
 
 Source:
     Frantar, Ashkboos, Hoefler, Alistarh: GPTQ: accurate post-training quantization for generative pre-trained transformers.
@@ -31,11 +31,11 @@ from .exactness import Pairs, as_rows, from_rows, neighbors, worst_row_sums
 from .moments import input_moments
 
 LARGEST = 127
-"""Of a weight: symmetric, so that its negative is a weight as well."""
+"""Largest absolute value of a weight."""
 SCALES = 32
-"""Scales that are tried for each output channel."""
+"""Number of candidate scales for each output channel."""
 DAMPING = 0.01
-"""Share of the mean diagonal of H that is added to it: directions that the samples did not show must not cost nothing."""
+"""Fraction of the mean diagonal of H that is added to it, to regularize directions missing in the samples."""
 _GROWTH = 1.004
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -45,7 +45,7 @@ class IntegerWeights:
     """The rounded weights of one layer."""
 
     values: npt.NDArray[np.int8]
-    """In the shape of the float weights."""
+    """Same shape as the float weights."""
     scales: FloatArray
     """One for each output channel."""
 
@@ -53,15 +53,15 @@ class IntegerWeights:
 def round_weights(
     model: onnx.ModelProto, batches: Iterable[FloatArray] | None = None, alignment_px: int = 1
 ) -> dict[str, IntegerWeights]:
-    """Round the weights of every layer that has an integer kernel.
+    """Round the weights of every layer with an integer kernel.
 
     Args:
-        model: The float32 model, or a QDQ model, whose weights are taken as what they stand for.
-        batches: Noisy images (N, H, W, C), float32, as the model takes them; None to round by the weights alone, quickly.
-        alignment_px: Height and width of the images are multiples of this, and so are those of the crops that are run.
+        model: The float32 model, or a QDQ model, whose weights are dequantized.
+        batches: Noisy images (N, H, W, C), float32, of a size that the model accepts; None for plain rounding, quickly.
+        alignment_px: Height and width of images and crops are multiples of this.
 
     Returns:
-        The weights by the name of the node's weight input.
+        The weights by the name of the weight input.
     """
     graph = Graph(model)
     nodes = {node.input[1]: node for node in graph.nodes if node.op_type in INTEGER and float_weights(graph, node) is not None}
@@ -70,7 +70,7 @@ def round_weights(
 
 
 def float_weights(graph: Graph, node: onnx.NodeProto) -> FloatArray | None:
-    """Return the weights of a node as numbers; None if they are computed, or are not for a matrix product or convolution."""
+    """Return the float weights of a node; None if they are computed, or not for a matrix product or convolution."""
     name = node.input[1]
     values = graph.constant(name)
     maker = graph.producer(name)
@@ -87,23 +87,23 @@ def float_weights(graph: Graph, node: onnx.NodeProto) -> FloatArray | None:
 
 
 def round_rows(rows: Float64, pairs: Pairs, moment: Float64 | None = None) -> tuple[npt.NDArray[np.int64], Float64]:
-    """Round the weights of some output channels that read the same inputs.
+    """Round the weights of output channels with the same inputs.
 
     Args:
         rows: (O, K), the weights of each output channel.
-        pairs: (P, 2), columns whose products an engine may add in 16 bits.
-        moment: (K, K), the second moment of the inputs; None for the identity.
+        pairs: (P, 2), columns whose products may be added in 16 bits.
+        moment: (K, K), the second moment of the inputs; None for plain rounding.
 
     Returns:
         The integers (O, K) and the scale of each row.
     """
     narrow = np.maximum(np.abs(rows).max(1, initial=0) / LARGEST, np.finfo(np.float32).tiny)
-    wide, rounded = _obeying(rows, pairs, narrow)
-    disjoint = len(np.unique(pairs)) == pairs.size
-    if not disjoint:  # an odd number of channels or a depthwise kernel: few weights, which plain rounding serves
+    wide, rounded = _plainly_rounded(rows, pairs, narrow)
+    disjoint = len(np.unique(pairs)) == pairs.size  # not so with an odd number of channels or a depthwise kernel: few weights
+    if moment is None or not disjoint:
         return rounded, wide
-    order = _order(pairs, moment, rows.shape[1])
-    factor = _factor(None if moment is None else moment[np.ix_(order, order)], len(order))
+    order = _order(pairs, moment)
+    factor = _factor(moment[np.ix_(order, order)])
     steps = np.linspace(0, 1, SCALES)[:, None]
     scales = (narrow ** (1 - steps) * wide**steps).reshape(-1)
     values, errors = _sequential(np.tile(rows[:, order], (SCALES, 1)), scales, factor)
@@ -113,11 +113,10 @@ def round_rows(rows: Float64, pairs: Pairs, moment: Float64 | None = None) -> tu
     return chosen, scales[best]
 
 
-def _order(pairs: Pairs, moment: Float64 | None, size: int) -> Pairs:
-    """Return the columns pair by pair, those of the strongest inputs first; a column without a neighbor comes last."""
-    strength = np.ones(size) if moment is None else np.diag(moment)
-    order = np.argsort(-strength[pairs].sum(1), kind="stable")
-    return np.concatenate([pairs[order].ravel(), np.setdiff1d(np.arange(size), pairs)])
+def _order(pairs: Pairs, moment: Float64) -> Pairs:
+    """Return the columns pair by pair, strongest inputs first, then the columns without a pair."""
+    order = np.argsort(-np.diag(moment)[pairs].sum(1), kind="stable")
+    return np.concatenate([pairs[order].ravel(), np.setdiff1d(np.arange(len(moment)), pairs)])
 
 
 def _round(graph: Graph, node: onnx.NodeProto, moments: Float64 | None) -> IntegerWeights:
@@ -136,8 +135,8 @@ def _round(graph: Graph, node: onnx.NodeProto, moments: Float64 | None) -> Integ
     return IntegerWeights(from_rows(values.astype(np.int8), weights.shape, node), scales)
 
 
-def _obeying(rows: Float64, pairs: Pairs, scales: Float64) -> tuple[Float64, npt.NDArray[np.int64]]:
-    """Return for each row a scale at which plain rounding obeys the limit, about the smallest, and the integers there."""
+def _plainly_rounded(rows: Float64, pairs: Pairs, scales: Float64) -> tuple[Float64, npt.NDArray[np.int64]]:
+    """Return for each row about the smallest scale at which plain rounding satisfies the limit, and the integers."""
     exact = np.maximum(scales, worst_row_sums(rows / scales[:, None], pairs) / EXACT_PAIR_LIMIT * scales)
     while True:
         values = np.rint(rows / exact[:, None]).astype(np.int64)
@@ -147,31 +146,30 @@ def _obeying(rows: Float64, pairs: Pairs, scales: Float64) -> tuple[Float64, npt
         exact[beyond] *= _GROWTH
 
 
-def _factor(moment: Float64 | None, size: int) -> Float64:
+def _factor(moment: Float64) -> Float64:
     """Return the upper Cholesky factor of the inverse of the damped moment."""
-    if moment is None:
-        return np.eye(size)
+    size = len(moment)
     damped = moment + np.eye(size) * max(DAMPING * float(np.trace(moment)) / size, np.finfo(np.float64).tiny)
     inverse = np.linalg.inv(damped)
     return np.asarray(np.linalg.cholesky((inverse + inverse.T) / 2).T, np.float64)
 
 
 def _sequential(rows: Float64, scales: Float64, factor: Float64) -> tuple[npt.NDArray[np.int64], Float64]:
-    """Round rows from first to last column, pair by pair; returns the integers and the squared error of each row."""
-    open_weights = rows / scales[:, None]
+    """Round rows in column order, pair by pair; return the integers and the squared error of each row."""
+    remaining = rows / scales[:, None]
     free = rows != 0
     values = np.zeros(rows.shape, np.int64)
     errors = np.zeros(len(rows))
     for first in range(0, rows.shape[1], 2):
         columns = slice(first, first + 2)
-        values[:, columns], left = _round_pair(open_weights[:, columns], free[:, columns], factor[columns, columns])
+        values[:, columns], left = _round_pair(remaining[:, columns], free[:, columns], factor[columns, columns])
         errors += (left**2).sum(1)
-        open_weights[:, first + 2 :] -= left @ factor[columns, first + 2 :]
+        remaining[:, first + 2 :] -= left @ factor[columns, first + 2 :]
     return values, errors * scales**2
 
 
 def _round_pair(wanted: Float64, free: npt.NDArray[np.bool_], factor: Float64) -> tuple[npt.NDArray[np.int64], Float64]:
-    """Return the best integers for one or two open weights, and what each leaves over, in units of its diagonal entry."""
+    """Return the best integers for one or two remaining weights, and the errors in units of the diagonal entries."""
     first = np.clip(np.rint(wanted[:, 0]), -LARGEST, LARGEST) * free[:, 0]
     if wanted.shape[1] == 1:
         return first[:, None].astype(np.int64), (wanted - first[:, None]) / factor[0, 0]

@@ -1,4 +1,4 @@
-"""Second moments of what a layer multiplies its weights with, measured by running the model on samples."""
+"""Second moments of layer inputs, measured on samples."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from ..graph.model import Graph, attributes
 from ..measure.quality import takes_pixels
 
 CROP_PX = 128
-"""Images are cropped to about this side: the activations of all layers are held at once."""
+"""Approximate crop size: the activations of all layers are in memory at once."""
 MOST_ROWS = 2048
-"""Positions of one image that count, drawn by a fixed stride: neighbors tell nearly the same."""
+"""Most positions of an image, subsampled at a fixed stride."""
 
 
 def input_moments(
     model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], batches: Iterable[FloatArray], alignment_px: int
 ) -> dict[str, Float64]:
-    """Run a model on images and return E[x x'] of the products of each layer, by the name of its weight input.
+    """Return E[x x'] of the inputs of each layer, by the name of its weight input.
 
     Args:
         model: The float32 model, or a QDQ model.
-        nodes: Convolutions and matrix products of it.
-        batches: Noisy images (N, H, W, C), float32, as the model takes them.
-        alignment_px: Crops have a height and width of a multiple of this.
+        nodes: Convolutions and matrix products of the model.
+        batches: Noisy images (N, H, W, C), float32, of a size that the model accepts.
+        alignment_px: Height and width of crops are multiples of this.
 
     Returns:
-        (groups, K, K) each, products in the order of `exactness.as_rows`; nothing of layers without inputs.
+        (groups, K, K) each, in the order of `exactness.as_rows`.
     """
     graph = Graph(model)
     shapes = {node.input[1]: graph.shapes[node.input[1]] for node in nodes}
-    session, names = _tapped(graph, sorted({node.input[0] for node in nodes}))
+    session, names = _open_with_outputs(graph, sorted({node.input[0] for node in nodes}))
     sums: dict[str, Float64] = {}
     counts: dict[str, int] = {}
     for image in _crops(batches, alignment_px, fixed=isinstance(session.get_inputs()[0].shape[1], int)):
@@ -52,8 +52,8 @@ def input_moments(
     return {name: total / counts[name] for name, total in sums.items()}
 
 
-def _tapped(graph: Graph, names: list[str]) -> tuple[Any, list[str]]:  # onnxruntime ships no types
-    """Open a model that also returns some of its inner tensors."""
+def _open_with_outputs(graph: Graph, names: list[str]) -> tuple[Any, list[str]]:  # onnxruntime ships no types
+    """Open a model that also returns inner tensors."""
     model = graph.to_model()
     present = {model.graph.output[0].name, model.graph.input[0].name}
     model.graph.output.extend(
@@ -72,7 +72,7 @@ def _crops(batches: Iterable[FloatArray], alignment_px: int, fixed: bool) -> Ite
 
 
 def _products(node: onnx.NodeProto, values: FloatArray, shape: tuple[int | None, ...]) -> FloatArray:
-    """Return (groups, positions, K): what each output channel's weights are multiplied with, at some of the positions."""
+    """Return (groups, positions, K): the inputs that the weights of an output channel multiply, at some positions."""
     if node.op_type != "Conv":
         rows = values.reshape(-1, values.shape[-1])
         if attributes(node).get("transA", 0):

@@ -1,16 +1,15 @@
-"""Scales of quantized tensors: which must share one, and which let every processor round a sum alike.
+"""Scales of quantized tensors: which must be shared, and which make sums round equally on every processor.
 
-What moves numbers without changing them must not round them either: with equal parameters on both sides a Transpose or a
-DepthToSpace moves bytes, with different ones it becomes float arithmetic. The same holds for the Concat that puts the parts of
-one rewritten layer together: with one scale for all parts and the result it is a plain copy, otherwise every byte goes through
-a table. The parts are pixels of one image, so their ranges are alike and little precision is lost. A Concat of the network
-itself (a skip connection) joins tensors of different ranges, which keep their own.
+A node that only moves data needs equal parameters on both sides: a Transpose or a DepthToSpace then moves bytes, otherwise it
+becomes float arithmetic. The same holds for the Concat of the parts of one rewritten layer: with one scale it is a copy,
+otherwise every byte is mapped by a table. The parts are pixels of one image with similar ranges, so little precision is lost.
+A Concat of the network itself (a skip connection) joins tensors of different ranges, which keep their scales.
 
-An engine computes Add in 8 bits as round((a - za) Sa / Sc + (b - zb) Sb / Sc) + zc, and kernels differ in how: with or
-without a fused multiply and add, in float or in fixed point, halves to even or away from zero. They agree unless the sum is
-within their rounding errors, about 2e-4, of a half. With Sa / Sc = p / m and Sb / Sc = q / m for whole p and q and an *odd*
-m every sum is a multiple of 1 / m, and so at least 1 / (2 m) from a half. The scales that an Add may still choose grow for
-that, by 0.3 % at most.
+An engine computes Add in 8 bits as round((a - za) Sa / Sc + (b - zb) Sb / Sc) + zc, and kernels differ: with or
+without fused multiply-add, in float or fixed point, halves to even or away from zero. They agree unless the sum is within
+their rounding error, about 2e-4, of a half. With Sa / Sc = p / m and Sb / Sc = q / m for whole p and q and an *odd*
+m every sum is a multiple of 1 / m, and so at least 1 / (2 m) from a half. Free scales of an Add
+grow accordingly, by at most 0.3 %.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ from .exactness import load_model
 from .uint8_edges import PIXEL_SCALE
 
 DENOMINATOR = 1023
-"""Odd; half a step of it, 4.9e-4, is what a sum keeps from a half."""
+"""Odd; half a step of it, 4.9e-4, is the distance of a sum from a half."""
 SAFE_DISTANCE = 3e-4
-"""Of a sum from a half: kernels differ by less."""
+"""Distance of a sum from a half; kernels differ by less."""
 _SLACK = 1e-6
 
 MOVING = ("Transpose", "Reshape", "DepthToSpace", "SpaceToDepth", "Slice", "Identity", "Squeeze", "Unsqueeze", "Flatten")
 
 
 def tied_tensors(model: onnx.ModelProto) -> list[set[str]]:
-    """Return the groups of tensors that must share their parameters; a tensor that shares with none is in no group."""
+    """Return the groups of tensors that must share their parameters."""
     group_of: dict[str, set[str]] = {}
     for tied in _pairs(model):
         merged = set(tied).union(*(group_of.get(name, ()) for name in tied))
@@ -45,40 +44,42 @@ def tied_tensors(model: onnx.ModelProto) -> list[set[str]]:
 
 
 def layer_of(node_name: str) -> str:
-    """Return the name of the canonical layer that a node was made from: rewrites name their nodes `layer/Kind_1`."""
+    """Return the canonical layer of a node: rewrites name their nodes `layer/Kind_1`."""
     return node_name.split("/", 1)[0]
 
 
 def round_sums_alike(graph: Graph) -> None:
-    """Choose the scales of a QDQ graph so that no sum is near a half; in place. Biases must be set anew afterwards.
+    """Choose the scales of a QDQ graph in place so that no sum is near a half. Biases must be updated afterwards.
 
-    Tensors that share a scale because a node only moves their values keep sharing it. A scale of pixels at an edge stays. An
-    Add whose two inputs both have their scales already is left as it is: `near_halves` tells.
+    Shared scales stay shared, and the scale of pixels at input and output stays. An Add whose inputs both have fixed scales is
+    not changed; see `near_halves`.
     """
     groups = _shared_scales(graph)
     fixed = {groups[name] for name in groups if _is_pixels(graph, name)}
-
-    def value(name: str) -> float:
-        return float(graph.constants[name].reshape(-1)[0])
 
     def put(name: str, scale: float) -> None:
         for other in [other for other, group in groups.items() if group == groups[name]]:
             graph.constants[other] = np.full_like(graph.constants[other], np.float32(scale))
 
     for inputs, output in _sums(graph):
-        first, second = sorted(inputs, key=lambda name: groups[name] not in fixed)  # a fixed one first
+        first, second = sorted(inputs, key=lambda name: groups[name] not in fixed)  # fixed first
         if groups[output] not in fixed and groups[first] in fixed:
-            ratio = value(first) / value(output) * DENOMINATOR
-            put(output, value(first) * DENOMINATOR / max(math.floor(ratio + _SLACK), 1))
+            ratio = _number(graph, first) / _number(graph, output) * DENOMINATOR
+            put(output, _number(graph, first) * DENOMINATOR / max(math.floor(ratio + _SLACK), 1))
         fixed.add(groups[output])
         for name in (first, second):
             if groups[name] not in fixed:
-                put(name, value(output) * math.ceil(value(name) / value(output) * DENOMINATOR - _SLACK) / DENOMINATOR)
+                put(
+                    name,
+                    _number(graph, output)
+                    * math.ceil(_number(graph, name) / _number(graph, output) * DENOMINATOR - _SLACK)
+                    / DENOMINATOR,
+                )
                 fixed.add(groups[name])
 
 
 def near_halves(model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> list[str]:
-    """Return the names of the quantized sums of a QDQ model that processors may round differently.
+    """Return the quantized sums of a QDQ model that processors may round differently, by name.
 
     Args:
         model: A model with one input and one output, its content, or the path of its file.
@@ -150,7 +151,7 @@ def _shared_scales(graph: Graph) -> dict[str, int]:
     for node in scaled:
         source = graph.producer(node.input[0])
         if node.op_type == "DequantizeLinear":
-            while source is not None and source.op_type in ("Pad", "Slice"):  # bytes that are padded or cropped
+            while source is not None and source.op_type in ("Pad", "Slice"):  # of bytes
                 source = graph.producer(source.input[0])
             if source is not None and source.op_type == "QuantizeLinear":
                 join(source.input[1], node.input[1])
@@ -169,7 +170,7 @@ def _equal(graph: Graph, first: onnx.NodeProto, second: onnx.NodeProto) -> bool:
 
 
 def _is_pixels(graph: Graph, scale: str) -> bool:
-    """Return whether a scale is that of pixels at the input or the output of the graph."""
+    """Return whether a scale is that of pixels at input or output of the graph."""
     if not np.all(graph.constants[scale] == PIXEL_SCALE):
         return False
     users = graph.consumers(scale)

@@ -1,7 +1,7 @@
-"""INT8 within limits: the layers that quantization hurts most stay in float, if that is what it takes.
+"""INT8 within limits: the most sensitive layers stay in float if necessary.
 
-Which layers those are is measured: each is left in float alone, and the PSNR that this gains ranks it. A layer is one of the
-canonical graph; all nodes that a rewrite made from it go together.
+Sensitivity is the gain of PSNR with only that layer in float. A layer is one of the canonical graph, with all nodes that a
+rewrite made from it.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from .integer_weights import IntegerWeights
 from .scales import layer_of
 
 MOST_IN_FLOAT = 0.5
-"""Largest share of the network's MACs that may stay in float: beyond that it is no INT8 model any more."""
+"""Largest share of the MACs that may stay in float."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """An INT8 model that is within the limits."""
+    """An INT8 model within the limits."""
 
     model: onnx.ModelProto
     judgment: Judgment
     gates: tuple[Gate, ...]
-    """What it was held to."""
+    """The gates on its loss."""
     float_layers: tuple[str, ...]
-    """Names of the layers that stayed in float, first to last."""
+    """Names of the layers in float, in order."""
     float_share: float
-    """Their share of the network's MACs, 0 to 1."""
+    """Their share of the MACs of the network, 0 to 1."""
 
 
 def quantize_within(
@@ -51,46 +51,46 @@ def quantize_within(
     macs: Mapping[str, int],
     details: bool = False,
 ) -> Quantized:
-    """Quantize a model, leaving as many layers in float as the limits take.
+    """Quantize a model, with as many layers in float as the limits require.
 
     Args:
         model: The float32 model, canonical or rewritten.
         ranges: From `calibrate` with the same model.
         weights: From `round_weights` with the same model.
-        samples: Their test part judges the result.
-        gates: Holds a judgment to what INT8 may cost.
-        macs: MACs of each layer of the canonical model, first to last.
-        details: Let the judgment hold what a report shows.
+        samples: Test samples judge the result.
+        gates: Returns the gates for a judgment.
+        macs: MACs of each layer of the canonical model, in order.
+        details: Whether to collect details for a report.
 
     Raises:
-        GateError: Every version is outside the limits; the text says of the best one by how much.
+        GateError: No version is within the limits; the text describes the best one.
     """
-    bench = _Bench(model, ranges, weights, samples, gates, macs, details)
-    whole = bench.attempt(())
+    trials = _Trials(model, ranges, weights, samples, gates, macs, details)
+    whole = trials.run(())
     problem = failed_gates(whole.gates)
     if problem is None:
         return whole
     affordable = [layer for layer in macs if share(macs, {layer}) <= MOST_IN_FLOAT]
-    alone = [bench.attempt((layer,)) for layer in affordable]
+    alone = [trials.run((layer,)) for layer in affordable]
     if enough := [one for one in alone if failed_gates(one.gates) is None]:
         return min(enough, key=lambda one: one.float_share)
     best = whole
     for one in sorted(alone, key=lambda one: one.judgment.drop_db):
         layers = tuple(layer for layer in macs if layer in (*best.float_layers, *one.float_layers))
         if share(macs, set(layers)) <= MOST_IN_FLOAT:
-            best = bench.attempt(layers)
+            best = trials.run(layers)
             if failed_gates(best.gates) is None:
                 return best
     raise GateError(
         f"INT8 {problem}. With {', '.join(best.float_layers) or 'no layer'} in float ({best.float_share:.0%} of the "
-        f"arithmetic) it still {failed_gates(best.gates)}. Train it a little further with dae-train "
-        "--init RUN --qat, calibrate with more typical images (--calibration-data), or allow more (--max-psnr-drop)."
+        f"arithmetic) it still {failed_gates(best.gates)}. Fine-tune with dae-train "
+        "--init RUN --qat, calibrate with more typical images (--calibration-data), or increase --max-psnr-drop."
     )
 
 
 @dataclass(frozen=True)
-class _Bench:
-    """Everything that one attempt needs besides its choice of layers."""
+class _Trials:
+    """Quantization with different layers in float."""
 
     model: onnx.ModelProto
     ranges: Ranges
@@ -100,7 +100,7 @@ class _Bench:
     macs: Mapping[str, int]
     details: bool
 
-    def attempt(self, layers: tuple[str, ...]) -> Quantized:
+    def run(self, layers: tuple[str, ...]) -> Quantized:
         candidate = quantize(self.model, self.ranges, nodes_of(self.model, layers), self.weights)
         judgment = judge(self.model.SerializeToString(), candidate.SerializeToString(), self.samples, self.details)
         logger.info("INT8 with %s in float: %.3f dB lost", ", ".join(layers) or "no layer", judgment.drop_db)
@@ -108,10 +108,10 @@ class _Bench:
 
 
 def nodes_of(model: onnx.ModelProto, layers: tuple[str, ...]) -> list[str]:
-    """Return the names of the nodes that must stay in float for some layers to do so.
+    """Return the names of the nodes that must stay in float with the given layers.
 
-    That is the nodes made from them and the activations right behind. For the first and the last layer it is also what lies
-    between them and the edge of the graph: it would round what they leave exact.
+    These are the nodes made from them and the following activations. For the first and the last layer they include all nodes
+    up to the input or output of the graph, which would round their exact values.
     """
     nodes = list(model.graph.node)
     weighted = [i for i, node in enumerate(nodes) if node.op_type in WEIGHTED]

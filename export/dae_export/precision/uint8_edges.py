@@ -1,14 +1,14 @@
-"""8-bit pixels in and out: a program hands the model the bytes of an image, and gets bytes back.
+"""uint8 pixels as input and output of a model.
 
-A float edge becomes the arithmetic of `dae_runtime.pixels.arrays.convert`, so the result is the same to the bit:
+The conversion is that of `dae_runtime.pixels.arrays.convert`, with bit-identical results:
 
     noisy -> Cast -> Div by 255 -> ...          ... -> Mul by 255 -> Round -> Clip -> Cast -> denoised
 
-It is written without DequantizeLinear and QuantizeLinear, because those tell an engine that what is between them is quantized:
-onnxruntime rounds the float weights of a convolution between the two to 8 bits by itself (its WeightBiasQuantization).
+DequantizeLinear and QuantizeLinear are avoided, because they mark nodes in between as quantized: onnxruntime would round the
+float weights of a convolution between them to 8 bits (WeightBiasQuantization).
 
-An INT8 graph begins with QuantizeLinear and ends with DequantizeLinear, of scale 1/255 and zero point 0. There that pair and
-the conversion at the edge are the identity on pixels: nothing is added, both nodes fall away, and integers run all the way.
+An INT8 graph starts with QuantizeLinear and ends with DequantizeLinear, of scale 1/255 and zero point 0. Together with the
+conversion these are the identity on pixels, so both nodes are removed and nothing is added.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def to_uint8(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
     The output is that of the float model times 255, rounded to the nearest (ties to even) and clipped.
 
     Args:
-        model: A model of float32 images in [0, 1] at both edges.
-        precision: What it computes in, as in the contract; only the edges of `int8` models may fall away.
+        model: A model with float32 images in [0, 1] as input and output.
+        precision: Precision as in the contract; only `int8` models lose nodes.
     """
     graph = Graph(model)
     if precision == "int8":
@@ -53,14 +53,14 @@ def _drop_last_step(graph: Graph) -> None:
         return
     pixels = last.input[0]
     if pixels != graph.input.name:
-        graph.rename(image, graph.fresh_name("image"))  # a node inside the graph may use the floats too
+        graph.rename(image, graph.fresh_name("image"))  # an inner node may use the floats too
         graph.rename(pixels, image)
         graph.output.name = image
         graph.output.type.tensor_type.elem_type = TensorProto.UINT8
 
 
 def _take_pixels(graph: Graph) -> None:
-    """Let every node that still takes the image as floats take it converted."""
+    """Convert the image for every node that reads it as float."""
     image = graph.input.name
     graph.input.type.tensor_type.elem_type = TensorProto.UINT8
     users = [node for node in graph.consumers(image) if node.op_type != "DequantizeLinear"]

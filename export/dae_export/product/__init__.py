@@ -1,4 +1,4 @@
-"""The file that an export writes: its graph, and the contract in it."""
+"""The exported file: its graph and its contract."""
 
 from typing import TYPE_CHECKING
 

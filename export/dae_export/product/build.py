@@ -1,4 +1,4 @@
-"""What an export makes of a network: the graph in the precision and with the edges that were asked for, and what it costs."""
+"""Builds the exported graph in the requested precision and data type, and measures its loss."""
 
 from __future__ import annotations
 
@@ -24,72 +24,72 @@ class Product:
     """A graph that passed every gate."""
 
     model: onnx.ModelProto
-    """What is written."""
+    """The written model."""
     precision: str
-    """As in the contract."""
+    """Precision as in the contract."""
     form: Form
-    """The float32 graph that it was made from."""
+    """The float32 graph that it was built from."""
     float32: onnx.ModelProto
-    """The float32 model that would have been written; `model` itself for a float32 file of float edges."""
+    """The float32 model for comparison; `model` itself for a file of float32 precision and data type."""
     gates: tuple[Gate, ...] = ()
-    """What its precision was held to."""
+    """The gates on its precision."""
     judgment: Judgment | None = None
-    """The loss of precision; None for float32."""
+    """Loss by precision; None for float32."""
     written: Judgment | None = None
-    """What is written, with its edges, against float32; None if nothing asks for it."""
+    """The written model against float32; None if not needed."""
     float_layers: tuple[str, ...] = ()
-    """Layers of an INT8 model that stayed in float."""
+    """Layers of an INT8 model that stay in float."""
     float_share: float = 0.0
-    """Their share of the network's MACs, 0 to 1."""
+    """Their share of the MACs of the network, 0 to 1."""
     calibration: Calibration | None = None
-    """How the ranges of an INT8 model were found; None for others."""
+    """Calibration of an INT8 model; None for others."""
     speedup: float | None = None
-    """Of INT8 against `float32`; None for others."""
+    """Speedup of INT8 over `float32`; None for others."""
 
     @property
     def parity(self) -> Parity:
-        """The form against the Keras model."""
+        """Parity of the form with the Keras model."""
         return self.form.parity
 
     @property
     def quality(self) -> Quality | None:
-        """None without clean references."""
+        """Quality of the written model; None without clean references."""
         return self.written.quality if self.written else None
 
 
 class Strategy(Protocol):
-    """How a network is written in one precision."""
+    """Builds a network in one precision."""
 
     @property
     def name(self) -> str:
-        """As in the contract: `fp32`, `fp16` or `int8`."""
+        """Precision as in the contract: `fp32`, `fp16` or `int8`."""
 
     @property
     def suffix(self) -> str:
-        """What the name of its file ends in by default, before `.onnx`."""
+        """Suffix of the default file name, before `.onnx`."""
 
     @property
     def needs_samples(self) -> str | None:
-        """What it needs noisy images for, as the beginning of a sentence; None if it needs none."""
+        """Why it needs noisy images, as the start of an error text; None if it needs none."""
 
     def build(self, network: Network, samples: Samples | None) -> Product:
-        """Write a network of float edges.
+        """Build a network with float32 input and output.
 
         Raises:
             ParityError: The graph differs from the Keras model.
-            CalibrationError: There are no samples, and it needs them.
-            GateError: It loses more, or gains less, than what is allowed.
+            CalibrationError: It needs samples and there are none.
+            GateError: A quality or speed gate fails.
         """
 
 
 def make_product(strategy: Strategy, network: Network, samples: Samples | None, options: ExportOptions) -> Product:
-    """Make what `options` ask for.
+    """Build the product for the options.
 
     Args:
         strategy: From `choose_strategy`.
         network: From `read_network`.
-        samples: Noisy images; what the quality is measured on.
-        options: What is asked for.
+        samples: Calibration and test samples.
+        options: The options of the export.
 
     Raises:
         ParityError, CalibrationError, GateError: As `Strategy.build`.
@@ -102,11 +102,11 @@ def make_product(strategy: Strategy, network: Network, samples: Samples | None, 
         model = take_any_size(model, network.images.alignment_px)
     is_float32 = product.judgment is None and options.io == "float32"
     product = replace(product, model=model, float32=model if is_float32 else product.float32)
-    return replace(product, written=_judged(product, network, samples, options))
+    return replace(product, written=_written_judgment(product, network, samples, options))
 
 
-def _judged(product: Product, network: Network, samples: Samples | None, options: ExportOptions) -> Judgment | None:
-    """Return the judgment of what is written: the one that is there, unless 8-bit edges round once more."""
+def _written_judgment(product: Product, network: Network, samples: Samples | None, options: ExportOptions) -> Judgment | None:
+    """Return the judgment of the written model: that of the precision, unless uint8 output rounds again."""
     details = options.report is not None
     if options.io == "float32" and product.judgment is not None:
         return product.judgment

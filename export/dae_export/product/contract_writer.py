@@ -1,4 +1,4 @@
-"""What a model file says about itself: the contract, from what was measured on the way."""
+"""The contract of an exported file, from the measurements of the export."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .model_file import GOLDEN_SIDE_PX, first_image, golden_sample
 from .strategies import COUNTING_SIDE_PX
 
 TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
-"""Packages whose versions the contract records."""
+"""Packages with versions in the contract."""
 
 
 def describe(source: Source, network: Network, product: Product, samples: Samples | None, options: ExportOptions) -> Contract:
@@ -46,14 +46,14 @@ def describe(source: Source, network: Network, product: Product, samples: Sample
         pair_limit=EXACT_PAIR_LIMIT if product.calibration and is_exact(product.model) else None,
         any_size=images.fixed_size is None and (options.pad or images.alignment_px == 1),
         tools=tool_versions(),
-        report=figures(network, product),
+        report=_measurements(network, product),
     )
 
 
-def figures(network: Network, product: Product) -> dict[str, Any]:
-    """Return what else was measured, as JSON takes it."""
+def _measurements(network: Network, product: Product) -> dict[str, Any]:
+    """Return further measurements for JSON."""
     height, width = network.images.size_near(COUNTING_SIDE_PX)
-    found: dict[str, Any] = {
+    measured: dict[str, Any] = {
         "form": _form(product),
         "macs_per_pixel": {
             "network": round(macs_per_pixel(network.model, height, width), 1),
@@ -62,7 +62,7 @@ def figures(network: Network, product: Product) -> dict[str, Any]:
     }
     judgment = product.judgment
     if judgment is not None:
-        found |= {
+        measured |= {
             "psnr_drop_db": round(judgment.drop_db, 4),
             "psnr_drop_is_estimated": judgment.quality is None,
             "agreement_with_fp32_db": round(judgment.agreement_db, 2),
@@ -70,14 +70,14 @@ def figures(network: Network, product: Product) -> dict[str, Any]:
         }
     if product.calibration is not None:
         macs = count_macs(product.model, height, width)
-        found |= {
+        measured |= {
             "integer_share": round(share(macs, integer_nodes(product.model)), 4),
             "layers_in_float": list(product.float_layers),
             "float_share": round(product.float_share, 4),
         }
     if product.speedup is not None:
-        found["speedup"] = round(product.speedup, 2)
-    return found
+        measured["speedup"] = round(product.speedup, 2)
+    return measured
 
 
 def _form(product: Product) -> dict[str, Any]:
@@ -96,11 +96,11 @@ def _form(product: Product) -> dict[str, Any]:
 
 
 def tool_versions() -> dict[str, str]:
-    """Return the versions of the packages that make a model file, by name."""
+    """Return the versions of `TOOLS`, by name."""
     versions = {"dae-toolkit": dae_runtime.__version__}
     for name in TOOLS:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            continue  # one of the two onnxruntime packages, or a TensorFlow under another name
+            continue  # one of the two onnxruntime packages, or TensorFlow under another name
     return versions

@@ -1,4 +1,4 @@
-"""An INT8 file of before made exact on every processor, where the Keras model is not at hand."""
+"""Conversion of an older INT8 file to one that is exact on every processor, without the Keras model."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from .model_file import first_image, golden_sample, with_contract
 
 @dataclass(frozen=True)
 class Converted:
-    """A file that was written."""
+    """A written file."""
 
     path: Path
     size_bytes: int
     contract: Contract
     judgment: Judgment
-    """The new file against the old one on exact kernels."""
+    """The new file against the old one with exact kernels."""
 
 
 def convert_file(
     source: str | os.PathLike[str], destination: str | os.PathLike[str] | None, options: ExportOptions
 ) -> Converted:
-    """Round the weights of an INT8 model file anew, so that no sum depends on the processor, and let it take any size.
+    """Round the weights of an INT8 file again so that sums are exact on every processor, and let it accept any size.
 
     Args:
         source: An INT8 file of dae-export.
-        destination: The file to write; None for `<source>-exact.onnx`.
-        options: `calibration_data` is needed; `pad`, `max_psnr_drop`, `max_color_shift`, `name` and `overwrite` are kept.
+        destination: Output file; None for `<source>-exact.onnx`.
+        options: `calibration_data` is required; `pad`, `max_psnr_drop`, `max_color_shift`, `name` and `overwrite` are used.
 
     Raises:
-        ExportError: The file is not INT8, there are no samples, or it would lose more than allowed; nothing has been written.
+        ExportError: The file is not INT8, there are no samples, or a gate fails; nothing has been written.
         ModelError: The file cannot be read.
     """
     source = Path(source)
@@ -61,9 +61,7 @@ def convert_file(
             f"{source} is {contract.precision}; only INT8 files are converted. Export the Keras model instead."
         )
     if options.calibration_data is None:
-        raise CalibrationError(
-            "a conversion needs typical noisy images. Give a folder or an .npz file with --calibration-data."
-        )
+        raise CalibrationError("conversion needs typical noisy images. Give a folder or an .npz file with --calibration-data.")
     samples = load_samples(options.calibration_data, contract.images)
     model = onnx.load_from_string(content)
     graph = Graph(model)

@@ -1,4 +1,4 @@
-"""The places of the files that an export writes: checked before the work begins, and written whole or not at all."""
+"""Output files: checked before the export, and written atomically."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ def check_destination(path: Path, suffixes: tuple[str, ...], flag: str, overwrit
     """Check that a file can be written.
 
     Args:
-        path: Where to.
-        suffixes: How its name may end.
-        flag: What chose it, for the remedy: `--output`.
-        overwrite: Whether it may exist.
+        path: The output file.
+        suffixes: Allowed suffixes.
+        flag: Flag for the error text, such as `--output`.
+        overwrite: Whether the file may exist.
 
     Raises:
-        DestinationError: It cannot be written, or exists already.
+        DestinationError: It cannot be written, or already exists.
     """
     if path.is_dir() or not path.parent.is_dir():
-        problem = "is a folder" if path.is_dir() else f"cannot be written: there is no folder {path.parent}"
+        problem = "is a folder" if path.is_dir() else f"cannot be written: the folder {path.parent} does not exist"
         raise DestinationError(f"{path} {problem}. Give the path of a file with {flag}.")
     if path.suffix not in suffixes:
         raise DestinationError(f"{path}: expected a name that ends in {suffixes[0]}, received {path.name!r}.")
     if path.exists() and not overwrite:
-        raise DestinationError(f"{path} exists already. Replace it with --overwrite, or give another {flag}.")
+        raise DestinationError(f"{path} already exists. Replace it with --overwrite, or give another {flag}.")
 
 
 def write_file(path: Path, content: bytes, flag: str, overwrite: bool) -> None:
-    """Write a file in one step.
+    """Write a file atomically.
 
     Raises:
-        DestinationError: It cannot be written, or appeared meanwhile.
+        DestinationError: It cannot be written, or has been created during the export.
     """
     try:
         write_atomic(path, content, overwrite=overwrite)
     except FileExistsError as error:
-        raise DestinationError(f"{path} appeared during the export. Replace it with --overwrite.") from error
+        raise DestinationError(f"{path} was created during the export. Replace it with --overwrite.") from error
     except OSError as error:
         raise DestinationError(f"{path} cannot be written: {error.strerror or error}. Give another {flag}.") from error

@@ -1,7 +1,7 @@
-"""The model file: an ONNX graph with its contract inside, and the golden sample in that.
+"""The model file: an ONNX graph with its contract, which includes the golden sample.
 
-A kernel that cuts off sums does so where products are large: on white, on nearly white, at hard edges, in saturated colors;
-on a picture of middle brightness it may do no harm that a test would see. So the image of the golden sample shows all of them.
+A kernel that saturates sums does so where products are large: on white and nearly white, at hard edges, in saturated colors.
+An image of medium brightness may not reveal it, so the golden sample contains all of these.
 """
 
 from __future__ import annotations
@@ -25,22 +25,20 @@ NOISE = 25 / 255
 STRONG_NOISE = 60 / 255
 NEARLY_WHITE = 235 / 255
 GOLDEN_TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 8 / 255}
-"""What a sound device may differ by at most, in the range [0, 1]; `dae_runtime.engine.golden.MEAN_TOLERANCE` says by how much
-in the mean.
+"""Largest difference on a correct device, in the range [0, 1]; `dae_runtime.engine.golden.MEAN_TOLERANCE` limits the mean.
 
-Float32 results depend on the order of summation. INT8 kernels round the output to one of 256 steps, and what differs by
-rounding before that may move a few pixels by some. 8-bit outputs may differ by these, rounded up to whole steps.
+Float32 results depend on the order of summation. INT8 kernels round the output to 256 steps, and earlier rounding differences
+may change a few pixels by some steps. For uint8 outputs the tolerance is rounded up to whole steps.
 """
 
 
 def golden_sample(model: bytes, noisy: FloatArray, precision: str, images: ImageSpec) -> Golden:
-    """Run a model on a small image that shows what a wrong kernel gets wrong; see `golden_image`.
+    """Run a model on a small image that reveals faulty kernels; see `golden_image`.
 
     Args:
-        model: Content of the ONNX file, of either kind of edge.
-        noisy: (N, H, W, C) float32 in [0, 1] of a size that the model takes; a part of the image is one of the first. A uint8
-            model gets it rounded to 8 bits.
-        precision: Of the model, as in the contract.
+        model: Content of the ONNX file, float32 or uint8.
+        noisy: (N, H, W, C) float32 in [0, 1]; part of the first image is used, rounded to 8 bits for a uint8 model.
+        precision: Precision as in the contract.
         images: Images that the model accepts.
     """
     image = golden_image(noisy, *images.size_near(GOLDEN_SIDE_PX))
@@ -56,13 +54,13 @@ def golden_image(noisy: FloatArray, height_px: int, width_px: int) -> FloatArray
     """Return (1, H, W, C) little-endian float32 in [0, 1]: nine fields in three rows, with noise.
 
     A piece of the noisy image, white, black; nearly white, gray with strong noise, a checkerboard of black and white; and
-    three fields of saturated colors (of a gray image: of slopes and stripes), so that every color channel is at both ends of
-    its range beside others that are not.
+    three fields of saturated colors (gradients and stripes for gray), so that every color channel reaches both ends of its
+    range beside others that do not.
 
     Args:
-        noisy: (N, H, W, C), of any size; the first image is used, repeated where it is too small.
-        height_px: Of the result.
-        width_px: Likewise.
+        noisy: (N, H, W, C), of any size; the first image is used, tiled if too small.
+        height_px: Height of the result.
+        width_px: Width of the result.
     """
     random = np.random.default_rng(0)
     channels = noisy.shape[3]
@@ -94,7 +92,7 @@ def first_image(batches: Iterable[FloatArray]) -> FloatArray:
 
 
 def _fields(channels: int, height_px: int, width_px: int) -> list[Float64]:
-    """Return the eight fields behind the first, without noise, (H, W, C) each."""
+    """Return the fields after the first, without noise, (H, W, C) each."""
     row, column = np.mgrid[:height_px, :width_px]
     slope = column / max(width_px - 1, 1)
     patterns = [slope, (column // 2 % 2).astype(float), ((row + column) // 3 % 2).astype(float)]
@@ -103,7 +101,7 @@ def _fields(channels: int, height_px: int, width_px: int) -> list[Float64]:
     fields = [np.repeat(level[..., None], channels, 2) for level in (*flat, board)]
     if channels == 1:
         return fields + [pattern[..., None] for pattern in patterns]
-    # Red, cyan and yellow, each with a pattern in one channel that is at neither end.
+    # Red, cyan and yellow, each with a pattern between the ends of the range in one channel.
     colors = np.array([[1, 0, 0], [0, 1, 1], [1, 1, 0]], float)
     for turn, (color, pattern) in enumerate(zip(colors, patterns, strict=True)):
         field = np.broadcast_to(color, (height_px, width_px, 3)).copy()

@@ -1,4 +1,4 @@
-"""The strategies of an export, one for each precision: what it needs, what it tries, and what the result is held to."""
+"""The strategies of an export, one for each precision."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from .model_file import first_image
 from .variants import choose_float, choose_integer
 
 COUNTING_SIDE_PX = 64
-"""About the side of the image whose MACs are counted: the count per pixel is the same for any."""
+"""Approximate image side for counting MACs, constant per pixel."""
 
 logger = logging.getLogger(__name__)
 
 
 def choose_strategy(options: ExportOptions) -> Strategy:
-    """Return the strategy for the precision that is asked for; nothing else asks."""
+    """Return the strategy for the requested precision."""
     known: dict[str, Callable[[ExportOptions], Strategy]] = {"fp32": Float32, "fp16": Float16, "int8": Int8}
     return known[options.precision](options)
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    """What all three hold."""
+class _Base:
+    """Common parts of the strategies."""
 
     options: ExportOptions
     name: ClassVar[str]
@@ -54,27 +54,27 @@ class _Chosen:
         return samples
 
 
-class Float32(_Chosen):
-    """The network as it is."""
+class Float32(_Base):
+    """Float32 precision."""
 
     name = "fp32"
     suffix = ""
 
     def build(self, network: Network, samples: Samples | None) -> Product:
-        """Write the form that is the fastest here."""
+        """Build the fastest form on this machine."""
         form = choose_float(network, self.options.atol, self.options.rewrite)
         return Product(form.model, self.name, form, float32=form.model)
 
 
-class Float16(_Chosen):
+class Float16(_Base):
     """Half precision, for CUDA."""
 
     name = "fp16"
     suffix = "-fp16"
-    needs_samples = "FP16 needs noisy images to be judged on"
+    needs_samples = "FP16 needs noisy images for the quality gates"
 
     def build(self, network: Network, samples: Samples | None) -> Product:
-        """Write the canonical form: CUDA has fast transposed convolutions, and times on a CPU say nothing about it."""
+        """Build the canonical form: CUDA has fast transposed convolutions, and CPU times do not apply to it."""
         samples = self.required(samples)
         form = choose_float(network, self.options.atol, rewrite=False)
         model = to_float16(form.model)
@@ -83,19 +83,19 @@ class Float16(_Chosen):
         gates = self.loss_gates(judgment)
         problem = failed_gates(gates)
         if problem is not None:
-            raise GateError(f"FP16 {problem}. Export fp32, or allow more.")
+            raise GateError(f"FP16 {problem}. Export fp32, or increase the limit.")
         return Product(model, self.name, form, form.model, gates, judgment)
 
 
-class Int8(_Chosen):
-    """Integers, as far as the limits allow."""
+class Int8(_Base):
+    """INT8 precision, with float layers if the gates require."""
 
     name = "int8"
     suffix = "-int8"
-    needs_samples = "INT8 needs noisy images to calibrate with"
+    needs_samples = "INT8 needs noisy images for calibration"
 
     def build(self, network: Network, samples: Samples | None) -> Product:
-        """Write the form whose integers are the fastest here, and compare its speed with the float32 file."""
+        """Build the form with the fastest INT8 version on this machine, and measure its speedup."""
         samples, options = self.required(samples), self.options
         form = choose_integer(network, first_image(samples.calibration), options.atol, options.rewrite)
         weights = round_weights(form.model, samples.calibration, network.images.alignment_px)
@@ -104,47 +104,47 @@ class Int8(_Chosen):
         details = options.report is not None
         quantized = quantize_within(form.model, ranges, weights, samples, self.loss_gates, macs, details)
         float32 = choose_float(network, options.atol, options.rewrite).model
-        gained = speedup(float32, quantized.model, tuning_shape(network.images))
+        measured = speedup(float32, quantized.model, tuning_shape(network.images))
         return Product(
             model=quantized.model,
             precision=self.name,
             form=form,
-            gates=(*quantized.gates, *self._speed_gates(gained)),
+            gates=(*quantized.gates, *self._speed_gates(measured)),
             judgment=quantized.judgment,
             float_layers=quantized.float_layers,
             float_share=quantized.float_share,
             calibration=Calibration(ranges.method, samples.calibration.count, samples.source),
-            speedup=gained,
+            speedup=measured,
             float32=float32,
         )
 
     def _ranges(self, model: onnx.ModelProto, samples: Samples, weights: Mapping[str, IntegerWeights]) -> Ranges:
-        """Find the ranges of the activations; where the method is open, the calibration samples decide, not the others."""
+        """Determine the activation ranges; with `auto`, the calibration samples select the method."""
         if self.options.calibration_method != AUTO:
             return calibrate(model, samples.calibration, self.options.calibration_method)
-        seen = replace(samples, test=samples.calibration, clean=None)
+        calibration = replace(samples, test=samples.calibration, clean=None)
         found = [calibrate(model, samples.calibration, method) for method in ("minmax", "percentile")]
 
         def agreement_db(ranges: Ranges) -> float:
             candidate = quantize(model, ranges, (), weights)
-            return judge(model.SerializeToString(), candidate.SerializeToString(), seen).agreement_db
+            return judge(model.SerializeToString(), candidate.SerializeToString(), calibration).agreement_db
 
         return max(found, key=agreement_db)
 
-    def _speed_gates(self, gained: float) -> tuple[Gate, ...]:
+    def _speed_gates(self, measured: float) -> tuple[Gate, ...]:
         if self.options.min_speedup is None:
-            if gained < 1:
+            if measured < 1:
                 logger.warning(
-                    "this INT8 file is SLOWER than float32 on this processor: %.2f times as fast. Its layers may have no fast "
-                    "integer kernel (docs/processors.md). For this processor export without --quantize; --min-speedup 1 makes "
-                    "it an error",
-                    gained,
+                    "INT8 is SLOWER than float32 on this processor: %.2f times as fast. Its layers may have no fast integer "
+                    "kernel (docs/processors.md). Export without --quantize for this processor; --min-speedup 1 makes this an "
+                    "error",
+                    measured,
                 )
             return ()
-        gates = (speed_gate(gained, self.options.min_speedup),)
+        gates = (speed_gate(measured, self.options.min_speedup),)
         problem = failed_gates(gates)
         if problem is not None:
             raise GateError(
-                f"INT8 {problem}. Export on the processor that will run the model, ask for less, or export without --quantize."
+                f"INT8 {problem}. Export on the target processor, reduce --min-speedup, or export without --quantize."
             )
         return gates

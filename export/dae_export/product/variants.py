@@ -1,6 +1,6 @@
-"""The form in which a network is written: canonical or rewritten, whichever is the fastest here.
+"""Forms of a network, canonical or rewritten, and the choice of the fastest on this machine.
 
-All forms compute the same function, so a form that fails in any way is left out with a warning, and the canonical one remains.
+All forms compute the same function, so a form that fails is skipped with a warning.
 """
 
 from __future__ import annotations
@@ -21,73 +21,73 @@ from ..rewrites import CANONICAL, FLOAT_CANDIDATES, INTEGER_CANDIDATES, Recipe, 
 from ..source import Network
 
 FLOAT_REFERENCE = "canonical float32"
-"""Name of the float32 graph that INT8 forms are timed beside."""
+"""Name of the float32 graph that is timed with INT8 forms."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Form:
-    """A float32 graph of the network, proved to be it; INT8 is made from it."""
+    """A float32 graph of the network with verified parity; INT8 is built from it."""
 
     name: str
-    """Of its recipe."""
+    """Name of its recipe."""
     model: onnx.ModelProto
     parity: Parity
     choice: Choice | None
-    """What it was chosen from; None if there was no choice."""
+    """The timed candidates; None with a single one."""
 
 
 def choose_float(network: Network, tolerance: float, rewrite: bool = True) -> Form:
-    """Return the form whose float32 graph is the fastest.
+    """Return the form with the fastest float32 graph.
 
     Args:
-        network: What to write.
+        network: The network.
         tolerance: As in `Network.parity`.
         rewrite: False for the canonical form.
 
     Raises:
-        ParityError: Even the canonical graph differs from the Keras model.
+        ParityError: The canonical graph differs from the Keras model.
     """
     models = rewritten(network.model, FLOAT_CANDIDATES if rewrite else (CANONICAL,), network.images.alignment_px)
-    return _proved(network, models, _fastest(network, models), tolerance)
+    return _verified(network, models, _fastest(network, models), tolerance)
 
 
 def choose_integer(network: Network, samples: FloatArray, tolerance: float, rewrite: bool = True) -> Form:
-    """Return the form whose INT8 version is the fastest.
+    """Return the form with the fastest INT8 version.
 
     Args:
-        network: What to write.
-        samples: (N, H, W, C) float32, a few noisy images: times hardly depend on the calibration.
+        network: The network.
+        samples: (N, H, W, C) float32, a few noisy images; times hardly depend on the calibration.
         tolerance: As in `Network.parity`.
         rewrite: False for the canonical form.
 
     Raises:
-        ParityError: Even the canonical graph differs from the Keras model.
+        ParityError: The canonical graph differs from the Keras model.
     """
     models = rewritten(network.model, INTEGER_CANDIDATES if rewrite else (CANONICAL,), network.images.alignment_px)
     integer = {name: quantize(model, calibrate(model, [samples])) for name, model in models.items()}
     choice = _fastest(network, integer, {FLOAT_REFERENCE: network.model})
-    return _proved(network, models, choice, tolerance)
+    return _verified(network, models, choice, tolerance)
 
 
 def rewritten(model: onnx.ModelProto, recipes: Sequence[Recipe], alignment_px: int) -> dict[str, onnx.ModelProto]:
     """Rewrite a canonical graph in several ways.
 
     Args:
-        model: The canonical graph; it stands for the first recipe itself.
-        recipes: What to try, the canonical form first.
-        alignment_px: The multiple that free heights and widths are sure to have.
+        model: The canonical graph, used as the first recipe.
+        recipes: Candidates, the canonical form first.
+        alignment_px: Free heights and widths are multiples of this.
 
     Returns:
-        Graphs by the names of their recipes, without those that equal an earlier one, and those that could not be made.
+        Graphs by recipe name, without duplicates and failures.
     """
     found = {recipes[0].name: model}
     seen = {apply(model, recipes[0], alignment_px).SerializeToString(deterministic=True)} if len(recipes) > 1 else set()
     for recipe in recipes[1:]:
         try:
             candidate = apply(model, recipe, alignment_px)
-        except Exception as error:  # whatever onnx or a rewrite raises: it costs speed, never the export
+        except Exception as error:  # a failing rewrite costs speed, never the export
             logger.warning("rewrite %s skipped: %s: %s", recipe.name, type(error).__name__, error)
             continue
         content = candidate.SerializeToString(deterministic=True)
@@ -107,7 +107,7 @@ def _fastest(
     return choice
 
 
-def _proved(network: Network, models: dict[str, onnx.ModelProto], choice: Choice | None, tolerance: float) -> Form:
+def _verified(network: Network, models: dict[str, onnx.ModelProto], choice: Choice | None, tolerance: float) -> Form:
     if choice is not None and choice.name != CANONICAL.name:
         try:
             return Form(choice.name, models[choice.name], network.parity(models[choice.name], tolerance), choice)

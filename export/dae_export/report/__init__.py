@@ -1,4 +1,4 @@
-"""The report of an export: measured, and written as one HTML page."""
+"""The report of an export: measurements and one HTML page."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What a report says: the figures of an export, and their JSON for the contract."""
+"""The figures of a report, and their JSON for the contract."""
 
 from __future__ import annotations
 
@@ -20,52 +20,52 @@ class Layer:
 
     name: str
     share: float
-    """Of all MACs of the file, 0 to 1."""
+    """Share of all MACs of the file, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """Arithmetic per pixel of the image. One MAC is one multiplication with its addition."""
+    """Multiply-accumulate operations (MACs) per pixel of the image."""
 
     fp32_macs_per_pixel: float
-    """Of the float32 model."""
+    """MACs of the float32 model."""
     macs_per_pixel: float
-    """Of this file: rewrites may compute more where that takes less time."""
+    """MACs of this file; rewrites may compute more in less time."""
     integer_share: float
-    """Share of this file's MACs that are done in integers, 0 to 1."""
+    """Share of the MACs of this file in integers, 0 to 1."""
     float_layers: tuple[Layer, ...]
-    """Layers of an INT8 file that stayed in float, the largest first."""
+    """Layers of an INT8 file that stay in float, largest first."""
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export made; every figure was measured on the machine that made it."""
+    """Figures of an export, measured on this machine."""
 
     name: str
     precision: str
     """`fp32`, `fp16` or `int8`."""
     compares: bool
-    """Whether the file differs from the float32 model; false for that model itself."""
+    """Whether the file differs from the float32 model."""
     io_dtype: str
     """`float32` or `uint8`."""
     size_bytes: int
-    """Of this file without its contract, unless replaced by the whole."""
+    """Size of this file; without its contract until replaced."""
     fp32_size_bytes: int
-    """Of the float32 model without a contract."""
+    """Size of the float32 model without a contract."""
     node_counts: Mapping[str, int]
-    """Nodes of this file's graph, by kind."""
+    """Nodes of this file by kind."""
     fp32_nodes: int
     """Nodes of the float32 graph."""
     work: Work
     machine: str
-    """The processor and those of its instructions that matter."""
+    """Processor and relevant instruction sets."""
     timings: Timings
     judgment: Judgment
-    """This file against float32, with the details of a report."""
+    """This file against float32, with details."""
     gates: tuple[Gate, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures as JSON takes them (no NaN, no infinity), without the pictures."""
+        """Return the figures for JSON (no NaN, no infinity), without pictures."""
         document: dict[str, Any] = _rounded(
             {
                 "file": {"size_bytes": self.size_bytes, "fp32_size_bytes": self.fp32_size_bytes, "nodes": self.node_counts},
@@ -82,7 +82,7 @@ class ExportReport:
         return document
 
     def _comparison(self) -> dict[str, Any]:
-        """Return the figures without the pictures, which would bloat the contract."""
+        """Return the figures without pictures, which would bloat the contract."""
         judgment, details = self.judgment, self.judgment.details
         return {
             "samples": judgment.samples,
@@ -97,7 +97,7 @@ class ExportReport:
 
 
 def _rounded(value: Any) -> Any:
-    """Round every number to 5 significant digits, which is more than any of these measurements holds."""
+    """Round every float to 5 significant digits, beyond the precision of the measurements."""
     if isinstance(value, float):
         return float(f"{value:.5g}")
     if isinstance(value, Mapping):

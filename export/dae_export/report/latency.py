@@ -1,4 +1,4 @@
-"""The latencies of a report: two models in alternation, over image sizes and threads, in bounded time."""
+"""Latencies of a report: two models in alternation over image sizes and threads, in limited time."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ MOST_RUNS = 15
 
 @dataclass(frozen=True)
 class Timing:
-    """Both models on one input."""
+    """Times of both models on one input."""
 
     images: int
     height_px: int
     width_px: int
     channels: int
     threads: int | None
-    """On the CPU; None on CUDA."""
+    """CPU threads; None on CUDA."""
     fp32_ms: float
     """Median for the whole batch."""
     file_ms: float
@@ -45,30 +45,30 @@ class Timing:
 
     @property
     def ms_per_value(self) -> float:
-        """Both times together over the values of the input."""
+        """Sum of both times per value of the input."""
         return (self.fp32_ms + self.file_ms) / (self.images * self.height_px * self.width_px * self.channels)
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Both models on every input."""
+    """Times of both models on all inputs."""
 
     device: str
-    """Where they ran: `cpu` or `cuda:N`."""
+    """Device: `cpu` or `cuda:N`."""
     rows: tuple[Timing, ...]
     skipped: int
-    """Cases that were left out because they would have taken too long, or did not fit the memory."""
+    """Number of cases skipped for lack of time or memory."""
 
 
 def measure_latency(fp32: bytes, written: bytes | None, images: ImageSpec, device: str, seconds: float) -> Timings:
-    """Time two models on every shape, on one thread and on all.
+    """Time two models on every shape, with one thread and with all.
 
     Args:
         fp32: Content of the float32 file.
-        written: Content of the file to compare; None for `fp32` itself.
+        written: Content of the file to compare; None for `fp32`.
         images: What the models take.
-        device: As for `dae_runtime.engine.session.open_session`.
-        seconds: About how long all may take. What would take too long, going by the smaller shapes, is left out.
+        device: As in `dae_runtime.engine.session.open_session`.
+        seconds: Approximate time limit. Cases that would take too long, estimated from smaller shapes, are skipped.
     """
     used = session_device(open_session(fp32, device))
     shapes = images.shapes(FREE_SHAPES, FIXED_BATCHES)
@@ -78,7 +78,7 @@ def measure_latency(fp32: bytes, written: bytes | None, images: ImageSpec, devic
         known = [row for row in rows if row.threads == threads]
         if known and known[-1].ms_per_value * math.prod(shape) * FEWEST_RUNS > 2e3 * seconds / len(cases):
             continue
-        with contextlib.suppress(DeviceError):  # too large for this machine's memory
+        with contextlib.suppress(DeviceError):  # out of memory
             rows.append(_measure_case(fp32, written, shape, used, threads, seconds / len(cases)))
     return Timings(used, tuple(rows), len(cases) - len(rows))
 

@@ -1,4 +1,4 @@
-"""The report: what an export made, in figures and pictures.
+"""Measurement of a report.
 
 report = measure_report(fp32, written, judgment, images, name="v2", precision="int8")
 report.to_json()  # the figures, for the contract
@@ -23,7 +23,7 @@ from .document import ExportReport, Layer, Work
 from .latency import measure_latency
 
 REPORT_SIDE_PX = 64
-"""About the side of the image whose MACs are counted."""
+"""Approximate image side for counting MACs."""
 
 
 def measure_report(
@@ -37,24 +37,24 @@ def measure_report(
     gates: Sequence[Gate] = (),
     seconds: float = 20.0,
 ) -> ExportReport:
-    """Measure what a report says.
+    """Measure the figures of a report.
 
     Args:
-        fp32_model: The float32 model that the file is compared with; `written_model` itself for a float32 file.
-        written_model: The model that is written, of either kind of edge.
+        fp32_model: The float32 model for comparison; `written_model` itself for a float32 file.
+        written_model: The written model, float32 or uint8.
         judgment: The written model against float32, with details.
         images: Images that the model accepts.
-        name: Of the model, for people.
-        precision: Of the written model, as in the contract.
-        gates: Limits that were kept.
-        seconds: About how long the latencies may take.
+        name: Name of the model, for people.
+        precision: Precision of the written model, as in the contract.
+        gates: The gates that it passed.
+        seconds: Approximate time limit of the latency measurement.
 
     Raises:
         DaeError: A model cannot be run.
     """
     fp32, written = fp32_model.SerializeToString(), written_model.SerializeToString()
     same = fp32 == written
-    # FP16 is meant for CUDA, so its times are taken there, if it is there.
+    # FP16 is meant for CUDA and is timed there if available.
     device = "auto" if precision == "fp16" else "cpu"
     counts = Counter(node.op_type for node in written_model.graph.node)
     return ExportReport(

@@ -1,4 +1,4 @@
-"""The page of a report: one HTML document with its style and its pictures inside, and no script."""
+"""The HTML page of a report: one document with style and pictures inside, without scripts."""
 
 from __future__ import annotations
 
@@ -118,13 +118,13 @@ def _latency(report: ExportReport) -> str:
     rows = [
         [input_text(row), thread_cell_text(row), *_times(row, compares), _bars(row, report)] for row in report.timings.rows
     ]
-    note = f"Milliseconds for the whole input: medians, the models taking turns, on {_device(report)}."
+    note = f"Milliseconds for the whole input: medians of models timed in alternation, on {_device(report)}."
     if compares:
         note += f" The ratio is {own} over fp32."
     if report.timings.skipped:
-        note += f" Left out for want of time or memory: {report.timings.skipped} larger cases."
+        note += f" {report.timings.skipped} larger cases skipped for lack of time or memory."
     if _is_emulated(report):
-        note += " FP16 is made for CUDA: on this processor it is computed in float32, with conversions in between."
+        note += " FP16 is meant for CUDA: this processor computes it in float32 with conversions."
     key = f'<span class="key"></span>fp32 <span class="key own"></span>{own}' if compares else ""
     head = "".join(f'<th scope="col">{text}</th>' for text in heads) + f'<th scope="col" class="bars">{key}</th>'
     body = "\n".join(f'<tr><th scope="row">{cells[0]}</th>{"".join(_cell(cell) for cell in cells[1:])}</tr>' for cells in rows)
@@ -180,9 +180,9 @@ def _samples_note(report: ExportReport) -> str:
 
 def _work(report: ExportReport) -> str:
     work = report.work
-    lines = [f"<p>{count_text(work.macs_per_pixel)} MAC per pixel (one multiplication with its addition)."]
+    lines = [f"<p>{count_text(work.macs_per_pixel)} MAC per pixel (multiply-accumulate operations)."]
     if report.compares and round(work.macs_per_pixel) != round(work.fp32_macs_per_pixel):
-        lines[0] += f" The float32 model takes {count_text(work.fp32_macs_per_pixel)}."
+        lines[0] += f" The float32 model needs {count_text(work.fp32_macs_per_pixel)}."
     lines[0] += "</p>"
     if report.precision == "int8":
         share = percent_text(work.integer_share)
@@ -201,7 +201,7 @@ def _float_layers(report: ExportReport) -> Iterator[str]:
         yield "<p>Every layer with weights computes in integers.</p>"
         return
     items = "".join(f"<li><b>{percent_text(layer.share)}</b> <code>{escape(layer.name)}</code></li>" for layer in layers)
-    yield f'<h3>Layers that stayed in float</h3>\n<ul class="kinds">{items}</ul>'
+    yield f'<h3>Layers in float</h3>\n<ul class="kinds">{items}</ul>'
 
 
 def _graph(report: ExportReport) -> str:
@@ -220,7 +220,7 @@ def _footer(report: ExportReport) -> str:
 
 def _pictures(report: ExportReport) -> str:
     rows = [_views(draw(stack), report, f"sample {number}") for number, stack in enumerate(report.judgment.details.shown, 1)]
-    note = "Test images as they are; large ones show their middle."
+    note = "Test images; large ones are cropped to the center."
     if report.compares:
         note += f" The difference is {_own(report)} minus fp32, amplified; gray is none."
     return _section("Before and after", f'<p class="note">{note}</p>', *rows)
@@ -234,7 +234,7 @@ def _worst(report: ExportReport) -> str:
         place = f"Image {worst.image}, row {worst.row}, column {worst.column}"
         rows.append(f"<h3>{place}: {worst.difference:.1f} of 255</h3>")
         rows.append(_views(draw(worst.crop), report, place.lower(), worst))
-    note = f"Where {_own(report)} is furthest from fp32, in the images with the largest differences. Values from 0 to 255."
+    note = f"Largest differences between {_own(report)} and fp32. Values from 0 to 255."
     return _section("Worst pixels", f'<p class="note">{note}</p>', *rows)
 
 
@@ -266,7 +266,7 @@ def _section(title: str, *content: str) -> str:
 
 
 def _own(report: ExportReport) -> str:
-    """Return what the file is called where it stands beside the float32 model."""
+    """Return the name of the file in comparisons with the float32 model."""
     return "this file" if report.precision == "fp32" and report.compares else PRECISIONS[report.precision]
 
 
@@ -292,7 +292,7 @@ def _figure(text: str, name: str) -> str:
 
 
 def _is_emulated(report: ExportReport) -> bool:
-    """Return whether the times say nothing: onnxruntime has no half arithmetic on CPUs."""
+    """Return whether times are meaningless: onnxruntime emulates FP16 on CPUs."""
     return report.precision == "fp16" and report.timings.device == "cpu"
 
 

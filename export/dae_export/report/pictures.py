@@ -1,4 +1,4 @@
-"""Pictures of a report: the same piece of the same images, noisy, float32, this file, clean, and the difference amplified."""
+"""Pictures of a report: noisy, float32, this file, clean, and the amplified difference."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from dae_runtime.pixels.arrays import FloatArray, convert
 from ..measure.details import Stack
 
 GAP_PX = 1
-"""Between the images of a sheet."""
+"""Gap between images of a sheet."""
 STRONGEST = 128
-"""The difference is amplified by at most this."""
+"""Largest amplification of the difference."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One piece in all its versions."""
+    """One piece in all versions."""
 
     height_px: int
     width_px: int
     amplified: int
-    """By how much the difference between this file and float32 is amplified."""
+    """Amplification of the difference between this file and float32."""
     png: Mapping[str, bytes] = field(repr=False)
-    """PNG files by `noisy`, `fp32`, `file`, `clean` (where it is known) and `difference`, gray where there is none."""
+    """PNG files by `noisy`, `fp32`, `file`, `clean` (if available) and `difference`, gray for none."""
 
 
 def draw(stack: Stack) -> Picture:
-    """Draw one piece; of several images, a sheet of rows and columns."""
+    """Draw one piece; several images become a sheet."""
     whole = {name: _sheet(images) for name, images in stack.items()}
     difference = whole["file"] - whole["fp32"]
     amplified = _amplification(float(np.abs(difference).max()))
@@ -42,7 +42,7 @@ def draw(stack: Stack) -> Picture:
 
 
 def _sheet(images: FloatArray) -> FloatArray:
-    """Arrange (N, H, W, C) in rows and columns, about as many of one as of the other."""
+    """Arrange (N, H, W, C) in a nearly square grid."""
     count, height, width, channels = images.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -55,7 +55,7 @@ def _sheet(images: FloatArray) -> FloatArray:
 
 
 def _amplification(largest: float) -> int:
-    """Return the power of two that lets the largest difference just stay within black and white."""
+    """Return the largest power of two that keeps the difference within black and white."""
     if largest == 0:
         return STRONGEST
     return int(min(2 ** max(math.floor(math.log2(0.5 / largest)), 0), STRONGEST))

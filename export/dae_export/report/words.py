@@ -1,4 +1,4 @@
-"""Numbers of a report in words, as HTML."""
+"""Numbers of a report formatted as HTML."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from .latency import Timing
 
 
 def input_text(row: Timing) -> str:
-    """Return what was run, such as 512 × 512."""
+    """Return the input size, such as 512 × 512."""
     size = f"{row.width_px}&nbsp;&times;&nbsp;{row.height_px}"
     return size if row.images == 1 else f"{size} <small>{row.images}&nbsp;at&nbsp;once</small>"
 
 
 def threads_text(row: Timing) -> str:
-    """Return on how many threads, in words."""
+    """Return the number of threads with its unit."""
     return "CUDA" if row.threads is None else f"{row.threads} thread{'s' if row.threads > 1 else ''}"
 
 
@@ -24,7 +24,7 @@ def thread_cell_text(row: Timing) -> str:
 
 
 def values_text(values: Iterable[float]) -> str:
-    """Return the channels of a pixel."""
+    """Return the channel values of a pixel."""
     return " ".join(f"{value:.0f}" if abs(value - round(value)) < 0.05 else f"{value:.1f}" for value in values)
 
 

@@ -1,4 +1,4 @@
-"""Rewrites of a canonical graph into forms that are faster on a processor."""
+"""Rewrites of a canonical graph into equivalent, faster forms."""
 
 from typing import TYPE_CHECKING
 

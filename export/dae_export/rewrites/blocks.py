@@ -1,9 +1,9 @@
-"""A last layer with few output channels, computed for a block of pixels at once.
+"""Last layers with few output channels, computed for blocks of pixels.
 
 The integer kernels of CPUs compute 16 output channels in the time of one. A convolution of stride s with kernel k and C
 outputs equals one of stride b*s with kernel k + (b-1)*s and b*b*C outputs, one for each pixel of a b x b block, followed by
-DepthToSpace: with b = 4 and C = 1 all 16 outputs are wanted, and the cost per pixel falls from k*k*16 to (k+3)*(k+3). Three
-colors take b = 2: 12 of 16 outputs are wanted.
+DepthToSpace: with b = 4 and C = 1 all 16 outputs are used, and the cost per pixel falls from k*k*16 to (k+3)*(k+3). Three
+colors use b = 2: 12 of 16 outputs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .sizes import block_size, divisors
 
 
 def widen_narrow_outputs(graph: Graph, alignment_px: int, lanes: int = 16) -> int:
-    """Rewrite convolutions with fewer than `lanes` output channels; return how many were rewritten."""
+    """Rewrite convolutions with fewer than `lanes` output channels; return their number."""
     sizes = divisors(graph, alignment_px)
     count = 0
     for node in list(graph.nodes):
@@ -41,7 +41,7 @@ def widen_narrow_outputs(graph: Graph, alignment_px: int, lanes: int = 16) -> in
 
 
 def best_block(convolution: Convolution, lanes: int, least: int = 1) -> int:
-    """Return the side of the block, `least` times a power of two, that takes the fewest multiplications for each pixel."""
+    """Return the block side, `least` times a power of two, with the fewest multiplications per pixel."""
     c_out, _, *kernel = convolution.weights.shape
 
     def cost(block: int) -> float:

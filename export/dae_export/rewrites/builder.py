@@ -1,4 +1,4 @@
-"""What every pass needs of a graph: attributes of convolutions, elementwise chains, and new nodes beside old ones."""
+"""Tools for passes: attributes of convolutions, elementwise chains, and replacement of nodes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .kernels import Convolution
 
 @dataclass(frozen=True)
 class ConvNode:
-    """A Conv or ConvTranspose whose kernel is a constant."""
+    """A Conv or ConvTranspose with a constant kernel."""
 
     node: onnx.NodeProto
     weights: FloatArray
     bias: FloatArray
-    """(C_out,); zeros where the node has none."""
+    """(C_out,); zeros without a bias."""
     pads: tuple[int, int, int, int]
     strides: tuple[int, int]
     output_padding: tuple[int, int]
@@ -44,9 +44,9 @@ class ConvNode:
 
 
 def read_conv(graph: Graph, node: onnx.NodeProto | None, op_type: str) -> ConvNode | None:
-    """Return what a pass needs to know of a convolution, or None if it is of a kind that the passes leave alone.
+    """Return the attributes of a convolution, or None if passes do not support it.
 
-    That is: another operator, a kernel that is not a constant, not two-dimensional, grouped, dilated, or `auto_pad`.
+    That is another operator, or a kernel that is computed, not two-dimensional, grouped or dilated, or `auto_pad`.
     """
     if node is None or node.domain or node.op_type != op_type:
         return None
@@ -78,7 +78,7 @@ def read_conv(graph: Graph, node: onnx.NodeProto | None, op_type: str) -> ConvNo
 
 
 def elementwise_after(graph: Graph, tensor: str) -> list[onnx.NodeProto]:
-    """Return the chain of elementwise nodes that alone consume a tensor, nearest first."""
+    """Return the chain of elementwise nodes that are the only consumers of a tensor, nearest first."""
     chain: list[onnx.NodeProto] = []
     while (node := graph.only_consumer(tensor)) is not None:
         constant = all(name == "" or graph.constant(name) is not None for name in node.input[1:])
@@ -90,14 +90,14 @@ def elementwise_after(graph: Graph, tensor: str) -> list[onnx.NodeProto]:
 
 
 class Builder:
-    """Writes new nodes in front of an old one, named after it, and then puts them in its place."""
+    """Inserts new nodes before an old one, named after it, and then replaces it."""
 
     def __init__(self, graph: Graph, anchor: onnx.NodeProto) -> None:
-        """Start a replacement of `anchor` in `graph`."""
+        """Start replacing `anchor` in `graph`."""
         self._graph, self._anchor, self._count = graph, anchor, 0
 
     def add(self, op_type: str, inputs: Sequence[str], **values: Any) -> str:
-        """Add one node with one output and return the name of that output."""
+        """Add a node with one output and return the name of the output."""
         name = self._name(op_type)
         self._graph.insert_before(self._anchor, [make_node(op_type, inputs, [f"{name}:0"], name=name, **values)])
         return f"{name}:0"
@@ -118,7 +118,7 @@ class Builder:
         )
 
     def elementwise(self, x: str, chain: Sequence[onnx.NodeProto]) -> str:
-        """Add copies of elementwise nodes, one after the other."""
+        """Add copies of a chain of elementwise nodes."""
         for node in chain:
             x = self.add(node.op_type, [x, *node.input[1:]], **attributes(node))
         return x
@@ -128,11 +128,11 @@ class Builder:
         return self.add("Transpose", [x], perm=order)
 
     def reshape(self, x: str, shape: tuple[int, ...]) -> str:
-        """Add a Reshape; 0 keeps a dimension and -1 stands for what is left."""
+        """Add a Reshape; 0 keeps a dimension and -1 is inferred."""
         return self.add("Reshape", [x, self.array(np.array(shape, np.int64))])
 
     def replace(self, old: Sequence[onnx.NodeProto], tensor: str) -> None:
-        """Remove the chain `old`, and let a new tensor stand for the output of its last node, under that output's name."""
+        """Remove the chain `old`, and rename `tensor` to the output of its last node."""
         for node in old:
             self._graph.remove(node)
         name = old[-1].output[0]

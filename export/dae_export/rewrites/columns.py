@@ -1,9 +1,9 @@
-"""A first layer with few input channels, computed for several columns at once.
+"""First layers with few input channels, computed for groups of columns.
 
-An NHWC image with C channels, its columns grouped by b, is the same memory as an image of W/b columns with b*C channels; and
-the output of a convolution that computes b columns at once is, in NHWC order, the plain output. So two reshapes that move
-nothing turn a 3x3 convolution from 1 to 32 channels into one from 4 to 128 over a quarter of the columns, a shape that the
-integer kernels of CPUs like: they want a multiple of 4 input channels and of 16 output channels. Three colors become 12. A
+An NHWC image with C channels, its columns grouped by b, has the same memory layout as an image of W/b columns with b*C
+channels; and the output of a convolution that computes b columns at once is, in NHWC order, the plain output. So two reshapes
+without data movement turn a 3x3 convolution from 1 to 32 channels into one from 4 to 128 over a quarter of the columns, which
+suits the integer kernels of CPUs: they need multiples of 4 input channels and of 16 output channels. Three colors become 12. A
 layer of stride s computes b/s columns from b.
 """
 
@@ -20,12 +20,12 @@ from .sizes import block_size, divisors
 
 
 def group_columns(graph: Graph, alignment_px: int, wanted: int = 4) -> int:
-    """Rewrite convolutions with fewer than `wanted` input channels; return how many were rewritten.
+    """Rewrite convolutions with fewer than `wanted` input channels; return their number.
 
     Args:
         graph: Changed in place.
-        alignment_px: The multiple that free heights and widths are sure to have.
-        wanted: Input channels afterwards are a multiple of this, if the width allows it.
+        alignment_px: Free heights and widths are multiples of this.
+        wanted: New input channels are a multiple of this, if the width allows.
     """
     sizes = divisors(graph, alignment_px)
     count = 0

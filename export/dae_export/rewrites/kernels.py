@@ -1,6 +1,6 @@
-"""The algebra of the rewrites: kernels of convolutions that do the same work in blocks of pixels.
+"""The algebra of the rewrites: convolution kernels for blocks of pixels.
 
-Everything here is one-dimensional index arithmetic, applied to rows and to columns alike. A tensor `x` *packed by b* along an
+All index arithmetic is one-dimensional, for rows and columns alike. A tensor `x` *packed by b* along an
 axis has x[b*I + r] at block I, channel group r. Packed channels are ordered (row, column, channel), which is ONNX
 DepthToSpace's DCR order and, for columns alone, the memory order of an NHWC tensor whose columns are grouped by b.
 """
@@ -46,11 +46,11 @@ def blocked(convolution: Convolution, out_block: tuple[int, int], in_block: tupl
     Output pixel B*I + p of a convolution with stride s and leading padding a reads, for tap t, input pixel
     s*(B*I + p) + t - a. With the input packed by b, and b dividing s*B, that is block
     (s*B/b)*I + floor((s*p + t - a) / b), group (s*p + t - a) mod b: a convolution over blocks with stride s*B/b. Zero padding
-    stays exact, blocks outside are zero.
+    stays exact, since blocks outside are zero.
 
     Args:
         convolution: One that turns n * stride pixels into n.
-        out_block: Rows and columns of output pixels computed at once.
+        out_block: Rows and columns of output pixels in a block.
         in_block: Rows and columns by which the input is packed; must divide stride * out_block.
 
     Returns:
@@ -88,7 +88,7 @@ def _block_axis(
 def subpixels(
     weights: FloatArray, stride: tuple[int, int], begin: tuple[int, int], rows: range, columns: range
 ) -> Convolution:
-    """Return the convolution that computes some sub-pixels of a transposed convolution.
+    """Return the convolution that computes sub-pixels of a transposed convolution.
 
     A transposed convolution of stride s adds W[t] * x[i] to output pixel s*i + t - a. So output pixel s*I + p gets
     W[t] * x[I - (t - p - a) / s] from every tap t with (t - p - a) mod s = 0: an ordinary convolution for each p
@@ -98,8 +98,8 @@ def subpixels(
         weights: (C_in, C_out, rows, columns), ONNX's order for ConvTranspose.
         stride: Upsampling factor of rows and columns; the output must have exactly stride times the input's pixels.
         begin: Leading `pads` of the ConvTranspose.
-        rows: Which of the 0..stride-1 row sub-pixels to compute.
-        columns: Likewise for columns.
+        rows: The row sub-pixels to compute, of 0..stride-1.
+        columns: The column sub-pixels, likewise.
 
     Returns:
         A convolution with len(rows) * len(columns) * C_out outputs, ordered (row, column, channel).
@@ -123,11 +123,11 @@ def _subpixel_axis(size: int, stride: int, begin: int, groups: range) -> tuple[l
 
 
 def as_convolution(weights: FloatArray, pads: tuple[int, int, int, int]) -> Convolution:
-    """Return the ordinary convolution that equals a transposed one of stride 1: the mirrored kernel.
+    """Return the convolution that equals a transposed one of stride 1, with the mirrored kernel.
 
     Args:
         weights: (C_in, C_out, rows, columns).
-        pads: Those of the ConvTranspose; what it cuts off, the convolution pads: k - 1 - pad.
+        pads: Pads of the ConvTranspose; those of the convolution are k - 1 - pad.
     """
     rows, columns = weights.shape[2:]
     mirrored = np.ascontiguousarray(weights.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1])
@@ -136,7 +136,7 @@ def as_convolution(weights: FloatArray, pads: tuple[int, int, int, int]) -> Conv
 
 
 def trimmed(convolution: Convolution) -> Convolution:
-    """Return the same convolution without the outer rows and columns of zeros that padding alone would feed."""
+    """Return the same convolution without outer rows and columns of zeros, as far as they are padded."""
     used = np.abs(convolution.weights).sum(axis=(0, 1))
     (first_row, last_row), (first_column, last_column) = (_used_range(used.any(axis=1)), _used_range(used.any(axis=0)))
     top, left, bottom, right = convolution.pads

@@ -1,8 +1,8 @@
-"""Output channels filled up with zeros to whole vector registers.
+"""Output channels zero-padded to full vector registers.
 
 onnxruntime's integer convolution leaves its fast path when the number of output channels is no multiple of 16 (a layer from
-128 to 4 channels took five times as long as the same layer with 12 channels of zeros beside them). The added channels are
-dropped by the next layer, whose added weights are zero, or else by a Slice.
+128 to 4 channels took five times as long as with 12 additional channels of zeros). The next layer ignores the added channels
+by zero weights; otherwise a Slice removes them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .kernels import Convolution
 
 
 def fill_lanes(graph: Graph, lanes: int = 16) -> int:
-    """Fill up the outputs of every convolution to a multiple of `lanes`; return how many were filled."""
+    """Pad the outputs of every convolution to a multiple of `lanes`; return the number of padded ones."""
     count = 0
     while (conv := next(filter(None, (_unfilled(graph, node, lanes) for node in graph.nodes)), None)) is not None:
         _fill(graph, conv, -conv.bias.size % lanes)

@@ -1,4 +1,4 @@
-"""Transposes that undo each other."""
+"""Removal of Transposes that cancel each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .builder import Builder
 
 
 def cancel_layout(graph: Graph) -> int:
-    """Remove pairs of Transposes that undo each other; return how many nodes went."""
+    """Remove pairs of Transposes that cancel each other; return the number of removed nodes."""
     before = len(graph.nodes)
     while any(_merge(graph, node) for node in list(graph.nodes)):
         graph.clean()

@@ -1,13 +1,13 @@
-"""Transposed convolutions as one convolution per sub-pixel: no multiplication is wasted, which is what float32 needs.
+"""Transposed convolutions as one convolution per sub-pixel: the fewest multiplications, best for float32.
 
-A 3x3 kernel of stride 2 has 9 taps. `split_into_rows` spends 12 multiplications on them (a row of sub-pixels shares one kernel
-size), a single convolution for all sub-pixels 16. Here the s*s sub-pixels, or *phases*, are computed apart: 9. In float32 the
-multiplications are nearly all of the time, in INT8 they are not.
+A 3x3 kernel of stride 2 has 9 taps. `split_into_rows` needs 12 multiplications (a row of sub-pixels shares one kernel size), a
+single convolution for all sub-pixels 16. Here the s*s sub-pixels, or *phases*, are computed separately: 9. Multiplications
+dominate the time in float32, but not in INT8.
 
-The phases are put together as in `subpixel`, with one step more for the columns. Where the only user is a convolution with
-few outputs they are not put together at all: a convolution of a whole image is the sum of the convolutions of its phases,
+The phases are interleaved as in `subpixel`, with an extra step for the columns. If the only user is a convolution with few
+outputs they are not interleaved: a convolution of an image is the sum of the convolutions of its phases,
     y = sum over (r, c) of W_rc * x_rc,
-where W_rc is the part of the blocked kernel that reads phase (r, c), and adding a few channels costs nothing.
+where W_rc is the part of the blocked kernel for phase (r, c); adding few channels is cheap.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Phases = list[list[str]]
 
 
 def split_into_phases(graph: Graph, alignment_px: int, lanes: int = 16) -> int:
-    """Rewrite transposed convolutions as one convolution per sub-pixel; return how many were rewritten.
+    """Rewrite transposed convolutions as one convolution per sub-pixel; return their number.
 
     Args:
         graph: Changed in place.
-        alignment_px: The multiple that free heights and widths are sure to have.
-        lanes: Phases are put together unless their only user has fewer outputs than this; 1 always puts them together.
+        alignment_px: Free heights and widths are multiples of this.
+        lanes: Phases are interleaved unless their only user has fewer outputs than this; 1 always interleaves.
     """
     sizes = divisors(graph, alignment_px)
     count = 0
@@ -70,8 +70,8 @@ def _interleave(build: Builder, phases: Phases, channels: int) -> str:
     rows = []
     for of_row in phases:
         y = build.transpose(build.add("Concat", of_row, axis=1), TO_NHWC)
-        # These two reshapes change nothing. They keep onnxruntime from moving the Transpose behind the Concat, where it could
-        # no longer be one with the reordering of its blocked layout.
+        # These two reshapes are the identity. They keep onnxruntime from moving the Transpose behind the Concat, where it
+        # could not be fused with the reordering of the blocked layout.
         y = build.reshape(y, (0, 0, -1, channels))
         rows.append(build.reshape(y, (0, 0, -1, len(of_row) * channels)))
     y = build.add("Concat", rows, axis=2)
@@ -88,7 +88,7 @@ def _narrow_user(
 
 
 def _output_block(user: ConvNode, strides: tuple[int, int], sizes: dict[str, Divisors], lanes: int) -> int:
-    """Return the side of the blocks to compute the last layer in: a multiple of the stride, or 1 if none fits."""
+    """Return the block side for the last layer: a multiple of the stride, or 1 if none fits."""
     best = min(block_size(size, best_block(user.convolution, lanes, strides[0])) for size in sizes[user.y])
     return best if best % strides[0] == 0 else 1
 

@@ -1,4 +1,4 @@
-"""Which rewrites to apply, in which order."""
+"""Recipes: which rewrites to apply, and their order."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .subpixel import mirror_stride_one, split_into_rows, to_depth_to_space
 
 @dataclass(frozen=True)
 class Recipe:
-    """A choice of rewrites. All of them keep the function exactly, so that any choice is right and only the time differs."""
+    """A selection of rewrites. All are exact, so only the speed differs."""
 
     name: str
     upsampling: str = "rows"
-    """How a ConvTranspose is computed: `phases`, `sums_of_phases`, `rows`, `depth_to_space`, or `keep` for as it is."""
+    """How a ConvTranspose is computed: `phases`, `sums_of_phases`, `rows`, `depth_to_space`, or `keep`."""
     columns: int = 4
-    """The first layer gets a multiple of so many input channels by computing several columns at once; 1 leaves it alone."""
+    """Multiple of input channels of the first layer, by grouping columns; 1 keeps it."""
     blocks: int = 16
-    """Output channels below which the last layer computes several pixels at once; 1 leaves it alone."""
+    """Output channels below which the last layer computes blocks of pixels; 1 keeps it."""
     lanes: int = 1
-    """Output channels are filled up to a multiple of this."""
+    """Output channels are padded to a multiple of this."""
 
 
 CANONICAL = Recipe("canonical", upsampling="keep", columns=1, blocks=1)
@@ -43,17 +43,17 @@ INTEGER_CANDIDATES = (CANONICAL, INTEGER_PHASES, INTEGER_ROWS, INTEGER_SUMS)
 
 
 def apply(model: onnx.ModelProto, recipe: Recipe, alignment_px: int) -> onnx.ModelProto:
-    """Return the rewritten model; the one given stays as it is.
+    """Return the rewritten model; `model` is not changed.
 
     Args:
-        model: A canonical float32 graph with NHWC edges.
-        recipe: What to do.
-        alignment_px: The multiple that free heights and widths are sure to have.
+        model: A canonical float32 graph with NHWC input and output.
+        recipe: The rewrites.
+        alignment_px: Free heights and widths are multiples of this.
     """
     graph = Graph(model)
     if recipe.upsampling != "keep":
         mirror_stride_one(graph)
-    if recipe.upsampling == "sums_of_phases":  # before the last layer is widened: it is what the sums replace
+    if recipe.upsampling == "sums_of_phases":  # before the last layer is rewritten, which the sums replace
         split_into_phases(graph, alignment_px)
     if recipe.blocks > 1:
         widen_narrow_outputs(graph, alignment_px, recipe.blocks)

@@ -1,4 +1,4 @@
-"""Which numbers are sure to divide the height and width of each tensor."""
+"""Known divisors of height and width of each tensor."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .builder import ConvNode, read_conv
 from .kernels import keeps_grid
 
 Divisors = tuple[int, int]
-"""What divides the height and the width."""
+"""Divisors of height and width."""
 
 
 def divisors(graph: Graph, alignment_px: int) -> dict[str, Divisors]:
-    """Follow the image through the graph.
+    """Propagate the divisors of the image size through the graph.
 
     Args:
-        graph: Takes one NHWC image batch; the convolutions inside are NCHW.
-        alignment_px: The multiple that height and width of the input are sure to have where they are not fixed.
+        graph: A graph with NHWC input and NCHW convolutions.
+        alignment_px: Free heights and widths are multiples of this.
 
     Returns:
-        For every NCHW tensor whose size follows from the input's, numbers that divide its height and width. Tensors behind
-        an operator that is not understood are missing: passes leave them alone.
+        Divisors of height and width for every NCHW tensor whose size follows from the input. Tensors after an unknown operator
+        are missing, and passes skip them.
     """
     image = graph.input.name
     edge = [alignment_px if size is None else size for size in graph.shapes[image][1:3]]
@@ -59,7 +59,7 @@ def _keeps_grid(conv: ConvNode, axis: int) -> bool:
 
 
 def upsamples(conv: ConvNode, axis: int) -> bool:
-    """Return whether a ConvTranspose turns n pixels of an axis into exactly n * stride."""
+    """Return whether a ConvTranspose maps n pixels of an axis to exactly n * stride."""
     kernel: int = conv.weights.shape[2 + axis]
     return kernel + conv.output_padding[axis] - conv.pads[axis] - conv.pads[2 + axis] == conv.strides[axis]
 

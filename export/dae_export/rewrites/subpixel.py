@@ -1,12 +1,12 @@
 """Transposed convolutions as ordinary ones.
 
 onnxruntime has no integer kernel for ConvTranspose and a slow one in float32. Every sub-pixel of its output is an ordinary
-convolution of its input (see `kernels.subpixels`). What costs is to put the sub-pixels in their places. In NHWC order it is
-nearly free: a convolution that computes the s column sub-pixels of one row sub-pixel p yields (N, h, w, s*C), which is row
-s*I + p of the output as it lies in memory. Concatenating the s of them along the third axis gives (N, h, s*w, s*C), whose
-memory is that of (N, s*h, s*w, C): the copies are of whole rows, and the rest is a reshape that needs no shape arithmetic.
+convolution of its input (see `kernels.subpixels`). Interleaving the sub-pixels is nearly free in NHWC: a convolution that
+computes the s column sub-pixels of one row sub-pixel p yields (N, h, w, s*C), the memory layout of rows s*I + p of the output.
+Concatenating s of them along the third axis gives (N, h, s*w, s*C), the memory layout of (N, s*h, s*w, C): whole rows are
+copied, and the rest is a reshape without shape arithmetic.
 
-Elementwise operators commute with all of that and go first, where they fuse with the convolution.
+Elementwise operators commute with all of this and come first, where they fuse with the convolution.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .sizes import block_size, divisors, upsamples
 
 
 def split_into_rows(graph: Graph) -> int:
-    """Rewrite transposed convolutions as one convolution for each row sub-pixel; return how many were rewritten."""
+    """Rewrite transposed convolutions as one convolution for each row sub-pixel; return their number."""
     count = 0
     for conv, chain, build in _candidates(graph):
         rows, columns = conv.strides
@@ -41,13 +41,13 @@ def split_into_rows(graph: Graph) -> int:
 
 
 def to_depth_to_space(graph: Graph, alignment_px: int = 1, lanes: int | None = None) -> int:
-    """Rewrite transposed convolutions as one convolution for all sub-pixels and DepthToSpace; return how many.
+    """Rewrite transposed convolutions as one convolution for all sub-pixels and DepthToSpace; return their number.
 
     Args:
         graph: Changed in place.
-        alignment_px: The multiple that free heights and widths are sure to have.
-        lanes: Only those with at most so many channels of all sub-pixels together, and for a block of pixels that fills them:
-            the integer kernels of CPUs compute 16 output channels in the time of one.
+        alignment_px: Free heights and widths are multiples of this.
+        lanes: Only those with at most this many channels of all sub-pixels, computed for a block of pixels that fills them:
+            integer kernels of CPUs compute 16 output channels in the time of one.
     """
     sizes = divisors(graph, alignment_px)
     count = 0
@@ -69,7 +69,7 @@ def to_depth_to_space(graph: Graph, alignment_px: int = 1, lanes: int | None = N
 
 
 def _pixel_blocks(kernel: Convolution, block: int, stride: int) -> Convolution:
-    """Return the convolution that computes the sub-pixels of block x block positions at once, in the order of pixels."""
+    """Return the convolution that computes the sub-pixels of block x block positions, in pixel order."""
     if block == 1:
         return kernel
     wide = blocked(kernel, (block, block), (1, 1))
@@ -79,7 +79,7 @@ def _pixel_blocks(kernel: Convolution, block: int, stride: int) -> Convolution:
 
 
 def mirror_stride_one(graph: Graph) -> int:
-    """Rewrite transposed convolutions of stride 1 as ordinary ones with the mirrored kernel; return how many."""
+    """Rewrite transposed convolutions of stride 1 as ordinary ones with the mirrored kernel; return their number."""
     count = 0
     for node in list(graph.nodes):
         conv = read_conv(graph, node, "ConvTranspose")
@@ -95,7 +95,7 @@ def mirror_stride_one(graph: Graph) -> int:
 
 
 def _candidates(graph: Graph) -> Iterator[tuple[ConvNode, list[onnx.NodeProto], Builder]]:
-    # Each is read only when its turn comes: the one before it has just been given a new output.
+    # Read lazily: rewriting one changes the input of the next.
     for node in list(graph.nodes):
         conv = read_conv(graph, node, "ConvTranspose")
         if conv is not None and conv.strides != (1, 1) and all(upsamples(conv, axis) for axis in (0, 1)):

@@ -1,4 +1,4 @@
-"""The trained model: read from its file, converted to a graph, and described."""
+"""The trained model: loaded, and converted to a canonical graph."""
 
 from typing import TYPE_CHECKING
 

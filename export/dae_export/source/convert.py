@@ -1,8 +1,8 @@
-"""Keras to ONNX through tf2onnx: the only module that imports it.
+"""Conversion from Keras to ONNX by tf2onnx; the only module that imports it.
 
-The model is converted at one fixed shape. Then every shape computation folds to a constant, which leaves a graph of the
-layers alone; `canonical` makes it free of that shape again. Converting with free sizes instead gives some thirty nodes of
-shape arithmetic around every transposed convolution, which no optimizer removes.
+The model is converted at one fixed shape, so that all shape arithmetic folds to constants; `canonical` makes the sizes free
+again. With free sizes the converter adds about thirty nodes of shape arithmetic to every transposed convolution, which no
+optimizer removes.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ PROBE_BATCH = 2
 
 
 def convert(model: KerasModel, opset: int = 18) -> Graph:
-    """Convert a Keras model at one fixed shape: (2, H, W, C) with the model's probe size.
+    """Convert a Keras model at one fixed shape: (2, H, W, C) with the probe size of the model.
 
     Args:
         model: The model; it computes in float32.
-        opset: Version of the ONNX operators, one of `options.OPSETS`.
+        opset: ONNX opset, one of `options.OPSETS`.
 
     Returns:
-        The graph as tf2onnx made it, with our tensor names at the edges.
+        The graph of tf2onnx with our input and output names.
 
     Raises:
         ConversionError: tf2onnx cannot convert a layer.
@@ -39,7 +39,7 @@ def convert(model: KerasModel, opset: int = 18) -> Graph:
     try:
         with _quiet():
             proto = _run(model, opset, (PROBE_BATCH, *model.probe_size, model.channels))
-    except Exception as error:  # tf2onnx and TensorFlow raise whatever their parts raise
+    except Exception as error:  # tf2onnx and TensorFlow raise many types
         reason = str(error).strip().split("\n")[0]
         raise ConversionError(_problem(model, f"{type(error).__name__}: {reason}")) from error
     if unknown := sorted(_unknown_kinds(proto, opset)):
@@ -53,7 +53,7 @@ def convert(model: KerasModel, opset: int = 18) -> Graph:
 
 
 def convert_plainly(model: KerasModel, opset: int = 18) -> onnx.ModelProto:
-    """Convert a Keras model as tf2onnx does it by itself, its free sizes left free: what other exports are compared with.
+    """Convert a Keras model by plain tf2onnx with free sizes, as a baseline.
 
     Raises:
         ConversionError: tf2onnx cannot convert a layer.
@@ -62,7 +62,7 @@ def convert_plainly(model: KerasModel, opset: int = 18) -> onnx.ModelProto:
     try:
         with _quiet():
             proto = _run(model, opset, (None, height, width, model.channels))
-    except Exception as error:  # tf2onnx and TensorFlow raise whatever their parts raise
+    except Exception as error:  # tf2onnx and TensorFlow raise many types
         raise ConversionError(_problem(model, f"{type(error).__name__}: {error}")) from error
     _rename_output(proto, OUTPUT_NAME)
     return proto
@@ -89,7 +89,7 @@ def _rename_output(proto: onnx.ModelProto, new: str) -> None:
 
 
 def _repair_pads(proto: onnx.ModelProto) -> None:
-    """Write the negative pads that tf2onnx gives a transposed convolution with kernel < stride as ONNX has them."""
+    """Replace the negative pads of tf2onnx for transposed convolutions with kernel < stride."""
     for node in proto.graph.node:
         values = attributes(node)
         pads = values.get("pads", [])
@@ -102,12 +102,12 @@ def _problem(model: KerasModel, reason: str) -> str:
     return (
         f"{model.where} cannot be converted to ONNX: {reason}. "
         "Expected layers such as convolutions, their transposes, normalization, activations, pooling and dense layers; "
-        "replace the layer that this names."
+        "replace the named layer."
     )
 
 
 def _unknown_kinds(proto: onnx.ModelProto, opset: int) -> set[str]:
-    # tf2onnx leaves an operator that it cannot convert in the graph under its TensorFlow name.
+    # tf2onnx keeps unsupported operators under their TensorFlow names.
     return {n.op_type for n in proto.graph.node if n.domain not in ("", "ai.onnx") or not _defined(n.op_type, opset)}
 
 
@@ -121,7 +121,7 @@ def _defined(kind: str, opset: int) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep tf2onnx's own log lines back: what matters in them becomes our error."""
+    """Silence the log of tf2onnx; its errors become ours."""
     logger = logging.getLogger("tf2onnx")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

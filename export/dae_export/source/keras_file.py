@@ -1,8 +1,8 @@
-"""The trained model and what is known about it: the only module that imports Keras.
+"""The trained Keras model and its description; the only module that imports Keras.
 
 A source is a run directory of `dae-train` or a single `.keras` file. The model is loaded without its optimizer and always
-computes in float32 on the CPU: a GPU would round differently (TensorFloat-32 keeps 10 bits of the mantissa), and the exported
-file would be blamed for it.
+computes in float32 on the CPU: a GPU rounds differently (TensorFloat-32 keeps 10 bits of the mantissa), which would count as
+an error of the exported file.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ CHANNELS = (1, 3)
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model comes from; nothing heavy is loaded to find out."""
+    """Origin of a model, determined without a framework."""
 
     model: Any
     """Path of the `.keras` file, or a `keras.Model` in memory."""
     name: str
     """Name of the model, for people."""
     preset: str | None
-    """Architecture, or None when only the model itself can tell."""
+    """Architecture, or None if only the model knows it."""
     noise: str
     """Noise specification, or `unknown`."""
     calibration_path: Path | None
-    """Samples that the training run left, if it did."""
+    """Calibration samples of the training run, if any."""
     folder: Path | None
-    """Where the exported file goes unless told otherwise; None for a model in memory."""
+    """Default folder of the exported file; None for a model in memory."""
 
 
 def find_source(source: str | os.PathLike[str] | Any) -> Source:
-    """Find out what a run directory, a `.keras` file or a `keras.Model` in memory says about its model.
+    """Return the source for a run directory, a `.keras` file or a `keras.Model` in memory.
 
     Raises:
-        KerasFileError: There is nothing at the path, or no model in it, or it is something else.
-        DaeError: The folder holds no readable description of a run.
+        KerasFileError: The path does not exist, or contains no model.
+        DaeError: The folder has no readable run description.
     """
     if not isinstance(source, str | os.PathLike):
         return _from_memory(source)
@@ -70,7 +70,7 @@ def find_source(source: str | os.PathLike[str] | Any) -> Source:
 
 
 def _from_memory(model: Any) -> Source:
-    keras = sys.modules.get("keras")  # whoever holds a model has imported it
+    keras = sys.modules.get("keras")  # imported with the model
     if keras is None or not isinstance(model, keras.Model):
         raise KerasFileError(
             f"expected a path or a keras.Model, received {type(model).__name__}. Give a run directory of dae-train, the path "
@@ -83,7 +83,7 @@ def _from_run(run: RunDirectory) -> Source:
     description = read_description(run)
     if not run.best_model.is_file():
         raise KerasFileError(
-            f"{run.root} has no {run.best_model.name}: its training ended before the first epoch was over. "
+            f"{run.root} has no {run.best_model.name}: its training ended before the first epoch. "
             "Continue it with dae-train --resume."
         )
     return Source(
@@ -103,17 +103,17 @@ def _text(description: dict[str, Any], table: str, key: str) -> str | None:
 
 
 class KerasModel:
-    """A loaded Keras model: one image tensor in, one of the same shape out."""
+    """A loaded Keras model from one image tensor to one of the same shape."""
 
     def __init__(self, model: Any, where: str) -> None:
         """Check that `model` is a denoiser.
 
         Args:
             model: A built Keras model.
-            where: What it came from, for error messages.
+            where: Origin, for error messages.
 
         Raises:
-            KerasFileError: It has several inputs or outputs, or its input is no image, or its output has another shape.
+            KerasFileError: It has several inputs or outputs, its input is not an image, or its output has another shape.
         """
         self.model = model
         self.where = where
@@ -121,12 +121,12 @@ class KerasModel:
         shape = _input_shape(model, where)
         self.channels = int(shape[3])
         self.fixed_size: tuple[int, int] | None = None if shape[1] is None else (int(shape[1]), int(shape[2]))
-        """Height and width in pixels, or None when both are free."""
+        """Height and width in pixels, or None if free."""
         self._check_output()
 
     @property
     def probe_size(self) -> tuple[int, int]:
-        """A height and width in pixels that every stride of the model divides; not square, unless fixed."""
+        """A height and width in pixels that all strides divide; not square unless fixed."""
         if self.fixed_size:
             return self.fixed_size
         step = math.prod(_stride(layer) for layer in _layers(self.model))
@@ -134,7 +134,7 @@ class KerasModel:
         return 2 * unit, 3 * unit
 
     def __call__(self, noisy: FloatArray) -> FloatArray:
-        """Run the model as at inference: (N, H, W, C) float32 in and out, both in [0, 1] for a sound model."""
+        """Run the model in inference mode: (N, H, W, C) float32 in and out, nominally in [0, 1]."""
         with _cpu():
             return np.asarray(self.model(noisy, training=False), np.float32)
 
@@ -144,7 +144,7 @@ class KerasModel:
             output = tuple(self.model.compute_output_shape(shape))
         if output != shape:
             raise KerasFileError(
-                f"{self.where}: a denoiser returns an image of the shape it was given; for {shape} this model returns "
+                f"{self.where}: expected a model that keeps the shape of images; for {shape} it returns "
                 f"{output}. Export a model whose last layer has {self.channels} channels at full resolution."
             )
 
@@ -153,22 +153,22 @@ def load(source: Source) -> KerasModel:
     """Load the model of a source.
 
     Raises:
-        KerasFileError: The file is damaged, needs custom objects, or is no denoiser.
+        KerasFileError: The file is damaged, needs custom objects, or is not a denoiser.
     """
     keras, given = import_keras(), source.model
     try:
         with _cpu():
             model = _in_float32(keras.models.load_model(given, compile=False) if isinstance(given, Path) else given)
-    except Exception as error:  # Keras raises whatever its parts raise: ValueError, TypeError, OSError, BadZipFile, KeyError
+    except Exception as error:  # Keras raises ValueError, TypeError, OSError, BadZipFile, KeyError
         raise KerasFileError(_load_problem(given, error)) from error
     return KerasModel(model, os.fspath(given) if isinstance(given, Path) else f"the model {source.name!r}")
 
 
 def import_keras() -> Any:
-    """Import Keras on TensorFlow, whatever the environment asks for.
+    """Import Keras with the TensorFlow backend, regardless of the environment.
 
     Raises:
-        KerasFileError: This process has imported Keras on another backend.
+        KerasFileError: This process has imported Keras with another backend.
     """
     before = os.environ.get("KERAS_BACKEND")
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -197,24 +197,24 @@ def _cpu() -> Iterator[None]:
 
 def _load_problem(path: Any, error: Exception) -> str:
     if not isinstance(path, Path):
-        return f"the model cannot be rebuilt in float32: {type(error).__name__}: {error}. Give a model of the policy float32."
+        return f"the model cannot be rebuilt in float32: {type(error).__name__}: {error}. Use the dtype policy float32."
     if not zipfile.is_zipfile(path):
-        return f"{path} is damaged, or no .keras file: it is not a zip archive. Save or train the model again."
+        return f"{path} is damaged or not a .keras file: it is not a zip archive. Save or train the model again."
     text = str(error).strip()
     if match := re.search(r"Could not locate (?:class|function) '([^']+)'", text):
         return (
-            f"{path} needs {match[1]!r}, which is not part of Keras. Export needs a model of standard Keras layers alone; "
-            "leave noise, losses and metrics out of the saved model."
+            f"{path} needs {match[1]!r}, which is not part of Keras. Export needs a model of standard Keras layers; "
+            "save it without noise, losses and metrics."
         )
     if "Lambda" in text:
-        return f"{path} holds a Lambda layer, which runs stored code. Replace it by a standard Keras layer and save it again."
+        return f"{path} holds a Lambda layer, which runs stored code. Replace it with a standard Keras layer and save again."
     reason = (text.split("\n")[0] or type(error).__name__).rstrip(".")
     return f"{path} cannot be loaded as a Keras model: {type(error).__name__}: {reason}. Save or train the model again."
 
 
 def _input_shape(model: Any, where: str) -> tuple[Any, ...]:
     if not getattr(model, "inputs", None):
-        raise KerasFileError(f"{where}: the model has no inputs yet, or is none of layers. Build it with a keras.Input.")
+        raise KerasFileError(f"{where}: the model has no inputs. Build it with a keras.Input.")
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise KerasFileError(
             f"{where}: a denoiser has one input and one output, this model has {len(model.inputs)} and {len(model.outputs)}. "
@@ -238,7 +238,7 @@ def _layers(model: Any) -> Iterator[Any]:
 
 
 def _stride(layer: Any) -> int:
-    """Return by how much a layer can divide the image size: a multiple of the truth is harmless."""
+    """Return a multiple of the factor by which a layer reduces the image size."""
     if "Transpose" in type(layer).__name__:
         return 1
     strides = getattr(layer, "strides", 1)
@@ -246,7 +246,7 @@ def _stride(layer: Any) -> int:
 
 
 def _in_float32(model: Any) -> Any:
-    """Return `model` with every layer computing in float32: a model trained in mixed precision says otherwise."""
+    """Return `model` with all layers in float32, for models of mixed precision."""
     if all(layer.dtype_policy.compute_dtype == "float32" for layer in _layers(model)):
         return model
     twin = type(model).from_config(_with_float32(model.get_config()))

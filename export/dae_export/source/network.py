@@ -1,4 +1,4 @@
-"""The network to export: its Keras model, its canonical graph, and what is known about both."""
+"""The network to export: its Keras model and its canonical graph."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Network:
     model: onnx.ModelProto
     """The canonical float32 graph."""
     images: ImageSpec
-    """The images that it takes."""
+    """The images that it accepts."""
 
     def parity(self, model: onnx.ModelProto, tolerance: float) -> Parity:
         """Compare a float32 graph with the Keras model.
@@ -35,7 +35,7 @@ class Network:
             ParityError: They differ by more than `tolerance`, in units of the value range [0, 1].
         """
         parity = check_parity(model.SerializeToString(), self.keras, parity_shapes(self.images), tolerance)
-        logger.info("parity: %.3g at most over %d shapes", parity.max_abs_error, len(parity.shapes))
+        logger.info("parity: at most %.3g over %d shapes", parity.max_abs_error, len(parity.shapes))
         return parity
 
 
@@ -43,12 +43,12 @@ def read_network(keras: KerasModel, opset: int) -> Network:
     """Convert a Keras model to its canonical graph.
 
     Raises:
-        ConversionError: It cannot be written as an ONNX graph of ours.
+        ConversionError: It cannot be converted to an ONNX graph.
     """
     graph = convert(keras, opset)
     canonicalize(graph, keras.fixed_size)
     images = image_spec(graph)
     if images.alignment_px == 2:
-        images = replace(images, alignment_px=4)  # the edges can then be computed in blocks of 4 pixels
+        images = replace(images, alignment_px=4)  # allows first and last layers in blocks of 4 pixels
     logger.info("converted: %s; alignment %d px, halo %s px", graph.kinds(), images.alignment_px, images.halo_px)
     return Network(keras, graph.to_model(), images)

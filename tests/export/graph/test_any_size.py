@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from dae_export.graph.any_size import take_any_size, work_on_aligned
+from dae_export.graph.any_size import remove_padding, take_any_size
 from dae_export.graph.model import Graph
 from dae_runtime import Denoiser
 from dae_runtime.models import bundled_models
@@ -37,7 +37,7 @@ def test_padding_changes_nothing_where_none_is_needed_and_can_be_taken_out(blur_
     assert run_onnx(model, noisy[:, :7, :9]).shape == (1, 7, 9, 1)
     assert whole.shape == noisy.shape
     bare = Graph(model)
-    work_on_aligned(bare)
+    remove_padding(bare)
     assert bare.kinds() == Graph(blur_denoiser).kinds()
     assert take_any_size(blur_denoiser, 1) is blur_denoiser
 

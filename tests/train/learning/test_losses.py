@@ -30,7 +30,7 @@ def test_loss_is_its_definition(name: str, expected: float) -> None:
 
 
 def test_losses_are_those_of_the_settings() -> None:
-    assert set(LOSS_FUNCTIONS) == set(training_settings.LOSS_FUNCTIONS)
+    assert set(LOSS_FUNCTIONS) == set(training_settings.LOSSES)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (20, 24), (11, 11), (10, 7), (2, 1), (1, 1)])

@@ -177,13 +177,13 @@ def test_estimated_psnr_is_that_against_clean_images() -> None:
     ("tables", "part"),
     [
         ({"training": {"supervision": "noise2nothing"}}, "clean, noise2noise or noise2void"),
-        ({"training": {"supervision": "noise2void"}}, "the images of synthetic are clean"),
-        ({"training": {"supervision": "noise2noise"}}, "give the second with --target"),
+        ({"training": {"supervision": "noise2void"}}, "those of synthetic are clean"),
+        ({"training": {"supervision": "noise2noise"}}, "Give the second with --target"),
         ({"training": {"supervision": "noise2void", "loss": "bce"}}, "mse or l1, since the target is noisy"),
-        ({"training": {"supervision": "noise2void"}, "data": {"target": "x"}}, "leave --target out"),
+        ({"training": {"supervision": "noise2void"}, "data": {"target": "x"}}, "Omit --target"),
         (
             {"training": {"supervision": "noise2noise"}, "data": {"target": "x"}, "noise": {"spec": "gaussian:0.1"}},
-            "leave --noise gaussian:0.1 out",
+            "Omit --noise gaussian:0.1",
         ),
         ({"training": {"supervision": "noise2void", "teacher": "x"}}, "omitted with noise2void"),
     ],

@@ -62,9 +62,9 @@ def test_a_fixed_size_is_kept() -> None:
     [
         (lambda: "v2", "must be a functional keras.Model, not str"),
         (lambda: keras.Sequential([layers.Conv2D(1, 3)]), "must be a functional keras.Model, not Sequential"),
-        (lambda: of(layers.Conv2D(4, 3, padding="same")), "of the size and number of channels that it is given"),
-        (lambda: of(layers.Conv2D(3, 3)), "of the size and number of channels that it is given"),
-        (lambda: of(layers.Conv2D(3, 3), side=32), "of the size and number of channels that it is given"),
+        (lambda: of(layers.Conv2D(4, 3, padding="same")), "keep the size and number of channels"),
+        (lambda: of(layers.Conv2D(3, 3)), "keep the size and number of channels"),
+        (lambda: of(layers.Conv2D(3, 3), side=32), "keep the size and number of channels"),
         (lambda: of(layers.Conv2D(2, 3, padding="same"), channels=2), "with 1 or 3 channels and H and W free or equal"),
         (oblong, "with 1 or 3 channels and H and W free or equal"),
         (lambda: of(Doubled()), "keras.saving.register_keras_serializable"),
@@ -91,5 +91,5 @@ def test_a_copy_has_the_weights_and_the_precision_that_is_asked_for() -> None:
 
 
 def test_its_settings_build_no_network() -> None:
-    with pytest.raises(ConfigError, match="Give the network itself"):
+    with pytest.raises(ConfigError, match="Pass the network itself"):
         build_network(CustomSettings(channels=1, alignment_px=2))

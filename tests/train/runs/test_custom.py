@@ -118,7 +118,7 @@ def test_noise_on_single_noisy_images(digits_file: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("noise", "said"),
     [
-        (lambda images, seed: images[:1], r"of the shape that it was given, \(\d+, 28, 28, 1\); received float32 \(1, "),
+        (lambda images, seed: images[:1], r"of the shape of its input, \(\d+, 28, 28, 1\); received float32 \(1, "),
         (lambda images, seed: images.astype(complex), "received complex128"),
         (lambda images, seed: images * np.nan, "returned NaN or infinity"),
         (lambda images, seed: None, r"received object \(\)"),
@@ -178,7 +178,7 @@ def test_a_resumed_run_asks_for_what_was_brought(digits_file: Path, tmp_path: Pa
     folder = tmp_path / "run"
     settings = config(digits_file, epochs=1, deterministic=True)
     train(settings, folder, model=network(), noise=stripes)
-    with pytest.raises(ConfigError, match=r"run says model 'custom'.*pass the keras.Model again, as model="):
+    with pytest.raises(ConfigError, match=r"run has model 'custom'.*Pass the keras.Model as model="):
         resume(folder, epochs=2, noise=stripes)
     with pytest.raises(ConfigError, match=r"run says noise 'custom'.*pass the function again, as noise="):
         resume(folder, epochs=2, model=network())

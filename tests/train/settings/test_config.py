@@ -86,7 +86,7 @@ def test_every_network_setting_is_a_key(tmp_path: Path) -> None:
         ({"training": {"teacher_weight": 0.9}}, "teacher_weight must be omitted without a teacher, not 0.9"),
         (
             {"training": {"loss": "bce"}},
-            "that of edge-s is a sum: where it leaves that range nothing is learned. Use --preset",
+            "an output in [0, 1], which edge-s can exceed. Use --preset",
         ),
         ({"training": {"loss": "bce"}, "model": {"preset": "digits", "sigmoid": False}}, "model.sigmoid = true"),
         ({"noise": {"spec": "fog:1"}}, "no kind of noise"),
