@@ -1,4 +1,4 @@
-"""The command as a user meets it: a process, its output, its exit code."""
+"""The command as a process: output and exit code."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def dae_export_options() -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_file_of_before_is_checked_and_converted(dae_export, tmp_path, pictures):
+def test_an_old_file_is_checked_and_converted(dae_export, tmp_path, pictures):
     old = Path(__file__).parents[1] / "data/color-version-1.onnx"
     found = dae_export(old, "--check")
     assert found.returncode == 1

@@ -1,4 +1,4 @@
-"""The whole export: what it writes, and what the file says."""
+"""The whole export: its files and their contracts."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_contract_in_the_file_is_the_result_s(fp32, int8):
         onnx.checker.check_model(model, full_check=True)
 
 
-def test_the_contract_says_what_the_model_is(fp32, int8):
+def test_the_contract_describes_the_model(fp32, int8):
     contract = fp32.contract
     assert (contract.name, contract.preset, contract.noise) == ("digits", "v2", "gaussian:0.1")
     assert (contract.channels, contract.io_dtype, contract.precision) == (1, "float32", "fp32")
@@ -96,7 +96,7 @@ def test_the_contract_says_what_the_model_is(fp32, int8):
     assert [round(shift, 3) for shift in int8.judgment.color_shift] == contract.report["color_shift"]
 
 
-def test_the_contract_says_which_form_was_chosen_and_why(fp32, int8):
+def test_the_contract_contains_the_chosen_form_and_its_times(fp32, int8):
     for result, names in ((fp32, {"canonical", "phases", "rows"}), (int8, {"canonical", "phases-16", "rows-16", "sums-16"})):
         form, macs = result.contract.report["form"], result.contract.report["macs_per_pixel"]
         assert form["name"] == result.form
@@ -194,7 +194,7 @@ def test_a_fixed_size_model(tmp_path, make_run, make_v1):
     assert run_session(open_session(tmp_path / "vector" / "v1-int8.onnx"), noisy).shape == noisy.shape
 
 
-def test_a_bare_color_file_with_its_own_samples(tmp_path, make_v2, pictures):
+def test_a_color_keras_file_with_samples(tmp_path, make_v2, pictures):
     make_v2(3, filters=(4, 4, 8)).save(tmp_path / "mine.keras")
     np.save(tmp_path / "noisy.npy", (pictures(9, 30, 3)[0] * 255).astype(np.uint8))
     contract = export(tmp_path / "mine.keras").contract

@@ -1,4 +1,4 @@
-"""The Python API of the export: a Keras model in memory, and what docs/python-api.md says."""
+"""The Python API of the export: a Keras model in memory, and docs/python-api.md."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def section() -> str:
     return found[1]
 
 
-def test_a_model_in_memory_gives_the_bytes_that_its_file_gives(model, tmp_path):
+def test_a_model_in_memory_exports_the_same_bytes_as_its_file(model, tmp_path):
     model.save(tmp_path / "v2.keras")
     weights = [weight.copy() for weight in model.get_weights()]
     written = [export(source, tmp_path / f"{i}.onnx", PLAIN) for i, source in enumerate((model, tmp_path / "v2.keras"))]
@@ -44,19 +44,19 @@ def test_a_model_in_memory_gives_the_bytes_that_its_file_gives(model, tmp_path):
     assert (contract.name, contract.preset, contract.noise) == ("v2", "v2", "unknown")
 
 
-def test_what_a_model_in_memory_does_not_say_is_an_argument(model, tmp_path):
+def test_arguments_describe_a_model_in_memory(model, tmp_path):
     options = ExportOptions(rewrite=False, name="mine")
     contract = export(model, tmp_path / "m.onnx", options, preset="toy", noise="gaussian:0.1").contract
     assert (contract.name, contract.preset, contract.noise) == ("mine", "toy", "gaussian:0.1")
     assert read_contract(open_session(tmp_path / "m.onnx"), "file") == contract
 
 
-def test_an_argument_comes_before_what_a_run_says(make_run, tmp_path):
+def test_arguments_override_the_run(make_run, tmp_path):
     contract = export(make_run(tmp_path / "run"), tmp_path / "m.onnx", PLAIN, preset="toy", noise="poisson:30").contract
     assert (contract.preset, contract.noise) == ("toy", "poisson:30")
 
 
-def test_a_model_of_mixed_precision_is_written_in_float32_and_stays_as_it_is(keras, tmp_path):
+def test_a_model_of_mixed_precision_is_written_in_float32_and_not_changed(keras, tmp_path):
     image = keras.Input((None, None, 1))
     layer = keras.layers.Conv2D(1, 3, padding="same", dtype="mixed_float16")
     mixed = keras.Model(image, keras.layers.Activation("linear", dtype="float32")(layer(image)), name="mixed")
@@ -89,9 +89,9 @@ def test_a_model_of_mixed_precision_that_cannot_be_rebuilt_is_refused(keras, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_int8_of_a_model_in_memory_needs_samples_and_takes_them(model, tmp_path, pictures):
+def test_int8_of_a_model_in_memory_needs_samples(model, tmp_path, pictures):
     quantized = ExportOptions(rewrite=False, quantize=True, max_psnr_drop=5.0, max_color_shift=5.0)
-    with pytest.raises(CalibrationError, match=r"calibrate with, and a model in memory has none\. .*--calibration-data"):
+    with pytest.raises(CalibrationError, match=r"calibration, and a model in memory has none\. .*--calibration-data"):
         export(model, tmp_path / "m.onnx", quantized)
     np.save(tmp_path / "noisy.npy", pictures(8, 28)[0])
     options = dataclasses.replace(quantized, calibration_data=tmp_path / "noisy.npy")
@@ -99,19 +99,19 @@ def test_int8_of_a_model_in_memory_needs_samples_and_takes_them(model, tmp_path,
 
 
 @pytest.mark.parametrize("source", [7, None, b"model.keras", object()])
-def test_what_is_neither_a_path_nor_a_model_is_refused(source, tmp_path):
+def test_neither_a_path_nor_a_model_is_refused(source, tmp_path):
     with pytest.raises(KerasFileError, match=rf"a path or a keras\.Model, received {type(source).__name__}"):
         export(source, tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_that_is_not_built_is_refused(keras, tmp_path):
-    with pytest.raises(KerasFileError, match=r"has no inputs yet.*keras\.Input"):
+    with pytest.raises(KerasFileError, match=r"has no inputs.*keras\.Input"):
         export(keras.Sequential([keras.layers.Conv2D(1, 3, padding="same")]), tmp_path / "m.onnx")
 
 
 def test_a_model_in_memory_needs_a_destination(model):
-    with pytest.raises(DestinationError, match="Give the path of the file to write"):
+    with pytest.raises(DestinationError, match="Give the path of the output file"):
         export(model)
 
 

@@ -1,4 +1,4 @@
-"""Exports that are refused: the reason is said, and nothing is written."""
+"""Exports that are refused: the error text, and that nothing is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: what it refuses, how fast, and with which exit code."""
+"""The command line: errors, startup time and exit codes."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def mistakes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple
 
 
 @pytest.mark.parametrize("place", range(len(MISTAKES)), ids=[" ".join(arguments) for arguments, _, _ in MISTAKES])
-def test_mistakes_are_told_before_a_framework_is_loaded(mistakes: tuple[Path, list[tuple[int, str]]], place: int) -> None:
+def test_usage_errors_precede_loading_the_framework(mistakes: tuple[Path, list[tuple[int, str]]], place: int) -> None:
     _, code, words = MISTAKES[place]
     folder, results = mistakes
     received, said = results[place]
@@ -102,7 +102,7 @@ def test_missing_gpu_is_an_error(dae_train: Run, tmp_path: Path, digits_file: Pa
 
 
 @pytest.mark.slow
-def test_command_trains_reports_and_names_what_comes_next(dae_train: Run, tmp_path: Path, digits_file: Path) -> None:
+def test_command_trains_reports_and_names_the_next_command(dae_train: Run, tmp_path: Path, digits_file: Path) -> None:
     run = tmp_path / "run"
     words = ["--epochs", 1, "--batch-size", 16, "--noise", "gaussian:0.5", "--device", "cpu"]
     done = dae_train(digits_file, "-o", run, *words)

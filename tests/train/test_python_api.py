@@ -1,4 +1,4 @@
-"""The examples of docs/python-api.md as they are printed, with fewer steps, each as a program of its own."""
+"""The examples of docs/python-api.md, with fewer steps, each as a program."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def run(program: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_there_is_a_program_for_each_thing_that_is_told() -> None:
+def test_there_is_a_program_for_each_topic() -> None:
     assert len(PROGRAMS) == 4
     assert all(f'"{run}"' in program for run, program in zip(RUNS, PROGRAMS, strict=False))
     assert all("steps=20_000" in program for program in PROGRAMS[:3])
@@ -52,7 +52,7 @@ def test_a_program_trains(number: int, folder: Path) -> None:
     assert ("model.keras" in said) == (number == 0)
 
 
-def test_a_program_goes_on(folder: Path) -> None:
+def test_a_program_resumes(folder: Path) -> None:
     if not (folder / RUNS[0]).exists():
         run(PROGRAMS[0], folder)
     (folder / RUNS[0] / "result.toml").unlink()
@@ -60,7 +60,7 @@ def test_a_program_goes_on(folder: Path) -> None:
     assert (folder / RUNS[0] / "result.toml").is_file()
 
 
-def test_every_name_that_is_told_is_public() -> None:
+def test_every_documented_name_is_public() -> None:
     imported = {name for line in re.findall(r"from dae_train import (.*)", TRAINING) for name in line.split(", ")}
     told = set(re.findall(r"`([A-Z]\w+(?:Settings|Error)|PRESETS|from_\w+|to_toml|resume)\b", TRAINING))
     assert {"train", "resume", "RunConfig"} <= imported

@@ -1,4 +1,4 @@
-"""Scales and shifts per channel fold into the layers around them without a change, also at the borders."""
+"""Scales and shifts per channel fold exactly into adjacent layers, including borders."""
 
 from __future__ import annotations
 

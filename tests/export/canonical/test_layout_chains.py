@@ -1,4 +1,4 @@
-"""Chains of data movements shrink to their simplest equal form."""
+"""Chains of data movements become their simplest equivalent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models that take any size in a bare session of onnxruntime: every bundled model, and what an export writes."""
+"""Models that take any size in a plain onnxruntime session: bundled and exported ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZES = [(1, 1), (2, 3), (17, 481), (48, 33), (64, 64)]
 
 
 @pytest.mark.parametrize("name", sorted(bundled_models()))
-def test_a_bare_session_takes_any_size_and_gives_what_the_denoiser_gives(name):
+def test_an_onnxruntime_session_takes_any_size_and_equals_the_denoiser(name):
     path = bundled_models()[name]
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     random = np.random.default_rng(0)
@@ -29,7 +29,7 @@ def test_a_bare_session_takes_any_size_and_gives_what_the_denoiser_gives(name):
                 assert np.array_equal(np.clip(received, 0, 1), denoiser.denoise(noisy)), (height, width)
 
 
-def test_padding_changes_nothing_where_none_is_needed_and_can_be_taken_out(blur_denoiser, run_onnx):
+def test_padding_changes_no_aligned_image_and_can_be_removed(blur_denoiser, run_onnx):
     model = take_any_size(blur_denoiser, 4)
     noisy = np.random.default_rng(0).random((1, 8, 12, 1), np.float32)
     assert np.array_equal(run_onnx(model, noisy), run_onnx(blur_denoiser, noisy))

@@ -1,4 +1,4 @@
-"""The halo is the true reach of an output pixel: no smaller, so tiles are exact, and no larger, so none is wasted."""
+"""The halo is the exact reach of an output pixel."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def build(stack: Stack, bias: bool = False) -> onnx.ModelProto:
 
 @SETTINGS
 @given(stacks())
-def test_the_halo_is_what_a_changed_pixel_shows(run_onnx, stack):
+def test_the_halo_is_the_reach_of_a_changed_pixel(run_onnx, stack):
     model = build(stack)
     geometry = image_spec(Graph(model))
     unit = math.prod(stride for _, _, stride in stack.downs) * (2 if stack.packed else 1)

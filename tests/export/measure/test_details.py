@@ -1,4 +1,4 @@
-"""What a report shows of images: the right pieces, and nothing that keeps a batch alive."""
+"""Details of a comparison: the right pieces, as copies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gates: they know their direction, and what fails them is told by how much."""
+"""The gates: directions and error texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one timing loop: contenders take turns, the first run of a turn warms up, and the time is bounded."""
+"""The timing loop: alternation, warmup, and the time limit."""
 
 from __future__ import annotations
 

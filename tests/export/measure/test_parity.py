@@ -1,4 +1,4 @@
-"""The proof of parity: it passes what is equal, and refuses what is not, by how much."""
+"""The parity check: equal models pass, others fail with the difference."""
 
 from __future__ import annotations
 

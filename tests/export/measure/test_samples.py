@@ -1,4 +1,4 @@
-"""Calibration samples: arrays and folders, fitted to the model, read in batches, refused when unusable."""
+"""Calibration samples: arrays and folders, fitted to the model, read in batches, and errors."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def refused(path, words: str, spec: ImageSpec = GRAY) -> None:
 
 def test_unusable_samples_are_refused_with_the_reason(tmp_path):
     noisy = np.zeros((4, 8, 8, 1), np.float32)
-    refused(tmp_path / "missing.npz", "there is nothing")
+    refused(tmp_path / "missing.npz", "does not exist")
     (tmp_path / "text.txt").write_text("no")
     refused(tmp_path / "text.txt", "another kind")
     (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04")

@@ -1,4 +1,4 @@
-"""Integer sums that no processor cuts off: the static check, a kernel that cuts off, emulated, and rounding that obeys."""
+"""Integer sums that no processor saturates: the static check, an emulated saturating kernel, and rounding within the limit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from dae_runtime.models import bundled_models
 
 pytestmark = pytest.mark.slow
 OLD_COLOR = Path(__file__).parents[2] / "data/color-version-1.onnx"
-"""The bundled `color` of before sums were kept within 16 bits."""
+"""An old bundled `color`, whose sums can exceed 16 bits."""
 SHAPES = [
     ("Conv", (8, 16, 3, 3), 1),
     ("Conv", (8, 3, 3, 3), 1),
@@ -81,7 +81,7 @@ def test_no_bundled_model_depends_on_the_processor(name):
         assert np.array_equal(received, exact), node.name
 
 
-def test_the_color_model_of_before_is_caught_by_the_check_and_by_the_emulation():
+def test_the_old_color_model_fails_the_check_and_the_emulation():
     layers = check_sums(OLD_COLOR)
     failing = [layer for layer in layers if not layer.exact]
     assert len(failing) == len(layers) == 19
@@ -149,7 +149,7 @@ def test_the_pairs_are_those_of_the_inner_dimension():
     assert neighbors((2, 6), helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)).tolist() == [[0, 1], [2, 3], [4, 5]]
 
 
-def test_a_quantized_model_is_exact_and_other_exporters_files_are_judged(blur_denoiser, ranges):
+def test_a_quantized_model_is_exact_and_files_of_other_exporters_are_checked(blur_denoiser, ranges):
     assert is_exact(quantize(blur_denoiser, ranges))
     assert check_sums(blur_denoiser) == []
     assert is_exact(blur_denoiser)
@@ -176,7 +176,7 @@ def test_a_model_that_is_not_exact_is_an_error_that_names_the_layer_also_under_o
     assert finished.stdout == "False\n"
 
 
-def test_an_integer_layer_that_is_left_out_stops_the_quantization(blur_denoiser, ranges, monkeypatch):
+def test_a_missing_integer_layer_stops_the_quantization(blur_denoiser, ranges, monkeypatch):
     monkeypatch.setattr(int8, "put_weights", lambda *_: None)
     with pytest.raises(GateError, match="not exact on every processor"):
         quantize(blur_denoiser, ranges)

@@ -237,18 +237,18 @@ def test_constants_are_rounded_to_the_nearest(value):
 
 
 @pytest.mark.parametrize("value", [1e-8, -1e-12])
-def test_a_lone_number_does_not_become_zero(value):
+def test_a_scalar_does_not_become_zero(value):
     assert stored(value) == np.copysign(SMALLEST, value)
     assert stored([[[value]], [[1.0]]]).ravel()[0] == 0  # one weight among many is only rounded
 
 
 @pytest.mark.parametrize("value", [65505.0, -1e6])
-def test_what_half_cannot_hold_is_refused_by_name(value):
-    with pytest.raises(ConversionError, match=rf"'c' holds {re.escape(f'{abs(value):g}')}.*65504.*Export fp32"):
+def test_constants_beyond_float16_are_refused_by_name(value):
+    with pytest.raises(ConversionError, match=rf"'c' contains {re.escape(f'{abs(value):g}')}.*65504.*Export fp32"):
         stored([[[value]], [[1.0]]])
 
 
-def test_graphs_inside_nodes_are_refused_by_name():
+def test_subgraphs_are_refused_by_name():
     body = helper.make_graph(
         [helper.make_node("Constant", [], ["z"], value_float=0.5)],
         "body",

@@ -1,4 +1,4 @@
-"""INT8: right numbers, integer weights per channel, no stray files, and honest figures."""
+"""INT8: accuracy, integer weights per channel, no stray files, quality figures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_pixels_have_a_step_of_one_255th_at_both_edges(int8, blur_denoiser, rang
     assert white[0, 4:-4, 4:-4].min() > 0.98  # brighter than any calibration sample, and not clipped to it
 
 
-def test_the_source_is_not_changed_and_nothing_is_left_behind(blur_denoiser, samples, tmp_path, monkeypatch, capfd):
+def test_the_source_is_not_changed_and_no_files_remain(blur_denoiser, samples, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     before = blur_denoiser.SerializeToString()

@@ -46,7 +46,7 @@ def parameters(model: onnx.ModelProto) -> dict[str, tuple[float, int]]:
 
 
 @pytest.mark.parametrize("recipe", REWRITTEN, ids=lambda r: r.name)
-def test_whatever_is_tied_has_one_scale_and_zero_point(network, pictures, recipe):
+def test_tied_tensors_have_one_scale_and_zero_point(network, pictures, recipe):
     model = apply(network.model, recipe, 4)
     integer = quantize(model, calibrate(model, samples_of(pictures, 1, 32).calibration))
     known = parameters(integer)

@@ -1,4 +1,4 @@
-"""Layers stay in float where the limits take it, as few as possible, and a hopeless model is refused with figures."""
+"""As few layers as possible stay in float to satisfy the gates; otherwise the model is refused with figures."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def weights(blur_denoiser):
     return round_weights(blur_denoiser)
 
 
-def test_a_sound_model_passes_whole(blur_denoiser, ranges, samples, weights):
+def test_a_good_model_is_quantized_completely(blur_denoiser, ranges, samples, weights):
     quantized = quantize_within(blur_denoiser, ranges, weights, samples, LIMITS, MACS)
     assert (quantized.float_layers, quantized.float_share) == ((), 0)
     assert quantized.judgment.drop_db <= 0.1
 
 
-def test_the_layer_that_hurts_stays_in_float(blur_denoiser, ranges, samples, weights):
+def test_the_sensitive_layer_stays_in_float(blur_denoiser, ranges, samples, weights):
     for tensor, layer in (("c2", "conv_2"), ("c1", "conv_1")):  # what the layer writes
         quantized = quantize_within(blur_denoiser, coarse(ranges, 30, tensor), weights, samples, LIMITS, MACS)
         assert (quantized.float_layers, quantized.float_share) == ((layer,), 0.5)
@@ -117,5 +117,5 @@ def test_the_nodes_of_a_layer_are_all_that_rewrites_made_from_it() -> None:
     assert nodes_of(model, ()) == []
 
 
-def test_the_blur_denoiser_is_the_kind_that_the_figures_stand_for(blur_denoiser):
+def test_the_estimate_applies_to_the_blur_denoiser(blur_denoiser):
     assert count_macs(blur_denoiser, 16, 16) == {name: n * 256 for name, n in MACS.items()}

@@ -111,7 +111,7 @@ def int8(blur_denoiser, pictures) -> onnx.ModelProto:
     return quantize(blur_denoiser, calibrate(blur_denoiser, [pictures(16, 32)[0]]))
 
 
-def test_in_int8_both_conversions_at_the_edges_fall_away(int8):
+def test_in_int8_both_conversions_at_the_edges_are_removed(int8):
     assert (first_kind(int8), last_kind(int8)) == ("QuantizeLinear", "DequantizeLinear")
     eight = to_uint8(int8, "int8")
     assert (first_kind(eight), last_kind(eight)) == ("DequantizeLinear", "QuantizeLinear")
@@ -146,7 +146,7 @@ def test_every_pixel_value_survives_the_edges():
         np.testing.assert_array_equal(run(to_uint8(same, precision), pixels), pixels)
 
 
-def test_what_leaves_the_range_is_clipped(blur_denoiser):
+def test_values_beyond_the_range_are_clipped(blur_denoiser):
     model = onnx.ModelProto()
     model.CopyFrom(blur_denoiser)
     for tensor in model.graph.initializer:
@@ -157,7 +157,7 @@ def test_what_leaves_the_range_is_clipped(blur_denoiser):
 
 
 @pytest.mark.parametrize("keep", [["to_nchw", "layer_0"], ["layer_2", "to_nhwc"], ["to_nchw", "layer_0", "layer_2"]])
-def test_layers_at_the_edges_that_stayed_in_float_get_floats(pictures, keep):
+def test_float_layers_at_the_edges_get_floats(pictures, keep):
     noisy = pictures(4, 32)[0]
     floats = stack(["Conv", "LeakyRelu"], 1, 0, skip=False)
     model = quantize(floats, calibrate(floats, [noisy]), keep)

@@ -1,4 +1,4 @@
-"""A file of before is written anew only if its sums are then exact."""
+"""An old file is converted only if its sums are then exact."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def test_a_file_that_does_not_become_exact_is_refused_and_nothing_is_written(tmp
 
 
 def test_samples_that_are_not_there_are_refused(tmp_path):
-    with pytest.raises(CalibrationError, match="there is nothing"):
+    with pytest.raises(CalibrationError, match="does not exist"):
         convert_file(OLD_COLOR, tmp_path / "new.onnx", ExportOptions(calibration_data=str(tmp_path / "missing")))

@@ -1,4 +1,4 @@
-"""docs/model-file.md and dae_runtime.contract say the same."""
+"""docs/model-file.md and dae_runtime.contract agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The strategies of the three precisions: chosen once, each with what it needs; and one pass judges what is written."""
+"""The strategies of the three precisions: choice, requirements, and a single judgment of the written model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The form that is written: what is tried, what is chosen, and that nothing that goes wrong with a rewrite stops an export."""
+"""The choice of form: candidates, the fastest, and failing rewrites, which never stop an export."""
 
 from __future__ import annotations
 

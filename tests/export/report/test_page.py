@@ -1,4 +1,4 @@
-"""The page of a report stands alone, and holds every figure."""
+"""The page of a report is self-contained and shows every figure."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_page_stands_alone(html):
     assert "prefers-color-scheme: dark" in html
 
 
-def test_every_picture_decodes_and_says_what_it_shows(html, report):
+def test_every_picture_decodes_and_is_labeled(html, report):
     images = Page(html).images
     details = report.judgment.details
     assert len(images) == 5 * (len(details.shown) + len(details.worst))
@@ -124,11 +124,11 @@ def test_a_float32_file_of_pixels_is_compared_with_the_one_of_floats(measured, b
     assert "fp32, this file" not in text
 
 
-def test_fp16_on_a_processor_says_that_its_times_are_no_measure(measured, blur_denoiser, samples):
+def test_fp16_on_a_processor_notes_that_its_times_do_not_apply(measured, blur_denoiser, samples):
     half = to_float16(blur_denoiser)
     report = measured(blur_denoiser, half, samples, name="half", precision="fp16", seconds=0)
     text = Page(html_page(dataclasses.replace(report, timings=dataclasses.replace(report.timings, device="cpu")))).text
-    assert "made for CUDA" in text
+    assert "meant for CUDA" in text
     assert "the speed of fp32" not in text
     on_cuda = dataclasses.replace(report.timings, device="cuda:0")
     assert "the speed of fp32" in Page(html_page(dataclasses.replace(report, timings=on_cuda))).text

@@ -1,4 +1,4 @@
-"""Pictures of a report: they are the images, and show the pixel that matters."""
+"""Pictures of a report: the images and the worst pixel."""
 
 from __future__ import annotations
 

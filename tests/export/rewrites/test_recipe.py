@@ -184,7 +184,7 @@ def test_phases_multiply_no_more_than_the_network_itself() -> None:
     assert upsampling_taps(rewritten, 0) == upsampling_taps(model, 0)
 
 
-def test_no_rewrite_touches_what_it_does_not_know() -> None:
+def test_rewrites_skip_unknown_nodes() -> None:
     model, alignment = build(SEED_NETWORK, 1)
     unknown = onnx.ModelProto()
     unknown.CopyFrom(model)
@@ -200,7 +200,7 @@ def test_no_rewrite_touches_what_it_does_not_know() -> None:
     np.testing.assert_allclose(run(rewritten, x), run(unknown, x), atol=1e-6)
 
 
-def test_the_model_given_stays_as_it_is() -> None:
+def test_the_source_model_is_not_changed() -> None:
     model, alignment = build(SEED_NETWORK, 1)
     before = model.SerializeToString()
     apply(model, recipe.INTEGER_ROWS, alignment)

@@ -23,7 +23,7 @@ def conv(keras: Any) -> Callable[..., Any]:
     return make
 
 
-def test_a_run_directory_tells_everything(tmp_path, make_run):
+def test_a_run_directory_describes_its_model(tmp_path, make_run):
     source = find_source(make_run(tmp_path / "first"))
     assert (source.name, source.preset, source.noise) == ("first", "v2", "gaussian:0.1")
     assert source.model == tmp_path / "first" / "model.keras"
@@ -31,7 +31,7 @@ def test_a_run_directory_tells_everything(tmp_path, make_run):
     assert source.folder == tmp_path / "first"
 
 
-def test_a_bare_file_tells_its_name_and_no_noise(tmp_path, make_model, conv):
+def test_a_keras_file_has_its_name_and_no_noise(tmp_path, make_model, conv):
     make_model(conv(1)).save(tmp_path / "mine.keras")
     source = find_source(tmp_path / "mine.keras")
     assert (source.name, source.preset, source.noise) == ("mine", None, "unknown")
@@ -77,7 +77,7 @@ def refused(path: Path, words: str, error: type[DaeError] = KerasFileError) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_source_is_refused(tmp_path, make_run):
+def test_invalid_sources_are_refused(tmp_path, make_run):
     refused(tmp_path / "missing", "does not exist")
     (tmp_path / "model.h5").write_bytes(b"")
     refused(tmp_path / "model.h5", r"received \.h5")

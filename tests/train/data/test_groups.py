@@ -1,4 +1,4 @@
-"""Images that belong together are not split between training and validation."""
+"""Groups of images are not split between training and validation."""
 
 import json
 from pathlib import Path

@@ -67,7 +67,7 @@ def test_small_images_are_reflected() -> None:
     assert images.clean[1].shape == (9, 9, 1)
 
 
-def test_epoch_of_whole_images_shows_each_once() -> None:
+def test_epoch_of_whole_images_contains_each_once() -> None:
     images = ImageSet(np.arange(12, dtype=np.uint8).reshape(12, 1, 1, 1))
     plan = plan_batches(images, (1, 1), 4, None, seed=0)
     assert plan.steps_per_epoch == 3
@@ -77,7 +77,7 @@ def test_epoch_of_whole_images_shows_each_once() -> None:
     assert not np.array_equal(*epochs)
 
 
-def test_batch_depends_on_seed_and_step_alone() -> None:
+def test_batch_depends_on_seed_and_step_only() -> None:
     images = ImageSet(np.random.default_rng(0).integers(0, 255, (5, 40, 40, 1), np.uint8))
     first, second = plan_batches(images, (8, 8), 4, 7, seed=1), plan_batches(images, (8, 8), 4, 7, seed=1)
     batches = [first.batch(step)[1] for step in range(20)]
@@ -109,7 +109,7 @@ def test_steps_of_a_run_make_equal_epochs(steps: int, usual: int) -> None:
 
 
 @pytest.mark.parametrize(("steps", "at_most"), [(20, 2000), (2500, 2000), (36000, 2000), (7, 3), (1, 1), (999, 10)])
-def test_epochs_are_no_longer_than_said_and_make_the_steps_of_the_run(steps: int, at_most: int) -> None:
+def test_epochs_are_at_most_as_long_as_set_and_sum_to_the_steps_of_the_run(steps: int, at_most: int) -> None:
     images = ImageSet(np.zeros((5, 4, 4, 1), np.uint8))
     length = plan_batches(images, (4, 4), 1, at_most, seed=0, steps=steps).steps_per_epoch
     epochs = -(-steps // length)
@@ -119,7 +119,7 @@ def test_epochs_are_no_longer_than_said_and_make_the_steps_of_the_run(steps: int
     assert plan_batches(images, (4, 4), 1, length, seed=0, steps=steps).steps_per_epoch == length
 
 
-def test_crops_are_turned_and_mirrored_in_all_ways_and_whole_images_are_not() -> None:
+def test_crops_are_rotated_and_flipped_and_whole_images_are_not() -> None:
     picture = np.arange(36, dtype=np.uint8).reshape(6, 6, 1)
     plan = plan_batches(ImageSet(picture[np.newaxis].repeat(2, 0)), (5, 5), 64, None, seed=0)
     found = {patch.tobytes() for step in range(12) for patch in (plan.batch(step)[1] * 255).round().astype(np.uint8)}
@@ -132,7 +132,7 @@ def test_crops_are_turned_and_mirrored_in_all_ways_and_whole_images_are_not() ->
     assert len({oblong.batch(step)[1].tobytes() for step in range(99)}) == 4
 
 
-def test_pairs_are_turned_together() -> None:
+def test_pairs_are_rotated_together() -> None:
     rng = np.random.default_rng(0)
     clean = rng.integers(0, 100, (3, 12, 9, 1), np.uint8)
     plan = plan_batches(ImageSet(clean, clean + 50), (4, 4), 32, None, seed=3)

@@ -1,4 +1,4 @@
-"""Where images come from: synthetic ones, array files, well-known data, folders and pairs of folders."""
+"""Sources of images: synthetic, array files, known data sets, folders and pairs of folders."""
 
 import gzip
 from pathlib import Path
@@ -157,7 +157,7 @@ def test_damaged_array_file(tmp_path: Path, digits_file: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["nowhere", "missing.npz", "MNIST"])
-def test_missing_source_says_what_could_be_given(source: str) -> None:
+def test_missing_source_lists_the_valid_ones(source: str) -> None:
     with pytest.raises(DataError, match=f"no training data at '{source}': expected synthetic, mnist"):
         load(source)
 
@@ -235,7 +235,7 @@ def test_gray_folder_stays_gray(tmp_path: Path) -> None:
     assert load(tmp_path).train.channels == 1
 
 
-def test_unreadable_images_of_a_folder_are_all_named(tmp_path: Path) -> None:
+def test_all_unreadable_images_of_a_folder_are_listed(tmp_path: Path) -> None:
     save(tmp_path / "good.png", noise_image(32, 32))
     (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:300])
     (tmp_path / "empty.jpg").write_bytes(b"")
@@ -274,7 +274,7 @@ def test_pairs_are_matched_by_relative_path(tmp_path: Path) -> None:
             np.testing.assert_array_equal(noisy, clean + 100)
 
 
-def test_pairs_that_do_not_match_are_all_named_at_once(tmp_path: Path) -> None:
+def test_all_unmatched_pairs_are_listed(tmp_path: Path) -> None:
     noisy, clean = tmp_path / "noisy", tmp_path / "clean"
     for folder, names in ((noisy, "abcd"), (clean, "abce")):
         for name in names:

@@ -1,4 +1,4 @@
-"""How batches reach the device, and how fast."""
+"""Input pipelines and throughput."""
 
 import time
 from collections.abc import Iterator
@@ -74,7 +74,9 @@ def test_training_is_the_same_with_both_feeds(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.alone
 @pytest.mark.parametrize(("source_ms", "step_ms", "low", "high"), [(0, 20, 0.0, 0.1), (60, 5, 0.75, 1.0), (20, 20, 0.3, 0.7)])
-def test_meter_tells_a_slow_source_from_a_slow_network(source_ms: float, step_ms: float, low: float, high: float) -> None:
+def test_meter_distinguishes_a_slow_source_from_a_slow_network(
+    source_ms: float, step_ms: float, low: float, high: float
+) -> None:
     def batches() -> Iterator[int]:
         while True:
             time.sleep(source_ms / 1000)

@@ -1,4 +1,4 @@
-"""Judging a denoiser, and the samples for INT8."""
+"""Evaluation of a denoiser, and calibration samples."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from dae_train.settings.networks import preset_settings
 
 
 @pytest.mark.parametrize("size", [(28, 28), (30, 45), (1, 1), (5, 3)])
-def test_images_of_any_size_are_judged(size: tuple[int, int]) -> None:
+def test_images_of_any_size_are_evaluated(size: tuple[int, int]) -> None:
     network = build_network(preset_settings("v2", channels=3))
     rng = np.random.default_rng(0)
     clean = rng.random((3, *size, 3), np.float32)
@@ -34,7 +34,7 @@ def test_images_of_any_size_are_judged(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 28), (3, 28), (2000, 28), (64, 128), (10, 600)])
-def test_calibration_and_test_samples_are_apart(count: int, size: int) -> None:
+def test_calibration_and_test_samples_are_disjoint(count: int, size: int) -> None:
     clean = np.broadcast_to(np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1), (count, size, size, 1))
     samples = calibration_samples(clean + 1, clean, np.arange(count))
     assert all(len(samples[name]) > 0 for name in ("noisy", "test_noisy"))

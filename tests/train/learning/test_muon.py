@@ -29,7 +29,7 @@ def test_every_direction_of_a_kernel_is_changed_alike() -> None:
     assert np.sum(step * gradient) < 0
 
 
-def test_narrow_kernels_and_biases_move_as_with_adam() -> None:
+def test_narrow_kernels_and_biases_use_adam() -> None:
     variables = [keras.Variable(np.zeros(shape, np.float32)) for shape in ((4, 4, 1, 8), (4, 4, 8, 1), (8,))]
     optimizer = ConvolutionMuon(0.01)
     optimizer.build(variables)
@@ -48,7 +48,7 @@ def test_biases_slow_down_after_the_start(steps_before: int, share: float) -> No
     assert np.mean(bias) / np.mean(kernel) == pytest.approx(share, rel=0.01)
 
 
-def test_a_filter_that_hardly_any_pixel_reaches_makes_short_steps() -> None:
+def test_a_rarely_active_filter_makes_short_steps() -> None:
     """Orthogonalization makes a gradient of a thousandth as long as the others, which walks a ReLU unit to its death."""
     rng = np.random.default_rng(0)
     gradient = rng.normal(size=(3, 3, 16, 32)).astype(np.float32)
@@ -64,7 +64,7 @@ def test_a_filter_that_hardly_any_pixel_reaches_makes_short_steps() -> None:
     assert steps[5] < 0.02 * others.mean()
 
 
-def test_no_batch_counts_for_more_than_all_before_it() -> None:
+def test_a_gradient_is_clipped_to_the_momentum() -> None:
     """A batch whose gradient is a million times as long turns the direction of the steps by no more than its share."""
     rng = np.random.default_rng(0)
     usual, spike = (rng.normal(size=(3, 3, 16, 32)).astype(np.float32) for _ in range(2))
@@ -92,7 +92,7 @@ def test_kernels_decay_and_biases_do_not() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-def test_a_saved_optimizer_goes_on_as_if_nothing_had_happened(name: str, tmp_path: Path) -> None:
+def test_a_saved_optimizer_resumes_exactly(name: str, tmp_path: Path) -> None:
     keras.utils.set_random_seed(1)
     image = keras.Input((8, 8, 1))
     x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(image)
@@ -112,7 +112,7 @@ def test_both_optimizers_have_a_rate() -> None:
     assert set(OPTIMIZERS) == set(LEARNING_RATES)
 
 
-def test_plain_muon_leaves_all_that_out() -> None:
+def test_plain_muon_protects_no_units() -> None:
     """No decay, no damping, biases at one rate, and every batch at its own length, also after a file."""
     rng = np.random.default_rng(0)
     gradient = rng.normal(size=(3, 3, 16, 32)).astype(np.float32)
@@ -129,7 +129,7 @@ def test_plain_muon_leaves_all_that_out() -> None:
     assert np.mean(np.asarray(bias) - 1) == pytest.approx(np.mean(np.asarray(narrow) - 1), rel=1e-3)
 
 
-def test_plain_muon_lets_nothing_decay() -> None:
+def test_plain_muon_has_no_weight_decay() -> None:
     kernel = keras.Variable(np.ones((3, 3, 4, 4), np.float32))
     optimizer = ConvolutionMuon(0.1, plain=True)
     optimizer.build([kernel])

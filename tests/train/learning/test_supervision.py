@@ -1,4 +1,4 @@
-"""Learning from noisy images alone: with two shots of each scene, and with one."""
+"""Training on noisy images only: two shots of each scene, or one."""
 
 import tomllib
 from pathlib import Path
@@ -95,7 +95,7 @@ def test_single_shots_teach_to_denoise(shots: list[Path], clean: np.ndarray, tmp
     assert outcome.best["loss"] == pytest.approx(outcome.best["val_loss"], rel=0.5)
 
 
-def test_method_can_be_tried_out_on_clean_images(tmp_path: Path) -> None:
+def test_method_can_be_tested_on_clean_images(tmp_path: Path) -> None:
     settings = config([Path("shots")], "noise2void", epochs=1, steps_per_epoch=2)
     settings = from_mapping({**_tables(settings), "noise": {"spec": "gaussian:0.1"}})
     outcome = train(settings, tmp_path / "run")
@@ -124,7 +124,7 @@ def test_resumed_run_is_the_same(supervision: str, shots: list[Path], tmp_path: 
     assert len(first) == 2
 
 
-def test_blind_spot_hides_one_pixel_of_each_cell_behind_a_neighbor() -> None:
+def test_blind_spot_replaces_one_pixel_of_each_cell_with_a_neighbor() -> None:
     images = np.arange(3 * 24 * 32 * 2, dtype=np.float32).reshape(3, 24, 32, 2) / 5000
     shown, mask = (ops.convert_to_numpy(part) for part in BlindSpot(0)(images))
     cells = mask.reshape(3, 24 // CELL_PX, CELL_PX, 32 // CELL_PX, CELL_PX).sum((2, 4))
@@ -141,7 +141,7 @@ def test_blind_spot_hides_one_pixel_of_each_cell_behind_a_neighbor() -> None:
     assert len({(row % CELL_PX, column % CELL_PX) for _, row, column in hidden}) > 20
 
 
-def test_losses_look_at_hidden_pixels_alone() -> None:
+def test_losses_use_masked_pixels_only() -> None:
     training = TrainingSettings(supervision="noise2void")
     images = np.random.default_rng(0).random((2, 16, 16, 1), np.float32)
     shown, target = mask_pixels(images, 0)
@@ -153,7 +153,7 @@ def test_losses_look_at_hidden_pixels_alone() -> None:
     assert float(ops.mean(loss_function(training)(images, images + 0.5 * mask))) == pytest.approx(0.25, rel=1e-5)
 
 
-def test_swap_exchanges_half_the_pairs() -> None:
+def test_swap_swaps_half_the_pairs() -> None:
     first, second = np.zeros((400, 2, 2, 1), np.float32), np.ones((400, 2, 2, 1), np.float32)
     a, b = (ops.convert_to_numpy(part) for part in Swap(0)(first, second))
     np.testing.assert_array_equal(a + b, 1)
@@ -193,7 +193,7 @@ def test_impossible_settings(tables: dict[str, Any], part: str) -> None:
         from_mapping(tables)
 
 
-def test_noise_of_single_shots_is_left_as_it_is() -> None:
+def test_single_shots_get_no_noise() -> None:
     blind = RunConfig(data=DataSettings("shots"), training=TrainingSettings(supervision="noise2void"))
     assert (blind.has_clean, blind.noise_spec) == (False, "none")
     assert from_mapping(_tables(blind) | {"data": {"source": "shots"}, "noise": {"spec": "none"}}).noise_spec == "none"

@@ -1,4 +1,4 @@
-"""The networks: parameters, layers, shapes, start."""
+"""Autoencoders: parameters, layers, shapes, initialization."""
 
 import numpy as np
 import pytest
@@ -84,7 +84,7 @@ def test_v2_takes_any_aligned_size(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("preset", ["v1", "v2"])
 @pytest.mark.parametrize("mean", [0.02, 0.13, 0.7])
-def test_untrained_network_answers_with_the_mean(preset: str, mean: float) -> None:
+def test_untrained_network_returns_the_mean(preset: str, mean: float) -> None:
     network = build_network(preset_settings(preset, channels=1))
     start_at_mean(network, mean)
     output = ops.convert_to_numpy(network(np.full((1, 28, 28, 1), mean, np.float32)))

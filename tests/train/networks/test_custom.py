@@ -1,4 +1,4 @@
-"""Networks of a program's own: what they ask of images, what is no such network, copies."""
+"""Custom networks: image requirements, errors, copies."""
 
 from typing import Any
 
@@ -70,13 +70,13 @@ def test_a_fixed_size_is_kept() -> None:
         (lambda: of(Doubled()), "keras.saving.register_keras_serializable"),
     ],
 )
-def test_what_is_no_network_for_images_is_refused(network: Any, said: str) -> None:
+def test_networks_not_for_images_are_rejected(network: Any, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         custom_settings(network())
     assert said in str(caught.value)
 
 
-def test_a_copy_has_the_weights_and_the_precision_that_is_asked_for() -> None:
+def test_a_copy_has_the_weights_and_the_requested_precision() -> None:
     network = build_network(preset_settings("v1", channels=1))
     image = np.random.default_rng(0).random((1, 28, 28, 1), np.float32)
     copied = copy_network(network)

@@ -53,7 +53,7 @@ def test_activations_have_256_levels_and_zero_is_one(low: float, high: float) ->
     assert scale == 0 or np.abs(rounded - values).max() > 0.4 * scale
 
 
-def test_values_far_out_are_cut_off_and_learn_nothing() -> None:
+def test_outliers_are_clipped_and_have_no_gradient() -> None:
     values = tf.Variable(np.float32([[-3, 0.5, 1], [-1, 0.25, 3]]))  # from -2 to 2 in the mean
     with tf.GradientTape() as tape:
         rounded = round_activation(values)
@@ -89,7 +89,7 @@ def test_rounding_follows_what_the_export_fuses() -> None:
 
 
 @pytest.mark.slow
-def test_network_learns_to_live_with_rounding(digits_file: Path, tmp_path: Path) -> None:
+def test_training_with_rounding_lowers_the_loss_of_rounding(digits_file: Path, tmp_path: Path) -> None:
     def config(**training: object) -> RunConfig:
         settings = TrainingSettings(batch_size=16, **training)  # type: ignore[arg-type]
         return RunConfig(SMALL, NoiseSettings("gaussian:0.3"), DataSettings(str(digits_file)), settings)

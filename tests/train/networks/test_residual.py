@@ -1,4 +1,4 @@
-"""Residual networks: shape, start, and that every preset is what it says."""
+"""Residual networks: shape, initialization, and presets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_an_untrained_network_is_nearly_the_identity(preset: str, channels: int)
     assert 0 < np.abs(denoised - noisy).max() < 0.3
 
 
-def test_an_untrained_network_with_a_sigmoid_answers_with_the_mean() -> None:
+def test_an_untrained_network_with_a_sigmoid_returns_the_mean() -> None:
     network = build_network(preset_settings("digits", channels=1))
     start_at_mean(network, 0.13)
     denoised = np.asarray(network(np.random.default_rng(0).random((2, 28, 28, 1), np.float32)))

@@ -40,7 +40,7 @@ def test_a_wider_network_makes_the_same_images(filters: tuple[int, ...], sigmoid
     np.testing.assert_allclose(np.asarray(wide(images(channels))), expected, atol=2e-5)
 
 
-def test_what_is_new_has_random_weights_and_what_is_old_does_not_listen_to_it() -> None:
+def test_new_channels_have_random_weights_and_old_ones_ignore_them() -> None:
     narrow, wide = network(1, 8, 16), network(2, 16, 24)
     fresh = wide.get_layer("encoder_0_0_a").get_weights()[0]
     widen(narrow, wide)
@@ -51,7 +51,7 @@ def test_what_is_new_has_random_weights_and_what_is_old_does_not_listen_to_it() 
     assert len(np.unique(kernel[..., 8:])) > 1000  # no two of the new units start alike
 
 
-def test_what_is_old_learns_to_listen_to_what_is_new() -> None:
+def test_old_channels_learn_to_use_new_ones() -> None:
     wide = network(2, 16, 24, lively=False)
     widen(network(1, 8, 16, lively=False), wide)
     wide.compile(keras.optimizers.SGD(0.05), "mse")
@@ -63,7 +63,7 @@ def test_what_is_old_learns_to_listen_to_what_is_new() -> None:
     assert wide.get_layer("output_conv").get_weights()[0][..., 8:].all()
 
 
-def test_the_bundled_model_goes_on_as_a_larger_preset() -> None:
+def test_the_bundled_model_widens_to_a_larger_preset() -> None:
     wide = build_network(preset_settings("edge-l", channels=1))
     start_from("gray", wide)
     expected = np.asarray(load_trained("gray", "--init")(images()))
@@ -81,12 +81,12 @@ def test_the_bundled_model_goes_on_as_a_larger_preset() -> None:
         {"channels": 3},
     ],
 )
-def test_networks_that_are_not_wider_are_told_apart(changes: dict[str, Any]) -> None:
+def test_networks_that_are_not_wider_are_rejected(changes: dict[str, Any]) -> None:
     settings = {"filters": (8, 16), "channels": 1, **changes}
     assert not can_widen(network(1, 8, 16), build_network(preset_settings("edge-m", **settings)))
 
 
-def test_networks_with_normalization_or_groups_or_dense_layers_are_told_apart() -> None:
+def test_networks_with_normalization_or_groups_or_dense_layers_are_rejected() -> None:
     def tutorial(**changes: Any) -> keras.Model:
         return build_network(preset_settings("v2", channels=1, batch_norm=True, **changes))
 

@@ -62,7 +62,7 @@ def test_folders_of_gray_and_color_of_8_and_16_bits(tmp_path: Path, channels: in
 
 
 @pytest.mark.parametrize("levels", [255, 65535])
-def test_clean_images_have_next_to_no_noise(levels: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_clean_images_have_negligible_noise(levels: int, caplog: pytest.LogCaptureFixture) -> None:
     fit = fit_images(shots(scenes(32), 0, 0, 0, levels))
     assert fit.gain == 0
     assert fit.sigma < 1 / 255
@@ -86,7 +86,7 @@ def test_too_little_is_refused(tmp_path: Path) -> None:
         fit_folder(tmp_path / "nothing")
 
 
-def test_alpha_is_passed_over() -> None:
+def test_alpha_is_ignored() -> None:
     noisy = shots(scenes(32), 0, 0.04, 0)
     opaque = np.concatenate([noisy, np.random.default_rng(0).integers(0, 255, noisy.shape, np.uint8)], axis=-1)
     assert fit_images(opaque) == fit_images(noisy)
@@ -100,7 +100,7 @@ def test_specifications_can_be_read_and_ranges_multiply_the_deviation() -> None:
     assert (step.kind, step.amounts[0].low, step.amounts[0].fixed) == ("gaussian", 0.3333, True)
 
 
-def test_a_run_uses_and_keeps_what_was_measured(tmp_path: Path) -> None:
+def test_a_run_uses_and_records_the_measured_noise(tmp_path: Path) -> None:
     folder = write_all(tmp_path / "shots", shots(scenes(32), 0.0, 0.05, 3))
     prepared = prepare(RunConfig(noise=NoiseSettings(f"fit:0.5-2:{folder}"), data=DataSettings(limit=4)))
     (step,) = prepared.config.noise.steps
@@ -111,7 +111,7 @@ def test_a_run_uses_and_keeps_what_was_measured(tmp_path: Path) -> None:
     assert prepare(prepared.config).record == {}
 
 
-def test_missing_folder_is_told_before_anything_is_loaded(dae_train: Callable[..., Any], tmp_path: Path) -> None:
+def test_missing_folder_is_an_error_before_anything_is_loaded(dae_train: Callable[..., Any], tmp_path: Path) -> None:
     done = dae_train("synthetic", "--noise", f"fit:{tmp_path / 'nowhere'}", "-o", tmp_path / "run")
     assert done.returncode == 2
     assert "nowhere is not a folder. Give a folder of noisy images." in done.stderr

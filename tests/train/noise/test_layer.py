@@ -31,7 +31,7 @@ def test_clipping_ends_at_zero_and_one() -> None:
     assert np.mean(found == 0) == pytest.approx(0.1587, abs=0.01)
 
 
-def test_range_is_drawn_for_each_image() -> None:
+def test_range_is_sampled_for_each_image() -> None:
     images = np.zeros((400, 32, 32, 1), np.float32)
     deviations = noisy("gaussian:0.1-0.3", images).std(axis=(1, 2, 3))
     assert 0.095 < deviations.min() < 0.12
@@ -86,7 +86,7 @@ def picture(height: int, width: int, channels: int) -> np.ndarray:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("quality", [10, 50, 90])
 @pytest.mark.parametrize("size", [(64, 64), (37, 50)])
-def test_jpeg_gives_what_a_jpeg_file_gives(channels: int, quality: int, size: tuple[int, int]) -> None:
+def test_jpeg_equals_a_jpeg_file(channels: int, quality: int, size: tuple[int, int]) -> None:
     from PIL import Image
 
     pixels = picture(*size, channels)
@@ -127,7 +127,7 @@ def test_every_kind_keeps_shape_and_type_and_input(kind: str) -> None:
     assert not np.array_equal(found, image)
 
 
-def test_layer_is_active_in_training_only_and_draws_afresh() -> None:
+def test_layer_is_active_in_training_only_and_samples_each_batch() -> None:
     steps = parse_noise("gaussian:0.1").steps
     layer = NoiseLayer(steps, True, seed=3)
     image = ops.full((2, 8, 8, 1), 0.5, dtype="float32")
@@ -137,7 +137,7 @@ def test_layer_is_active_in_training_only_and_draws_afresh() -> None:
     np.testing.assert_array_equal(np.asarray(NoiseLayer(steps, True, seed=3)(image, training=True)), first)
 
 
-def test_kept_noise_depends_on_the_seed_alone() -> None:
+def test_fixed_noise_depends_on_the_seed_only() -> None:
     images = np.full((5, 12, 12, 1), 128, np.uint8)
     first, again, other = (np.asarray(draw_noisy(images, NoiseSettings("gaussian:0.2"), seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)

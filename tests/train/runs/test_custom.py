@@ -1,4 +1,4 @@
-"""Runs with a network and noise that the program brings itself: trained, continued, refused."""
+"""Runs with a custom network and noise: training, resuming, errors."""
 
 import dataclasses
 from collections.abc import Callable
@@ -63,7 +63,7 @@ def striped(digits_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Outc
     return train(config(digits_file, epochs=1, deterministic=True), tmp_path_factory.mktemp("runs") / "own", noise=stripes)
 
 
-def test_noise_of_the_program_is_trained_on_and_judged_by(striped: Outcome) -> None:
+def test_noise_of_the_program_is_used_in_training_and_validation(striped: Outcome) -> None:
     assert read_description(striped.run)["noise"] == {"spec": "custom", "clip": True, "once": False}
     assert striped.test is not None
     with np.load(striped.run.calibration) as samples:
@@ -74,7 +74,7 @@ def test_noise_of_the_program_is_trained_on_and_judged_by(striped: Outcome) -> N
     assert noisy.max() == 1  # clipped, as the settings say
 
 
-def test_the_function_gets_batches_in_range_and_a_seed_of_its_own_for_each(digits_file: Path, tmp_path: Path) -> None:
+def test_the_function_gets_batches_in_range_and_a_seed_for_each(digits_file: Path, tmp_path: Path) -> None:
     seen: list[tuple[tuple[int, ...], int]] = []
 
     def watched(images: FloatArray, seed: int) -> FloatArray:
@@ -98,7 +98,7 @@ def test_a_resumed_run_sees_the_same_noise(striped: Outcome, digits_file: Path, 
     assert figures(resumed) == figures(whole)
 
 
-def test_noise_drawn_once(digits_file: Path, tmp_path: Path) -> None:
+def test_noise_sampled_once(digits_file: Path, tmp_path: Path) -> None:
     calls: list[int] = []
 
     def counted(images: FloatArray, seed: int) -> FloatArray:
@@ -174,7 +174,7 @@ def test_every_way_to_train_takes_it(training: dict[str, Any], digits_file: Path
     assert read_description(outcome.run)["model"]["image_px"] == 28
 
 
-def test_a_resumed_run_asks_for_what_was_brought(digits_file: Path, tmp_path: Path, dae_train: Callable[..., Any]) -> None:
+def test_a_resumed_run_needs_the_custom_parts(digits_file: Path, tmp_path: Path, dae_train: Callable[..., Any]) -> None:
     folder = tmp_path / "run"
     settings = config(digits_file, epochs=1, deterministic=True)
     train(settings, folder, model=network(), noise=stripes)
@@ -205,7 +205,7 @@ def test_noise_cannot_be_given_twice(digits_file: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flags", [("--noise", "custom"), ("--preset", "custom")])
-def test_the_command_cannot_bring_either(flags: tuple[str, str], dae_train: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_command_can_provide_neither(flags: tuple[str, str], dae_train: Callable[..., Any], tmp_path: Path) -> None:
     done = dae_train("synthetic", *flags, "-o", tmp_path / "run")
     assert done.returncode == 2
     assert "'custom'" in done.stderr

@@ -1,4 +1,4 @@
-"""Runs that start from trained weights, and the average of the weights that they keep."""
+"""Runs that start from trained weights, weight averages, and teachers."""
 
 import dataclasses
 import shutil
@@ -117,7 +117,7 @@ def test_network_that_does_not_fit_is_refused(trained: RunDirectory, digits_file
 
 
 @pytest.mark.parametrize("flag", ["init", "teacher"])
-def test_damaged_network_is_told_in_a_line(trained: RunDirectory, digits_file: Path, tmp_path: Path, flag: str) -> None:
+def test_damaged_network_is_a_one_line_error(trained: RunDirectory, digits_file: Path, tmp_path: Path, flag: str) -> None:
     whole = trained.best_model.read_bytes()
     for start in (whole.index(b'"class_name"'), len(whole) // 2):  # in the description, among the weights
         (tmp_path / "damaged.keras").write_bytes(whole[:start] + bytes(400) + whole[start + 400 :])
@@ -152,7 +152,7 @@ def test_averages_follow_the_weights() -> None:
     np.testing.assert_allclose(np.asarray(optimizer.averages[0]), expected, rtol=1e-4)
 
 
-def test_judged_and_saved_is_the_average(trained: RunDirectory) -> None:
+def test_the_average_is_validated_and_saved(trained: RunDirectory) -> None:
     assert differ(weights(trained.best_model), weights(trained.last_model)) > 1e-5
     last = keras.models.load_model(trained.last_model)
     averages = [np.asarray(average) for average in last.optimizer.averages]

@@ -1,4 +1,4 @@
-"""Geometry of the pictures; that they are drawn is tested with real runs."""
+"""Geometry of the plots; real runs test that they are drawn."""
 
 import numpy as np
 import pytest

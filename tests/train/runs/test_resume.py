@@ -1,4 +1,4 @@
-"""Runs that are interrupted or killed end as if they had not been, and runs are repeated bit for bit."""
+"""Interrupted and killed runs resume exactly, and runs are bitwise reproducible."""
 
 import json
 import signal
@@ -77,7 +77,7 @@ def test_deterministic_runs_are_equal(uninterrupted: tuple[RunDirectory, RunDire
     assert_equal_runs(*uninterrupted)
 
 
-def test_interrupted_run_goes_on_as_if_it_had_not_been(
+def test_interrupted_run_resumes_exactly(
     uninterrupted: tuple[RunDirectory, RunDirectory], digits_file: Path, tmp_path: Path, start_dae_train: Start, dae_train: Run
 ) -> None:
     run = RunDirectory(tmp_path / "a run")
@@ -97,7 +97,7 @@ def test_interrupted_run_goes_on_as_if_it_had_not_been(
     assert run.samples.is_file()
 
 
-def test_killed_run_goes_on_as_if_it_had_not_been(
+def test_killed_run_resumes_exactly(
     uninterrupted: tuple[RunDirectory, RunDirectory], digits_file: Path, tmp_path: Path, start_dae_train: Start, dae_train: Run
 ) -> None:
     run = RunDirectory(tmp_path / "run")

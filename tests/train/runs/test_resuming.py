@@ -1,4 +1,4 @@
-"""What a run keeps and refuses when it is continued, replaced or interrupted."""
+"""Runs that are resumed with changes, replaced or interrupted."""
 
 import logging
 import shutil
@@ -62,7 +62,7 @@ def test_another_number_of_epochs_is_recorded(run: RunDirectory) -> None:
     assert resume(run.root).epochs == 3  # no flag is needed any more
 
 
-def test_epochs_that_are_done_cannot_be_taken_back(run: RunDirectory) -> None:
+def test_epochs_below_those_done_are_rejected(run: RunDirectory) -> None:
     before = run.description.read_bytes()
     with pytest.raises(ConfigError, match=r"--epochs 1: the run has done 2 epochs already.*Give 2 or more"):
         resume(run.root, epochs=1)
@@ -77,7 +77,7 @@ def test_steps_of_a_run_are_not_fewer_than_an_epoch_has(digits_file: Path, tmp_p
 
 
 @pytest.mark.parametrize("place", [0.02, 0.5, 0.9])
-def test_damaged_models_are_told_in_a_line(run: RunDirectory, place: float) -> None:
+def test_damaged_models_are_a_one_line_error(run: RunDirectory, place: float) -> None:
     for path, said in ((run.last_model, "cannot be continued from"), (run.best_model, "cannot be loaded")):
         whole = path.read_bytes()
         start = int(place * len(whole))
@@ -87,7 +87,7 @@ def test_damaged_models_are_told_in_a_line(run: RunDirectory, place: float) -> N
         path.write_bytes(whole)
 
 
-def test_missing_best_model_is_told_before_anything_is_read(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_best_model_is_an_error_before_anything_is_read(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     run.best_model.unlink()
     monkeypatch.setattr("dae_train.runs.run.prepare", None)
     with pytest.raises(RunError, match=r"model\.keras, the best model so far, is gone\. Restore it"):
@@ -126,7 +126,7 @@ def interrupted(line: list[str]) -> str:
     return said.splitlines()[-1]
 
 
-def test_smaller_batches_than_asked_for_are_told(digits_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_smaller_batches_than_requested_are_logged(digits_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "dae_train"):
         prepare(config(digits_file, batch_size=304))
         assert not caplog.messages

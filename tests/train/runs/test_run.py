@@ -1,4 +1,4 @@
-"""Short real trainings: what they leave behind, what they learn, what they repeat."""
+"""Short real trainings: files, results, reproducibility."""
 
 import csv
 import dataclasses
@@ -97,7 +97,7 @@ def test_history_has_a_row_for_each_epoch(finished: RunDirectory) -> None:
     assert float(rows[-1]["lr"]) == pytest.approx(0.01 * TrainingSettings().rate, rel=1e-3)
 
 
-def test_result_judges_the_best_model_on_all_test_images(finished: RunDirectory, digits_file: Path) -> None:
+def test_result_evaluates_the_best_model_on_all_test_images(finished: RunDirectory, digits_file: Path) -> None:
     result = tomllib.loads(finished.result.read_text())
     test = result["test"]
     assert test["images"] == 40
@@ -190,7 +190,7 @@ def test_best_model_is_kept_when_training_gets_worse(digits_file: Path, tmp_path
     assert longer.epochs == len(rows) + (0 if out_of_patience(rows, 2) else 1)
 
 
-def test_noise_drawn_once_trains_on_the_same_noise(digits_file: Path, tmp_path: Path) -> None:
+def test_noise_sampled_once_trains_on_the_same_noise(digits_file: Path, tmp_path: Path) -> None:
     once = dataclasses.replace(
         config(digits_file, loss="bce", schedule="constant"), noise=NoiseSettings("gaussian:0.5", once=True)
     )

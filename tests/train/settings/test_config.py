@@ -110,7 +110,7 @@ def test_wrong_settings_are_refused_by_name(document: dict[str, Any], said: str)
         {"training": {"loss": "bce"}, "data": {"source": "mnist"}},
     ],
 )
-def test_settings_that_fit_each_other_are_taken(document: dict[str, Any]) -> None:
+def test_compatible_settings_are_accepted(document: dict[str, Any]) -> None:
     config = from_mapping(document)
     assert from_mapping(to_mapping(config)) == config
 
@@ -139,7 +139,7 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
     assert merge(str(path), {"limit": 9}).data.sha256 is None
 
 
-def test_a_run_is_as_long_as_the_last_word_says(tmp_path: Path) -> None:
+def test_flags_set_the_length_of_the_run(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text("[training]\nsteps = 900\n")
     assert merge(str(path), {"epochs": 7}).training == TrainingSettings(epochs=7)
@@ -169,7 +169,7 @@ def test_every_flag_reaches_a_setting() -> None:
     assert all(flag.key in tables[flag.table] for flag in FLAGS.values())
 
 
-def test_command_line_says_what_differs_from_the_defaults() -> None:
+def test_command_line_has_flags_for_non_defaults() -> None:
     given: dict[str, Any] = {"data": "mnist", "noise": "gaussian:0.5", "noise_once": True, "lr": 5e-4, "schedule": "constant"}
     line = command_line(merge(None, given), given)
     assert line == "dae-train mnist --noise gaussian:0.5 --noise-once --lr 0.0005 --schedule constant"

@@ -44,7 +44,7 @@ def bare(config: RunConfig) -> RunConfig:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, sha256=None), training=training)
 
 
-def test_another_preset_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_another_preset_replaces_the_network(tmp_path: Path) -> None:
     base = write_run(tmp_path)
     assert merge(base, {"preset": "edge-m"}).model == preset_settings("edge-m", channels=1)
     assert merge(base, {"preset": "v2", "dropout": 0.1}).model == preset_settings("v2", channels=1, dropout=0.1)
@@ -56,7 +56,7 @@ def test_another_preset_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [{"seed": 1}, {"channels": 3}, {"patch_size": 256}])
-def test_digest_of_synthetic_images_goes_with_what_makes_them(tmp_path: Path, given: dict[str, Any]) -> None:
+def test_digest_of_synthetic_images_depends_on_their_settings(tmp_path: Path, given: dict[str, Any]) -> None:
     base = write_run(tmp_path)
     assert merge(base, given).data.sha256 is None
     assert merge(base, {"seed": 0, "channels": 1, "patch_size": 64, "lr": 1e-3}).data.sha256 == SHA256
@@ -131,7 +131,7 @@ def test_command_repeats_a_run_of_steps(tmp_path: Path) -> None:
     assert bare(repeated(line)) == bare(merge(base, {}))
 
 
-def test_command_names_the_file_that_says_what_flags_cannot(tmp_path: Path) -> None:
+def test_command_names_the_file_of_settings_without_flags(tmp_path: Path) -> None:
     base, given = (
         write_run(tmp_path / "a b", model={"preset": "edge-m", "encoder_blocks": [1, 1]}),
         {"epochs": 3, "clip": False},

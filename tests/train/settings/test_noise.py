@@ -1,4 +1,4 @@
-"""The noise of a run: text that is read once, a request to measure, and what is refused."""
+"""Noise settings: parsing, requests to measure, errors."""
 
 import dataclasses
 import os
@@ -25,7 +25,7 @@ print("read:", *calls)
 """
 
 
-def test_settings_keep_what_was_read_and_give_its_text_back() -> None:
+def test_settings_keep_the_parsed_text() -> None:
     text = " gaussian:5/255-50/255 + jpeg:30-90"
     settings = NoiseSettings(text)
     assert settings.spec == parse_noise(text)
@@ -37,7 +37,7 @@ def test_settings_keep_what_was_read_and_give_its_text_back() -> None:
     assert dataclasses.replace(settings, clip=False).spec is settings.spec
 
 
-def test_a_request_to_measure_is_kept_as_such(tmp_path: Path) -> None:
+def test_a_request_to_measure_stays_a_request(tmp_path: Path) -> None:
     settings = NoiseSettings(" fit:0.7-1.4:some folder/a+b ")
     assert settings.spec == FitRequest("fit:0.7-1.4:some folder/a+b", "some folder/a+b", 0.7, 1.4)
     assert not settings.none
