@@ -12,7 +12,7 @@ import numpy as np
 
 from dae_runtime.contract import ImageSpec
 from dae_runtime.images import find_images, read_image
-from dae_runtime.pixels.arrays import Array, FloatArray
+from dae_runtime.pixels.arrays import Array, FloatArray, convert
 
 from ..errors import CalibrationError
 from .parity import noisy_images
@@ -62,7 +62,7 @@ def fit(pixels: Array, images: ImageSpec) -> FloatArray:
     Returns:
         Float32 of a size that the model accepts, at most `LARGEST_SIDE_PX` unless its size is fixed.
     """
-    pixels = as_float(pixels)
+    pixels = pixels.astype(np.float32, copy=False) if pixels.dtype.kind == "f" else convert(pixels, np.float32)
     for axis in (1, 2):
         wanted = images.size_near(min(pixels.shape[axis], LARGEST_SIDE_PX))[axis - 1]
         begin = max(pixels.shape[axis] - wanted, 0) // 2
@@ -125,13 +125,6 @@ def load_samples(path: str | os.PathLike[str], images: ImageSpec) -> Samples:
     clean_batches = _from_array(arrays["test_clean"], testing, images) if "test_clean" in arrays else None
     test = _from_array(arrays["test_noisy"], testing, images)
     return Samples(_from_array(arrays["noisy"], calibrating, images), test, clean_batches, path.name)
-
-
-def as_float(images: Array) -> FloatArray:
-    """Return images as float32, integers scaled to [0, 1]; a float32 array is returned unchanged."""
-    if np.issubdtype(images.dtype, np.integer):
-        return images.astype(np.float32) / np.float32(np.iinfo(images.dtype).max)
-    return images.astype(np.float32, copy=False)
 
 
 def _split(path: Path, count: int) -> tuple[Sequence[int], Sequence[int]]:

@@ -18,10 +18,9 @@ from .kernels import Convolution, blocked
 from .sizes import block_size, divisors
 
 
-def widen_narrow_outputs(graph: Graph, alignment_px: int, lanes: int = 16) -> int:
-    """Rewrite convolutions with fewer than `lanes` output channels; return their number."""
+def widen_narrow_outputs(graph: Graph, alignment_px: int, lanes: int = 16) -> None:
+    """Rewrite convolutions with fewer than `lanes` output channels."""
     sizes = divisors(graph, alignment_px)
-    count = 0
     for node in list(graph.nodes):
         conv = read_conv(graph, node, "Conv")
         if conv is None or conv.y not in sizes:
@@ -36,8 +35,6 @@ def widen_narrow_outputs(graph: Graph, alignment_px: int, lanes: int = 16) -> in
         y = build.conv(conv.x, kernel, np.tile(conv.bias, block * block))
         y = build.elementwise(y, chain[1:])
         build.replace(chain, build.add("DepthToSpace", [y], blocksize=block, mode="DCR"))
-        count += 1
-    return count
 
 
 def best_block(convolution: Convolution, lanes: int, least: int = 1) -> int:

@@ -19,8 +19,8 @@ from .kernels import blocked
 from .sizes import block_size, divisors
 
 
-def group_columns(graph: Graph, alignment_px: int, wanted: int = 4) -> int:
-    """Rewrite convolutions with fewer than `wanted` input channels; return their number.
+def group_columns(graph: Graph, alignment_px: int, wanted: int = 4) -> None:
+    """Rewrite convolutions with fewer than `wanted` input channels.
 
     Args:
         graph: Changed in place.
@@ -28,7 +28,6 @@ def group_columns(graph: Graph, alignment_px: int, wanted: int = 4) -> int:
         wanted: New input channels are a multiple of this, if the width allows.
     """
     sizes = divisors(graph, alignment_px)
-    count = 0
     for node in list(graph.nodes):
         conv = read_conv(graph, node, "Conv")
         if conv is None or conv.x not in sizes or conv.y not in sizes:
@@ -45,5 +44,3 @@ def group_columns(graph: Graph, alignment_px: int, wanted: int = 4) -> int:
         y = build.conv(build.transpose(x, TO_NCHW), kernel, np.tile(conv.bias, outputs))
         y = build.transpose(build.elementwise(y, chain[1:]), TO_NHWC)
         build.replace(chain, build.transpose(build.reshape(y, (0, 0, -1, c_out)), TO_NCHW))
-        count += 1
-    return count

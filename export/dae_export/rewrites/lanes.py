@@ -17,13 +17,10 @@ from .builder import Builder, ConvNode, elementwise_after, read_conv
 from .kernels import Convolution
 
 
-def fill_lanes(graph: Graph, lanes: int = 16) -> int:
-    """Pad the outputs of every convolution to a multiple of `lanes`; return the number of padded ones."""
-    count = 0
+def fill_lanes(graph: Graph, lanes: int = 16) -> None:
+    """Pad the outputs of every convolution to a multiple of `lanes`."""
     while (conv := next(filter(None, (_unfilled(graph, node, lanes) for node in graph.nodes)), None)) is not None:
         _fill(graph, conv, -conv.bias.size % lanes)
-        count += 1
-    return count
 
 
 def _unfilled(graph: Graph, node: onnx.NodeProto, lanes: int) -> ConvNode | None:

@@ -8,12 +8,10 @@ from ..graph.model import Graph, attributes
 from .builder import Builder
 
 
-def cancel_layout(graph: Graph) -> int:
-    """Remove pairs of Transposes that cancel each other; return the number of removed nodes."""
-    before = len(graph.nodes)
+def cancel_layout(graph: Graph) -> None:
+    """Remove pairs of Transposes that cancel each other."""
     while any(_merge(graph, node) for node in list(graph.nodes)):
         graph.clean()
-    return before - len(graph.nodes)
 
 
 def _merge(graph: Graph, node: onnx.NodeProto) -> bool:

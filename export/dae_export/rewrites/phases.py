@@ -25,8 +25,8 @@ Phases = list[list[str]]
 """Names of tensors, by row and column."""
 
 
-def split_into_phases(graph: Graph, alignment_px: int, lanes: int = 16) -> int:
-    """Rewrite transposed convolutions as one convolution per sub-pixel; return their number.
+def split_into_phases(graph: Graph, alignment_px: int, lanes: int = 16) -> None:
+    """Rewrite transposed convolutions as one convolution per sub-pixel.
 
     Args:
         graph: Changed in place.
@@ -34,7 +34,6 @@ def split_into_phases(graph: Graph, alignment_px: int, lanes: int = 16) -> int:
         lanes: Phases are interleaved unless their only user has fewer outputs than this; 1 always interleaves.
     """
     sizes = divisors(graph, alignment_px)
-    count = 0
     for node in list(graph.nodes):
         conv = read_conv(graph, node, "ConvTranspose")
         if conv is None or conv.strides == (1, 1) or not all(upsamples(conv, axis) for axis in (0, 1)):
@@ -54,8 +53,6 @@ def split_into_phases(graph: Graph, alignment_px: int, lanes: int = 16) -> int:
             after.replace(tail, after.add("DepthToSpace", [y], blocksize=block, mode="DCR"))
             for old in chain:
                 graph.remove(old)
-        count += 1
-    return count
 
 
 def _compute(build: Builder, conv: ConvNode, chain: list[onnx.NodeProto]) -> Phases:

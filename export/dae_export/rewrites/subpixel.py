@@ -23,9 +23,8 @@ from .kernels import Convolution, as_convolution, blocked, subpixels
 from .sizes import block_size, divisors, upsamples
 
 
-def split_into_rows(graph: Graph) -> int:
-    """Rewrite transposed convolutions as one convolution for each row sub-pixel; return their number."""
-    count = 0
+def split_into_rows(graph: Graph) -> None:
+    """Rewrite transposed convolutions as one convolution for each row sub-pixel."""
     for conv, chain, build in _candidates(graph):
         rows, columns = conv.strides
         parts = []
@@ -36,12 +35,10 @@ def split_into_rows(graph: Graph) -> int:
         y = build.add("Concat", parts, axis=2)
         y = build.reshape(y, (0, -1, 0, conv.bias.size))
         build.replace(chain, build.transpose(y, TO_NCHW))
-        count += 1
-    return count
 
 
-def to_depth_to_space(graph: Graph, alignment_px: int = 1, lanes: int | None = None) -> int:
-    """Rewrite transposed convolutions as one convolution for all sub-pixels and DepthToSpace; return their number.
+def to_depth_to_space(graph: Graph, alignment_px: int = 1, lanes: int | None = None) -> None:
+    """Rewrite transposed convolutions as one convolution for all sub-pixels and DepthToSpace.
 
     Args:
         graph: Changed in place.
@@ -50,7 +47,6 @@ def to_depth_to_space(graph: Graph, alignment_px: int = 1, lanes: int | None = N
             integer kernels of CPUs compute 16 output channels in the time of one.
     """
     sizes = divisors(graph, alignment_px)
-    count = 0
     for conv, chain, build in _candidates(graph):
         stride, outputs = conv.strides[0], conv.bias.size * conv.strides[0] * conv.strides[1]
         if conv.strides[0] != conv.strides[1] or (lanes is not None and outputs > lanes):
@@ -64,8 +60,6 @@ def to_depth_to_space(graph: Graph, alignment_px: int = 1, lanes: int | None = N
         y = build.conv(conv.x, kernel, np.tile(conv.bias, (block * stride) ** 2))
         y = build.elementwise(y, chain[1:])
         build.replace(chain, build.add("DepthToSpace", [y], blocksize=block * stride, mode="DCR"))
-        count += 1
-    return count
 
 
 def _pixel_blocks(kernel: Convolution, block: int, stride: int) -> Convolution:
@@ -78,9 +72,8 @@ def _pixel_blocks(kernel: Convolution, block: int, stride: int) -> Convolution:
     return Convolution(np.ascontiguousarray(parts.swapaxes(1, 2)).reshape(shape), wide.pads, wide.strides)
 
 
-def mirror_stride_one(graph: Graph) -> int:
-    """Rewrite transposed convolutions of stride 1 as ordinary ones with the mirrored kernel; return their number."""
-    count = 0
+def mirror_stride_one(graph: Graph) -> None:
+    """Rewrite transposed convolutions of stride 1 as ordinary ones with the mirrored kernel."""
     for node in list(graph.nodes):
         conv = read_conv(graph, node, "ConvTranspose")
         if conv is None or conv.strides != (1, 1) or conv.output_padding != (0, 0):
@@ -90,8 +83,6 @@ def mirror_stride_one(graph: Graph) -> int:
             continue
         build = Builder(graph, node)
         build.replace([node], build.conv(conv.x, kernel, conv.bias))
-        count += 1
-    return count
 
 
 def _candidates(graph: Graph) -> Iterator[tuple[ConvNode, list[onnx.NodeProto], Builder]]:

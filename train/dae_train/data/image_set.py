@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dae_runtime.pixels.arrays import convert
+
 from ..errors import DataError
 
 Pixels = npt.NDArray[Any]
@@ -94,12 +96,8 @@ class Dataset:
 
 
 def to_unit(pixels: Pixels) -> FloatArray:
-    """Return pixels as a new float32 array in [0, 1]: uint8 divided by 255, uint16 by 65535, float32 as it is."""
-    if pixels.dtype == np.uint8:
-        return pixels.astype(np.float32) / np.float32(255)
-    if pixels.dtype == np.uint16:
-        return pixels.astype(np.float32) / np.float32(65535)
-    return pixels.astype(np.float32)
+    """Return pixels as float32 in [0, 1]: uint8 divided by 255, uint16 by 65535, float32 unchanged and not copied."""
+    return convert(pixels, np.float32)
 
 
 def check_pixels(pixels: Pixels, name: str) -> Pixels:

@@ -24,19 +24,9 @@ __all__ = [
 __getattr__ = lazy_face(
     __name__,
     {
-        "autoencoder": (
-            "FULL_PRECISION",
-            "build_network",
-            "start_at_mean",
-        ),
-        "custom": (
-            "copy_network",
-            "custom_settings",
-        ),
+        "autoencoder": ("FULL_PRECISION", "build_network", "start_at_mean"),
+        "custom": ("copy_network", "custom_settings"),
         "fake_quantization": ("fake_quantized",),
-        "weights": (
-            "load_trained",
-            "start_from",
-        ),
+        "weights": ("load_trained", "start_from"),
     },
 )

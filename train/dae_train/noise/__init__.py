@@ -21,13 +21,7 @@ __getattr__ = lazy_face(
     __name__,
     {
         "custom": ("add_custom",),
-        "fit": (
-            "check_request",
-            "resolve",
-        ),
-        "layer": (
-            "NoiseLayer",
-            "draw_noisy",
-        ),
+        "fit": ("check_request", "resolve"),
+        "layer": ("NoiseLayer", "draw_noisy"),
     },
 )

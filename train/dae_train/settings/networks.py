@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from ..errors import ConfigError, check_setting
 
@@ -110,33 +110,26 @@ class ResidualSettings:
     """Whether the output is a sigmoid instead of the sum with the image: for heavy noise, and for the loss `bce`."""
     channels: int | None = None
     """1 (gray) or 3 (RGB); None: those of the data."""
+    image_px: ClassVar[None] = None
+    """The image size is free."""
+    z_dim: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        check_setting(self.channels in (None, 1, 3), "model.channels", "1 or 3", self.channels)
-        check_setting(self.stride_px in (2, 4, 8), "model.stride_px", "2, 4 or 8", self.stride_px)
-        check_setting(2 <= self.block_layers <= 8, "model.block_layers", "from 2 to 8", self.block_layers)
+        _check(self.channels in (None, 1, 3), "channels", "1 or 3", self.channels)
+        _check(self.stride_px in (2, 4, 8), "stride_px", "2, 4 or 8", self.stride_px)
+        _check(2 <= self.block_layers <= 8, "block_layers", "from 2 to 8", self.block_layers)
         levels = len(self.filters)
         positive = levels > 0 and min(self.filters) > 0
-        check_setting(positive, "model.filters", "at least one positive number", self.filters)
+        _check(positive, "filters", "at least one positive number", self.filters)
         for name, count in (("encoder_blocks", levels), ("decoder_blocks", levels - 1)):
             values = getattr(self, name)
             fits = len(values) == count and all(value >= 0 for value in values)
-            check_setting(fits, f"model.{name}", f"{count} numbers of at least 0, to fit filters", values)
+            _check(fits, name, f"{count} numbers of at least 0, to fit filters", values)
 
     @property
     def alignment_px(self) -> int:
         """Height and width must be multiples of this."""
         return int(self.stride_px * 2 ** (len(self.filters) - 1))
-
-    @property
-    def image_px(self) -> None:
-        """None: the image size is free."""
-        return
-
-    @property
-    def z_dim(self) -> None:
-        """None: there is no latent vector."""
-        return
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,11 +143,7 @@ class CustomSettings:
     """Height and width must be multiples of this."""
     image_px: int | None = None
     """Height and width of the images; None: free."""
-
-    @property
-    def z_dim(self) -> None:
-        """None: a latent vector is not known."""
-        return
+    z_dim: ClassVar[None] = None
 
 
 Architecture: TypeAlias = NetworkSettings | ResidualSettings | CustomSettings

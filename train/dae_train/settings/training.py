@@ -76,14 +76,13 @@ class TrainingSettings:
     """Train with weights and activations rounded as in the INT8 export; see `fake_quantization`."""
 
     def __post_init__(self) -> None:
-        check_setting(self.supervision in SUPERVISIONS, "training.supervision", one_of(SUPERVISIONS), self.supervision)
+        for name, choices in (("supervision", SUPERVISIONS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            check_setting(getattr(self, name) in choices, f"training.{name}", one_of(choices), getattr(self, name))
         losses = LOSSES if self.supervision == "clean" else UNBIASED_LOSSES
         expected = one_of(losses) + ("" if self.supervision == "clean" else ", since the target is noisy")
         check_setting(self.loss in losses, "training.loss", expected, self.loss)
         teachable = self.supervision != NOISE2VOID or self.teacher is None
         check_setting(teachable, "training.teacher", f"omitted with {NOISE2VOID}", self.teacher)
-        check_setting(self.schedule in SCHEDULES, "training.schedule", one_of(SCHEDULES), self.schedule)
-        check_setting(self.precision in PRECISIONS, "training.precision", one_of(PRECISIONS), self.precision)
         known = self.optimizer is None or self.optimizer in LEARNING_RATES
         check_setting(known, "training.optimizer", one_of(tuple(LEARNING_RATES)), self.optimizer)
         check_setting(self.rate > 0, "training.learning_rate", "above 0", self.learning_rate)
