@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from dae_runtime.contract import METADATA_KEY, Calibration, Contract, Golden, Parity, to_json
 
 if TYPE_CHECKING:
+    from dae_runtime.contract import RunDirectory
     from dae_train import NetworkSettings
 
 BLUR = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
@@ -202,3 +203,11 @@ def invoke(command: click.Command, *arguments: object) -> Result:
         for logger, (level, handlers) in zip(loggers, before, strict=True):
             logger.setLevel(level)
             logger.handlers[:] = handlers
+
+
+def untimed_history(run: RunDirectory) -> list[dict[str, float]]:
+    """Return the history of a run without the columns that differ even between identical runs."""
+    from dae_train.judging.history import read_history
+
+    timings = ("seconds", "images_per_s", "waiting")
+    return [{name: value for name, value in row.items() if name not in timings} for row in read_history(run.history)]

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from builders import small_autoencoder
+from builders import small_autoencoder, untimed_history
 from dae_runtime.contract import read_description
 from dae_runtime.images import Image, write_image
 from dae_runtime.pixels.metrics import psnr_db
 from dae_train import ConfigError, DataSettings, NoiseSettings, RunConfig, TrainingSettings, resume, train
 from dae_train.data.synthetic import make_images
 from dae_train.judging.evaluation import denoise
-from dae_train.judging.history import TIMINGS, read_history
 from dae_train.judging.validation import EstimatedPsnr
 from dae_train.learning.supervision import (
     CELL_PX,
@@ -116,10 +115,7 @@ def test_resumed_run_is_the_same(supervision: str, shots: list[Path], tmp_path: 
     whole = train(config(shots, supervision, epochs=2, **short), tmp_path / "whole").run
     train(config(shots, supervision, epochs=1, **short), tmp_path / "parts")
     parts = resume(tmp_path / "parts", epochs=2).run
-    first, second = (
-        [{name: value for name, value in row.items() if name not in TIMINGS} for row in read_history(run.history)]
-        for run in (whole, parts)
-    )
+    first, second = untimed_history(whole), untimed_history(parts)
     assert first == second
     assert len(first) == 2
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from builders import untimed_history
 from dae_runtime.contract import read_description
 from dae_train import (
     ConfigError,
@@ -24,7 +25,6 @@ from dae_train import (
     resume,
     train,
 )
-from dae_train.judging.history import TIMINGS, read_history
 from dae_train.settings.networks import CustomSettings
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
@@ -51,10 +51,6 @@ def config(source: Path, noise: str | None = None, **training: Any) -> RunConfig
         data=DataSettings(str(source)),
         training=TrainingSettings(**quick),
     )
-
-
-def figures(outcome: Outcome) -> list[dict[str, float]]:
-    return [{k: v for k, v in row.items() if k not in TIMINGS} for row in read_history(outcome.run.history)]
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +91,7 @@ def test_a_resumed_run_sees_the_same_noise(striped: Outcome, digits_file: Path, 
     whole = train(config(digits_file, deterministic=True), tmp_path / "whole", noise=stripes)
     resumed = resume(striped.run.root, epochs=2, noise=stripes)
     assert resumed.epochs == whole.epochs == 2
-    assert figures(resumed) == figures(whole)
+    assert untimed_history(resumed.run) == untimed_history(whole.run)
 
 
 def test_noise_sampled_once(digits_file: Path, tmp_path: Path) -> None:

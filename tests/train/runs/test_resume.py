@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from builders import untimed_history
 from dae_runtime.contract import RunDirectory
-from dae_train.judging.history import TIMINGS, read_history
+from dae_train.judging.history import read_history
 
 pytestmark = pytest.mark.slow
 
@@ -47,13 +48,9 @@ def weights(run: RunDirectory, name: str = "last_model") -> list[np.ndarray]:
     return found
 
 
-def figures(run: RunDirectory) -> list[dict[str, float]]:
-    return [{name: value for name, value in row.items() if name not in TIMINGS} for row in read_history(run.history)]
-
-
 def assert_equal_runs(run: RunDirectory, other: RunDirectory) -> None:
-    assert figures(run) == figures(other)
-    assert len(figures(run)) == EPOCHS
+    assert untimed_history(run) == untimed_history(other)
+    assert len(untimed_history(run)) == EPOCHS
     for name in ("last_model", "best_model"):
         for a, b in zip(weights(run, name), weights(other, name), strict=True):
             np.testing.assert_array_equal(a, b)

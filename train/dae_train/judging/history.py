@@ -17,8 +17,6 @@ COLUMNS = ("epoch", "step", "loss", "val_loss", "val_psnr", "val_ssim", "lr", "s
 fraction of that time in which the device had no batch."""
 VALIDATION_METRICS = ("val_psnr", "val_est_psnr", "val_ssim")
 """Columns that depend on the supervision: runs without clean images have `val_est_psnr` (see `validation`) or none of them."""
-TIMINGS = ("seconds", "images_per_s", "waiting")
-"""Columns that differ even between identical runs."""
 
 Row = dict[str, float]
 
