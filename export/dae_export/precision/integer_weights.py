@@ -36,6 +36,8 @@ SCALES = 32
 """Number of candidate scales for each output channel."""
 DAMPING = 0.01
 """Fraction of the mean diagonal of H that is added to it, to regularize directions missing in the samples."""
+BLOCK = 64
+"""Columns that are rounded before the others are updated; even, so that no pair is split."""
 _GROWTH = 1.004
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -159,13 +161,15 @@ def _sequential(rows: Float64, scales: Float64, factor: Float64) -> tuple[npt.ND
     remaining = rows / scales[:, None]
     free = rows != 0
     values = np.zeros(rows.shape, np.int64)
-    errors = np.zeros(len(rows))
-    for first in range(0, rows.shape[1], 2):
-        columns = slice(first, first + 2)
-        values[:, columns], left = _round_pair(remaining[:, columns], free[:, columns], factor[columns, columns])
-        errors += (left**2).sum(1)
-        remaining[:, first + 2 :] -= left @ factor[columns, first + 2 :]
-    return values, errors * scales**2
+    left = np.zeros(rows.shape)
+    for start in range(0, rows.shape[1], BLOCK):  # one matrix product for all columns behind a block
+        stop = start + BLOCK
+        for first in range(start, min(stop, rows.shape[1]), 2):
+            pair, rest = slice(first, first + 2), slice(first + 2, stop)
+            values[:, pair], left[:, pair] = _round_pair(remaining[:, pair], free[:, pair], factor[pair, pair])
+            remaining[:, rest] -= left[:, pair] @ factor[pair, rest]
+        remaining[:, stop:] -= left[:, start:stop] @ factor[start:stop, stop:]
+    return values, (left**2).sum(1) * scales**2
 
 
 def _round_pair(wanted: Float64, free: npt.NDArray[np.bool_], factor: Float64) -> tuple[npt.NDArray[np.int64], Float64]:
