@@ -166,7 +166,7 @@ def test_a_quantized_model_is_exact_and_files_of_other_exporters_are_checked(blu
 
 
 def test_a_model_that_is_not_exact_is_an_error_that_names_the_layer_also_under_o():
-    with pytest.raises(GateError, match=r"weights of .* \(Conv\) sum to 249, expected 128 at most, and so in 19 layers"):
+    with pytest.raises(GateError, match=r"weights of .* \(Conv\) sum to 249, expected at most 128 \(19 layers exceed it\)"):
         require_exact(onnx.load(OLD_COLOR))
     code = (
         "import sys, onnx; from dae_export import GateError; from dae_export.precision import require_exact\n"
