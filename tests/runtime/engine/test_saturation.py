@@ -1,4 +1,4 @@
-"""Files of before on an engine that cuts off sums: exact kernels, one line in the log, or a refusal; never a wrong picture."""
+"""Older files on an engine that saturates sums: exact kernels and a log line, or an error; never a wrong picture."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dae_runtime.command import require, stderr_kept_back
+from dae_runtime.command import buffered_stderr, require
 from dae_runtime.contract import Shape
 from dae_runtime.system.atomic import write_atomic
 
@@ -141,7 +141,7 @@ def _import_frameworks(threads: int) -> None:
 
     from .contenders import limit_tensorflow
 
-    with stderr_kept_back():
+    with buffered_stderr():
         import_keras()
         limit_tensorflow(threads)
 

@@ -6,7 +6,7 @@ import os
 from importlib import import_module
 from importlib.util import find_spec
 
-from dae_runtime.command import stderr_kept_back
+from dae_runtime.command import buffered_stderr
 from dae_runtime.errors import DeviceError, MissingDependencyError
 
 from ..errors import ConfigError
@@ -36,7 +36,7 @@ def backend() -> str:
 def load_backend() -> None:
     """Import the backend's framework, which takes seconds; `start` finds it loaded."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what matters is raised as an exception
-    with stderr_kept_back():  # no setting silences its greeting
+    with buffered_stderr():  # no setting silences its greeting
         import_module(backend())
 
 
