@@ -101,10 +101,10 @@ def test_bits_that_a_format_cannot_hold_are_reported_once(tmp_path, blur_file, d
         write_image(tmp_path / "in" / f"{name}.png", Image(random_pixels((10, 12)).astype(np.uint16) * 257))
     write_image(tmp_path / "in" / "c.png", Image(random_pixels((10, 12))))
     kept = dae_run("-m", blur_file, tmp_path / "in", tmp_path / "kept", "--format", "tif")
-    assert "16 bits" not in kept.stderr
+    assert "8 bits" not in kept.stderr
     cut = dae_run("-m", blur_file, tmp_path / "in", tmp_path / "cut", "--format", "bmp")
-    (line,) = (line for line in cut.stderr.splitlines() if "16 bits" in line)
-    assert line.startswith("2 files of reduced from 16 to 8 bits")
+    (line,) = (line for line in cut.stderr.splitlines() if "8 bits" in line)
+    assert line.startswith("2 files reduced from 16 to 8 bits")
     assert line.endswith("in/b.png. Write PNG or TIFF to keep every bit")
 
 

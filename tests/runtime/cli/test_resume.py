@@ -1,4 +1,4 @@
-"""Runs that were cut off, and what `--resume` replaces."""
+"""Interrupted runs, and the files that `--resume` replaces."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_resuming_without_a_manifest_replaces_nothing(tmp_path, images, blur_fil
     result = dae_run("-m", blur_file, images, tmp_path / "out", "--resume")
     assert result.returncode == 1
     assert "--overwrite" in result.stderr
-    assert "out/dae-manifest.jsonl is missing" in result.stderr
+    assert "out/dae-manifest.jsonl, written by a run with --resume or --manifest, is missing" in result.stderr
     assert (tmp_path / "out" / "1.png").read_text() == "another program's"
 
 
@@ -144,7 +144,7 @@ def test_an_interrupted_run_is_resumed_to_the_same_outputs(tmp_path, blur_file, 
     assert outputs(out) == outputs(tmp_path / "whole")
 
 
-def test_resuming_replaces_no_file_of_others(tmp_path, images, blur_file, dae_run):
+def test_resuming_replaces_no_file_of_other_programs(tmp_path, images, blur_file, dae_run):
     out = tmp_path / "out"
     assert dae_run("-m", blur_file, images, out, "--resume").returncode == 0
     first = sorted(images.iterdir())[0]
@@ -153,7 +153,7 @@ def test_resuming_replaces_no_file_of_others(tmp_path, images, blur_file, dae_ru
     write_image(out / first.name, Image(random_pixels((5, 6), seed=99)), overwrite=True)
     retouched = (out / first.name).read_bytes()
     plan = dae_run("-m", blur_file, images, out, "--resume", "--dry-run")
-    assert plan.stdout.count("not of the run to resume") == 2
+    assert plan.stdout.count("not written by the run to resume") == 2
     result = dae_run("-m", blur_file, images, out, "--resume")
     assert result.returncode == plan.returncode == 1
     assert "2 files where outputs belong are not of the run" in result.stderr

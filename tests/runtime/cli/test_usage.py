@@ -26,7 +26,7 @@ from dae_runtime.contract import Golden
         (("-m", "{model}", "{in}", "{out}", "-b", "0"), "--batch-size"),
         (("-m", "{model}", "{in}", "{out}", "--format", "gif"), "gif"),
         (("-m", "{model}", "{in}", "{out}", "--reference", "none"), "reference none"),
-        (("-m", "{model}", "{in}", "{out}", "--self-test"), "stand alone"),
+        (("-m", "{model}", "{in}", "{out}", "--self-test"), "exclude each other"),
         (("--no-such-option",), "no-such-option"),
         (("-m", "{model}", "{in}/0.png", "{out}.xyz"), "out.xyz is neither an image file"),
         (("-m", "{model}", "{in}", "{out}.png"), "give {out}.png/"),
@@ -109,11 +109,11 @@ def test_bundled_models_are_listed(tmp_path, make_model, monkeypatch, capsys):
         (("{in}", "{out}", "--watch", "--resume"), "--resume cannot be used with --watch"),
         (("{in}/0.png", "{out}", "--watch"), "not a folder"),
         (("-", "-", "--resume"), "--resume cannot be used with standard input or output"),
-        (("-", "{out}"), "needs a file as output (.png, "),
-        (("-", "{in}"), "needs a file as output (.png, "),
+        (("-", "{out}"), "needs an image file as output (.png, "),
+        (("-", "{in}"), "needs an image file as output (.png, "),
         (("-", "{out}.png", "--format", "tif"), "leave it out"),
         (("-", "-", "--format", "gif"), "'gif'"),
-        (("{in}", "-"), "takes one image, and {in} is a folder"),
+        (("{in}", "-"), "takes one image, but {in} is a folder"),
         (("{in}/*.png", "-"), "is no file"),
         (("--raw", "10", "-", "-"), "1920x1080x3"),
         (("--raw", "10x10", "-", "-", "--watch"), "--watch cannot be used with --raw"),
@@ -150,11 +150,11 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path, images, blur_fil
     assert re.fullmatch(r"error: the folder .* cannot be .*Permission denied.*\n", result.stderr)
 
 
-def test_references_of_which_none_fits_are_refused(tmp_path, images, blur_file):
+def test_references_without_a_match_are_refused(tmp_path, images, blur_file):
     (tmp_path / "clean").mkdir()
     result = invoke(command, "-m", blur_file, images, tmp_path / "out", "--reference", tmp_path / "clean")
     assert result.exit_code == 2
-    assert "holds no image of the name of an input, as 0.png" in result.stderr
+    assert "holds no image with the name of an input, e.g. 0.png" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

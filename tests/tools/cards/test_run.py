@@ -63,7 +63,7 @@ def test_a_start_that_was_trained_anew_is_refused(make_finished_run, tmp_path):
     (run / "run.toml").write_text(described.replace("[training]", start), "utf-8")
     assert read_training(run).before is not None
     (tmp_path / "start" / "model.keras").write_bytes(b"trained again")
-    with pytest.raises(CardError, match=f"is not the network that this training began with: expected SHA-256 {digest}"):
+    with pytest.raises(CardError, match=f"is not the initial network of this training: expected SHA-256 {digest}"):
         read_training(run)
 
 
