@@ -1,4 +1,4 @@
-# The few verbs for people and for continuous integration. All of them need only Python 3.11 or newer, and make.
+# Targets for developers and continuous integration. They need only Python 3.11 or newer, and make.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -13,11 +13,11 @@ help:
 	@echo "make check  what to run after each change: make lint and the fast tests (about a minute)"
 	@echo "make test   run the tests, all but those of make test-wheel and make nightly (about 8 minutes)"
 	@echo "make test-wheel  install the wheel in an environment of its own, and test it there"
-	@echo "make nightly  what takes long or needs more: damaged files, emulated processors, browsers, other engines (docs/fuzzing.md)"
+	@echo "make nightly  slow tests with extra requirements: damaged files, emulated processors, browsers, other engines (docs/fuzzing.md)"
 	@echo "make lint   ruff, mypy and codespell"
 	@echo "make bench  time the exported graphs and write docs/benchmarks.md"
 	@echo "make model NAME=gray DATA=photos/ TEST=set12/   train, export and describe a bundled model (docs/models)"
-	@echo "make clean  remove what the above made, the environment included"
+	@echo "make clean  remove all outputs and the environment"
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; received $$($(PYTHON) --version). Name another with: make PYTHON=python3.12" >&2; exit 1; }
@@ -67,7 +67,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m dae_tools.export_bench --output docs/benchmarks.md
 
 # A bundled model from data to file and card. Each step is left out where its output is there and newer than its input, and a
-# training that was cut off goes on; delete RUN to train anew. For pairs: DATA=noisy TARGET=clean TEST=noisy REFERENCE=clean.
+# interrupted training continues; delete RUN to train again. For pairs: DATA=noisy TARGET=clean TEST=noisy REFERENCE=clean.
 # TRAIN and EXPORT hold further flags of those two commands, DEVICE that of the training, STEPS how long its first part is.
 RUN ?= runs/$(NAME)
 MODEL ?= runtime/dae_runtime/models/$(NAME).onnx

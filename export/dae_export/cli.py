@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import dae_runtime
-from dae_runtime.command import EXIT_FAILED, require, run_command, stderr_kept_back
+from dae_runtime.command import EXIT_FAILED, buffered_stderr, require, run_command
 from dae_runtime.contract import CALIBRATION_METHODS, IO_DTYPES
 from dae_runtime.errors import InputError
 
@@ -192,7 +192,7 @@ def _load_tensorflow(verbose: bool) -> None:
 
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with contextlib.nullcontext() if verbose else stderr_kept_back():
+    with contextlib.nullcontext() if verbose else buffered_stderr():
         import_keras()
         import tensorflow
     with contextlib.suppress(RuntimeError):  # the process has already used TensorFlow

@@ -1,12 +1,12 @@
-"""Run exported denoisers with onnxruntime: batched, on CPU or CUDA, without a training framework.
+"""Run exported denoisers with onnxruntime on CPU or CUDA, without a training framework.
 
     from dae_runtime import Denoiser, FolderRequest, run_folder
 
-    with Denoiser("model.onnx") as denoiser:     # opening a model takes far longer than a small image: keep it and reuse it
+    with Denoiser("model.onnx") as denoiser:     # open once and reuse: opening costs more than a small image
         clean = denoiser.denoise(noisy)          # (H, W), (H, W, C) or (N, H, W, C); uint8, uint16 or float32
         outcome = run_folder(FolderRequest("noisy/", "clean/"), denoiser)      # what `dae-run noisy/ clean/` does
 
-Importing this package loads neither onnxruntime nor the image library; each is loaded at its first use.
+Importing this package loads neither onnxruntime nor the image library; each is loaded on first use.
 """
 
 from __future__ import annotations

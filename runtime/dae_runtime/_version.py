@@ -1,3 +1,3 @@
-"""The version of the toolkit: the one place that says it."""
+"""The version of the toolkit."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""What the three commands share: one line per error, and the exit codes.
+"""Exit codes and error output shared by the three commands.
 
 0 done   1 failed   2 wrong usage   3 finished, but some files failed   130 interrupted
 """
@@ -24,7 +24,7 @@ EXIT_INTERRUPTED = 130
 def run_command(command: click.Command) -> None:
     """Run a click command on `sys.argv` and leave the process with the right exit code.
 
-    An error of ours becomes one line on standard error; anything else is a bug and keeps its traceback.
+    A `DaeError` becomes one line on standard error; any other exception is a bug and keeps its traceback.
     """
     try:
         result = command.main(standalone_mode=False)
@@ -41,7 +41,7 @@ def run_command(command: click.Command) -> None:
         click.echo(f"error: {error}", err=True)
         sys.exit(EXIT_FAILED)
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`): stay quiet, also when the interpreter flushes at exit.
+        # The reader has gone (`| head`): stay quiet, also when the interpreter flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
     sys.exit(result if isinstance(result, int) else 0)
@@ -62,10 +62,10 @@ def require(command: str, extra: str, *modules: str) -> None:
 
 
 @contextlib.contextmanager
-def stderr_kept_back() -> Iterator[None]:
-    """Keep back what is written to file descriptor 2, also by C++ code, and print it only if the block raises.
+def buffered_stderr() -> Iterator[None]:
+    """Buffer what is written to file descriptor 2, also by C++ code, and print it only if the block raises.
 
-    For loading TensorFlow, whose greeting no setting silences.
+    For loading TensorFlow, whose startup messages no setting silences.
     """
     sys.stderr.flush()
     real = os.dup(2)

@@ -1,30 +1,30 @@
-"""The errors that this toolkit raises on purpose.
+"""The errors of this toolkit.
 
-Every text says what went wrong, what was expected, what was received, and what to do about it.
+Every message states the problem, the expected and the received value, and the remedy.
 
     DaeError
     ├── MissingDependencyError   an optional package is not installed
-    ├── DeviceError              the requested device cannot be had
+    ├── DeviceError              the requested device is not available
     ├── ModelError               the file is not a model that this version can use
     ├── InputError               an array or an argument is not usable (also a ValueError)
     ├── CancelledError           the caller's own callback asked to stop
     └── ImageError               an image file cannot be read or written
-        └── OutputExistsError    the output is there already and may not be overwritten
+        └── OutputExistsError    the output exists and may not be overwritten
 """
 
 from __future__ import annotations
 
 
 class DaeError(Exception):
-    """Base class of every error that this toolkit raises on purpose."""
+    """Base class of all errors of this toolkit."""
 
 
 class MissingDependencyError(DaeError):
-    """An optional package is not installed; the text holds the install command."""
+    """An optional package is not installed; the message holds the install command."""
 
 
 class DeviceError(DaeError):
-    """The requested device cannot be had; the text says why."""
+    """The requested device is not available; the message gives the reason."""
 
 
 class ModelError(DaeError):
@@ -44,4 +44,4 @@ class ImageError(DaeError):
 
 
 class OutputExistsError(ImageError):
-    """The output is there already and may not be overwritten."""
+    """The output exists and may not be overwritten."""

@@ -94,7 +94,7 @@ def test_the_model_tells_of_itself(address):
         ("POST", "/denoise", b"x", {"Content-Length": "\u00b2"}, 411),
     ],
 )
-def test_what_cannot_be_done_is_told(address, method, path, body, headers, status):
+def test_failed_requests_are_reported(address, method, path, body, headers, status):
     received, media, text = ask(address, method, path, body, headers)
     assert received == status
     assert media == "application/json"

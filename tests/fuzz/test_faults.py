@@ -18,7 +18,7 @@ from dae_runtime.jobs.plan import plan
 from dae_runtime.jobs.run import run_jobs
 from dae_runtime.jobs.worker import JobOptions
 
-# Root may read and write everything; without its capabilities it is told off like anybody else (capset(2), version 3).
+# Root may read and write everything; without its capabilities it gets permission errors (capset(2), version 3).
 POWERLESS = """
 import ctypes, sys
 ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)())
@@ -92,8 +92,8 @@ def test_a_full_disk(folder, dae_run, tiny_disk):
     assert_whole(output)
     assert 1 <= len(names(output)) < 6
     assert "Traceback" not in result.stderr
-    told = "No space left" if tiny_disk else "File too large"
-    assert told in result.stderr
+    expected = "No space left" if tiny_disk else "File too large"
+    assert expected in result.stderr
     failed = {line.split(": ")[1] for line in result.stderr.splitlines() if line.startswith("failed: ")}
     assert len(failed) == 6 - len(names(output))
 

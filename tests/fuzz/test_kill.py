@@ -1,4 +1,4 @@
-"""A folder run that is killed at any moment goes on with --resume and ends with the very same files.
+"""A folder run killed at any moment continues with --resume and ends with identical files.
 
 DAE_FUZZ_KILLS sets how often; `make nightly` sets it high.
 """

@@ -1,4 +1,4 @@
-"""The wheel in a fresh environment with the base dependencies and [cpu] only: what a device gets."""
+"""The wheel in a fresh environment with the base dependencies and [cpu] only, as on a device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Gaussian protocol: what is added, what is measured, and the command."""
+"""The Gaussian protocol: the noise, the measurement, and the command."""
 
 from __future__ import annotations
 

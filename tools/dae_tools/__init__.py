@@ -1,1 +1,1 @@
-"""The tools of those who make the package: in no wheel; they may import all three packages."""
+"""Development tools, not in the wheel; they may import all three packages."""

@@ -1,11 +1,11 @@
-"""How much white Gaussian noise a model removes, measured as the literature does: `python -m dae_tools.gaussian`.
+"""Measure PSNR on white Gaussian noise by the protocol of the literature: `python -m dae_tools.gaussian`.
 
-The protocol: an 8-bit image is divided by 255; float32 noise of standard deviation sigma / 255 is added and *not* clipped;
-what the model makes of it is clipped and rounded to 8 bits. PSNR is taken against the 8-bit image; the mean over the images of
-a folder is reported. Sigma 0 says what the model does to an image that needs nothing.
+The protocol: an 8-bit image is divided by 255; float32 noise of standard deviation sigma / 255 is added and *not* clipped; the
+output of the model is clipped and rounded to 8 bits. PSNR is taken against the 8-bit image; the mean over the images of a
+folder is reported. Sigma 0 shows the effect on clean images.
 
 The noise of the image at position n of the sorted folder is `numpy.random.default_rng([seed, n]).standard_normal(shape)` times
-sigma / 255: the same for every model, and of one pattern at every sigma.
+sigma / 255: the same for every model, with the same pattern at every sigma.
 
 Source:
     Zhang, Zuo, Zhang: FFDNet: toward a fast and flexible solution for CNN-based image denoising. IEEE Transactions on Image
@@ -33,7 +33,7 @@ from dae_runtime.pixels.arrays import color_channels, convert
 from dae_runtime.pixels.metrics import psnr_db
 
 SIGMAS = (15.0, 25.0, 50.0)
-"""On the scale 0..255: those that are published most."""
+"""On the scale 0..255: the levels published most often."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G and B in a gray image, of ITU-R BT.601."""
 
@@ -74,10 +74,10 @@ def score_gaussian(denoiser: Denoiser, paths: Sequence[Path], sigma: float, seed
     """Measure a model on images with Gaussian noise.
 
     Args:
-        denoiser: An opened model; one of 8-bit pixels gets the noisy values clipped and rounded, which costs it a little.
+        denoiser: An opened model; with 8-bit edges it gets noisy values clipped and rounded, which costs a little.
         paths: Clean image files, read one by one; see `read_clean`.
         sigma: Standard deviation of the noise on the scale 0..255; 0 for none.
-        seed: Decides the noise, together with an image's position in `paths`.
+        seed: Seed of the noise, with an image's position in `paths`.
 
     Raises:
         InputError: There are no images, or `sigma` or `seed` is negative.
@@ -92,12 +92,12 @@ def score_gaussian(denoiser: Denoiser, paths: Sequence[Path], sigma: float, seed
 
 
 def add_gaussian(clean: Pixels, sigma: float, seed: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Return an 8-bit image as float32 in [0, 1] plus noise, not clipped; `clean` is not changed.
+    """Return an 8-bit image as float32 in [0, 1] plus noise, not clipped; `clean` stays unchanged.
 
     Args:
         clean: Of any shape.
         sigma: Standard deviation on the scale 0..255.
-        seed: Of numpy's default generator.
+        seed: Seed of numpy's default generator.
     """
     noise = np.random.default_rng(list(seed)).standard_normal(clean.shape)
     noisy: npt.NDArray[np.float32] = ((clean + sigma * noise) / 255).astype(np.float32)
@@ -105,7 +105,7 @@ def add_gaussian(clean: Pixels, sigma: float, seed: Sequence[int]) -> npt.NDArra
 
 
 def read_clean(path: Path, channels: int) -> Pixels:
-    """Read an image for a model of so many channels, without alpha, 16 bits rounded to 8.
+    """Read an image for a model with `channels` channels, without alpha, 16 bits rounded to 8.
 
     Returns:
         (H, W) for 1 channel, colors weighted by `LUMA` and rounded; (H, W, 3) for 3 channels, gray repeated.
@@ -139,10 +139,10 @@ def _score(denoiser: Denoiser, path: Path, channels: int, sigma: float, seed: Se
     "sigmas",
     type=click.FloatRange(min=0),
     multiple=True,
-    help="On the scale 0..255, repeatable [default: 15 25 50].",
+    help="Noise level on the scale 0..255, repeatable [default: 15 25 50].",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise.")
-@click.option("--device", default="cpu", show_default=True, help="As of dae-run.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the noise.")
+@click.option("--device", default="cpu", show_default=True, help="Device, as for dae-run.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads [default: those available].")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the figures of each image.")
@@ -156,9 +156,9 @@ def command(
     as_json: bool,
     verbose: bool,
 ) -> None:
-    """Measure how much white Gaussian noise a model removes from the images of a folder, and what it does without noise.
+    """Measure PSNR of a model on the images of a folder with white Gaussian noise, and without noise.
 
-    Gray models get color images as luma, color models gray images as equal channels.
+    Gray models get color images as luma; color models get gray images as equal channels.
     """
     paths = find_images(images)
     if not paths:
@@ -181,7 +181,7 @@ def _lines(score: SigmaScore, verbose: bool) -> Iterator[str]:
 
 
 def _as_json(score: SigmaScore) -> dict[str, object]:
-    """Return the score with null for what is infinite, which JSON cannot hold."""
+    """Return the score with null for infinity, which JSON cannot hold."""
     document = {"noisy_psnr_db": score.noisy_psnr_db, "psnr_db": score.psnr_db}
     images = [{key: _finite(value) for key, value in asdict(image).items()} for image in score.images]
     return {"sigma": score.sigma, **{key: _finite(value) for key, value in document.items()}, "images": images}

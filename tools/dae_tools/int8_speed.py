@@ -1,6 +1,6 @@
-"""How long INT8 takes against float32 of the same network here: `python -m dae_tools.int8_speed [FILE ...]`.
+"""Compare the speed of INT8 and float32 of the same network: `python -m dae_tools.int8_speed [FILE ...]`.
 
-The float32 network is read off the INT8 file: weights as what they stand for, activations not rounded. Both take turns.
+The float32 network is the INT8 file with dequantized weights and without rounding of activations. Runs alternate.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ ROUNDS = 7
 
 
 def dequantized(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the float32 network that a QDQ model stands for, without its rounding; `model` is not changed.
+    """Return the float32 network of a QDQ model, without its rounding; `model` stays unchanged.
 
-    A ReLU that the rounding stands for (the smallest value of an unsigned integer is 0) becomes a node again.
+    A ReLU implied by unsigned rounding (smallest value 0) becomes a node again.
     """
     graph = Graph(model)
     for node in list(graph.nodes):
@@ -70,7 +70,7 @@ def _unpack(graph: Graph, node: onnx.NodeProto) -> None:
 
 
 def compare_speed(path: str | os.PathLike[str]) -> tuple[Latency, Latency, tuple[int, int, int, int]]:
-    """Return the times of an INT8 file of float edges and of its float32 network, and the shape that they took them for.
+    """Return the times of an INT8 file with float edges and of its float32 network, and the shape of their input.
 
     Raises:
         DaeError: The file cannot be read or run.
@@ -88,8 +88,8 @@ def compare_speed(path: str | os.PathLike[str]) -> tuple[Latency, Latency, tuple
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def command(files: tuple[Path, ...]) -> None:
     """Time INT8 FILES, or all bundled models, against float32 of the same networks on this processor."""
-    sums = "cut off" if saturates(load_engine()) else "exact"
-    click.echo(f"{cpu_name()} ({', '.join(cpu_features())}), {available_cpus()} threads, sums of 8-bit products {sums}")
+    sums = "saturated" if saturates(load_engine()) else "exact"
+    click.echo(f"{cpu_name()} ({', '.join(cpu_features())}), {available_cpus()} threads, sums of 8-bit products: {sums}")
     click.echo(f"{'model':12} {'int8 ms':>9} {'float32 ms':>11} {'ratio':>6}")
     for path in files or bundled_models().values():
         int8, float32, shape = compare_speed(path)

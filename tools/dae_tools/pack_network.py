@@ -1,7 +1,7 @@
-"""Trained networks made small enough to come with the package: `python -m dae_tools.pack_network RUN NAME.keras`.
+"""Pack a trained network into a small file for the package: `python -m dae_tools.pack_network RUN NAME.keras`.
 
-The weights keep the 11 significant bits of float16, which a denoiser does not notice, and the archive is compressed: the zeros
-behind those bits take next to nothing. The file stays what Keras reads, in float32.
+The weights are rounded to the 11 significant bits of float16, with no effect on quality, and the archive is compressed. The
+file remains a float32 Keras file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def pack(source: str | os.PathLike[str], destination: str | os.PathLike[str]) ->
 
     Args:
         source: A run directory, or a `.keras` file.
-        destination: The file to write, ending in `.keras`; replaced if it is there.
+        destination: The file to write, ending in `.keras`; replaced if it exists.
 
     Returns:
         Its size in bytes.
@@ -46,7 +46,7 @@ def _compress(path: Path) -> None:
         parts = [(info.filename, archive.read(info)) for info in archive.infolist()]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, content in parts:
-            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # without the time of day
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # without a timestamp
 
 
 @click.command()

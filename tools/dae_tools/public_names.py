@@ -1,6 +1,6 @@
-"""The public names of the packages with their signatures: `python -m dae_tools.public_names > tests/public.txt`.
+"""List the public names of the packages with their signatures: `python -m dae_tools.public_names > tests/public.txt`.
 
-Public is what `__all__` of a package lists. A change of that file is a change that programs may notice.
+Public names are those in `__all__` of a package. A change of that file is a change of the API.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MARKS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Paramet
 
 
 def public_names() -> str:
-    """Return a paragraph for each name of each package: what it is, and what it takes, gives and has."""
+    """Return a paragraph for each public name: its kind, signature and members."""
     modules = [importlib.import_module(package) for package in PACKAGES]
     described = [
         _described(f"{module.__name__}.{name}", getattr(module, name)) for module in modules for name in module.__all__
@@ -48,7 +48,7 @@ def _member(name: str, kind: object) -> Iterator[str]:
 
 
 def _call(name: str, function: Callable[..., Any]) -> str:
-    """Return how something is called; where that is long, with a line for each parameter."""
+    """Return the signature; a long one with a line per parameter."""
     signature = inspect.signature(function)
     parameters = [*_parameters(signature)]
     gives = (

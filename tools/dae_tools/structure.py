@@ -1,7 +1,7 @@
-"""The house in figures and as a picture: `python -m dae_tools.structure [--picture]`, the latter for CONTRIBUTING.md.
+"""Measure and draw the structure of the packages: `python -m dae_tools.structure [--picture]`.
 
-A unit is what `ls` of a package shows: a module, or a folder (a room). An arrow is an import from one unit to another of the
-same package, counted once however many lines ask for it. The order of the units stands here; tests/test_layers.py keeps it.
+A unit is an entry of a package: a module, or a folder (a room). An arrow is an import from one unit to another of the same
+package, counted once. ORDER is the order of the units; tests/test_layers.py checks it, and the picture in CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -53,28 +53,28 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "dae_tools": ("gaussian int8_speed pack_network public_names structure", "runtime_bench export_bench", "cards"),
 }
-"""The units of each package in floors, from the lowest; a unit imports from lower floors only."""
+"""The units of each package by floor, from the lowest; a unit imports from lower floors only."""
 SOURCES = {"dae_runtime": "runtime", "dae_export": "export", "dae_train": "train", "dae_tools": "tools"}
-"""The folder that each package lies in."""
+"""The folder of each package."""
 
 
 @dataclass(frozen=True)
 class Import:
-    """One import: what a module needs of another one, or of a package of others."""
+    """One import of a module."""
 
     importer: str
     """Full name of the module."""
     target: str
-    """Full name of what it imports from: a module, or a room by its face."""
+    """Full name of the imported module or package."""
     line: int
 
 
 @dataclass(frozen=True)
 class House:
-    """All modules of the packages, and what they import."""
+    """All modules of the packages, and their imports."""
 
     files: dict[str, Path]
-    """By full name; a package goes by its own name."""
+    """Paths by full module name."""
     imports: tuple[Import, ...]
 
     def inside(self, package: str) -> Iterator[tuple[str, str]]:
@@ -84,7 +84,7 @@ class House:
                 yield found.importer, found.target
 
     def arrows(self, package: str) -> set[tuple[str, str]]:
-        """Return the pairs of units of which the first imports the second."""
+        """Return the pairs (importing unit, imported unit)."""
         pairs = {(unit_of(importer), unit_of(target)) for importer, target in self.inside(package)}
         return {(importer, target) for importer, target in pairs if importer != target}
 
@@ -94,14 +94,14 @@ class House:
         return {(a, b) for a, b in self.arrows(package) if floors[b] >= floors[a]}
 
     def circles(self, package: str) -> list[set[str]]:
-        """Return the groups of modules of which each imports each other one, if by way of others."""
+        """Return the groups of modules that import each other, directly or indirectly."""
         reached = _closure(set(self.inside(package)))
         groups = {frozenset(b for b in targets if module in reached[b]) for module, targets in reached.items()}
         return [set(group) for group in groups if len(group) > 1]
 
 
 def read_house(root: Path = ROOT) -> House:
-    """Read all modules of the packages below a folder, which holds `SOURCES`."""
+    """Read all modules of the packages below a folder with `SOURCES`."""
     files = {}
     for package, source in SOURCES.items():
         for path in sorted((root / source / package).rglob("*.py")):
@@ -111,7 +111,7 @@ def read_house(root: Path = ROOT) -> House:
 
 
 def unit_of(module: str) -> str:
-    """Return which unit of its package a module belongs to; `__init__` for the package itself."""
+    """Return the unit of a module; `__init__` for the package itself."""
     return module.split(".")[1] if "." in module else "__init__"
 
 
@@ -121,13 +121,13 @@ def floor_numbers(package: str) -> dict[str, int]:
 
 
 def entries(package: str, root: Path = ROOT) -> list[str]:
-    """Return what `ls` of a package shows, but for what every package has."""
+    """Return the entries of a package, without the files of every package."""
     folder = root / SOURCES[package] / package
     return sorted(p.name for p in folder.iterdir() if p.name not in ("__init__.py", "__pycache__", "py.typed"))
 
 
 def picture(house: House) -> str:
-    """Return the units of the packages with what they are for, the highest floor first."""
+    """Return the units of the packages with their purpose, the highest floor first."""
     parts = []
     for package, floors in ORDER.items():
         lines = [package]
@@ -163,7 +163,7 @@ def _absolute(module: str, path: Path, node: ast.ImportFrom) -> str:
 
 
 def _closure(pairs: set[tuple[str, str]]) -> dict[str, set[str]]:
-    """Return what can be reached from each, in one step or more."""
+    """Return the units reachable from each unit in one or more steps."""
     steps: dict[str, set[str]] = {}
     for a, b in pairs:
         steps.setdefault(a, set()).add(b)

@@ -21,12 +21,12 @@ from .files import denoise_files, watch_folder
 from .options import RunOptions
 from .streams import STANDARD, denoise_frames, denoise_image
 
-LEAST_MEMORY_MB = 64
-"""The engine, started and fed the image that it is measured on, takes 40 MiB; a lower limit would not be kept."""
+MIN_MEMORY_MB = 64
+"""The started engine takes 40 MiB, with the image it is measured on; a lower limit could not be kept."""
 
 
 def _check_number(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # the range lets it pass
+    if math.isnan(value):  # the range check accepts it
         raise click.BadParameter("a number from 0 to 1 is needed, not nan.")
     return value
 
@@ -50,78 +50,83 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     default="auto",
     show_default=True,
     callback=_check_device,
-    help="auto, cpu, cuda[:N], or another that this onnxruntime has.",
+    help="auto, cpu, cuda[:N], or another device of the installed onnxruntime.",
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: the CPUs this process may use]")
-@click.option("-b", "--batch-size", type=click.IntRange(1), help="Images held at once.  [default: by their size]")
-@click.option("-t", "--tile-size", metavar="PX", type=click.IntRange(1), help="Cut larger images into tiles of this side.")
+@click.option("-b", "--batch-size", type=click.IntRange(1), help="Images per batch.  [default: chosen from the image size]")
+@click.option("-t", "--tile-size", metavar="PX", type=click.IntRange(1), help="Cut larger images into tiles of this size.")
 @click.option(
     "--max-memory-mb",
     metavar="MB",
-    type=click.IntRange(LEAST_MEMORY_MB),
-    help="Choose tiles and batches for this much memory.",
+    type=click.IntRange(MIN_MEMORY_MB),
+    help="Limit memory by choosing tile and batch sizes.",
 )
 @click.option(
-    "--max-megapixels", metavar="N", type=click.FloatRange(0, min_open=True), help="Refuse larger images.  [default: 536]"
+    "--max-megapixels",
+    metavar="N",
+    type=click.FloatRange(0, min_open=True),
+    help="Reject images larger than N megapixels.  [default: 536]",
 )
 @click.option(
     "--strength",
     type=click.FloatRange(0, 1),
     default=1.0,
     callback=_check_number,
-    help="Share of the change that is taken, 0 to 1.  [default: 1]",
+    help="Share of the change to apply, 0 to 1.  [default: 1]",
 )
-@click.option("-r", "--recursive", is_flag=True, help="Take sub-folders of IN too; OUT mirrors them.")
+@click.option("-r", "--recursive", is_flag=True, help="Include sub-folders of IN; OUT mirrors them.")
 @click.option("--format", metavar="EXT", help="Write every output in this format: png, jpg, tif, webp, bmp, pgm, ppm.")
-@click.option("--suffix", default="", help="Add this to each output's name: _clean makes a_clean.png of a.png.")
-@click.option("--reference", metavar="DIR", help="Clean images of the same names: print PSNR and SSIM before and after.")
-@click.option("--report", metavar="FILE.html", help="Write a page that shows and judges what became of the images.")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist. Inputs are never changed.")
-@click.option("--dry-run", is_flag=True, help="Print what would become what, and what exists already; then stop.")
+@click.option("--suffix", default="", help="Append to each output name: _clean turns a.png into a_clean.png.")
+@click.option("--reference", metavar="DIR", help="Clean images of the same names; print PSNR and SSIM before and after.")
+@click.option("--report", metavar="FILE.html", help="Write an HTML report with images and quality figures.")
+@click.option("--overwrite", is_flag=True, help="Replace existing outputs. Inputs are never changed.")
+@click.option("--dry-run", is_flag=True, help="List the planned outputs and existing files, then exit.")
 @click.option(
     "--manifest",
     metavar="FILE.jsonl",
-    help="A line for each file as soon as it is done.  [default with --resume: OUT/dae-manifest.jsonl]",
+    help="Append a line of JSON per finished file.  [default with --resume: OUT/dae-manifest.jsonl]",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Keep a manifest, and leave out what it shows complete: an interrupted run goes on. Outputs of another model or "
-    "strength are replaced only with --overwrite.",
+    help="Keep a manifest and skip files that it records as complete, to continue an interrupted run. Outputs of another "
+    "model or strength are replaced only with --overwrite.",
 )
-@click.option("--retry-failed", is_flag=True, help="Like --resume, and try again what failed before.")
-@click.option("--watch", is_flag=True, help="Go on denoising what appears in the folder IN, until interrupted.")
-@click.option("--raw", metavar="WxHxC", help="Raw 8-bit frames from IN to OUT, both standard streams unless given.")
+@click.option("--retry-failed", is_flag=True, help="Like --resume, and retry files that failed before.")
+@click.option("--watch", is_flag=True, help="Watch the folder IN and denoise new files until interrupted.")
+@click.option("--raw", metavar="WxHxC", help="Denoise raw 8-bit frames from IN to OUT.  [default: standard streams]")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails.")
 @click.option(
     "--self-test",
     is_flag=True,
-    help="Check that this device computes what the exporter computed: MODEL, or all bundled models.",
+    help="Check that MODEL, or each bundled model, computes here what its exporter computed.",
 )
 @click.option("--list-models", is_flag=True, help="Print the bundled models.")
-@click.option("--doctor", is_flag=True, help="Print what is installed here, what the machine can do, and what is wrong.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+@click.option("--doctor", is_flag=True, help="Print the installation, the capabilities of the machine, and problems.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more on standard error.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 @click.version_option(__version__, prog_name="dae-run")
 def command(source: str | None, output: str | None, self_test: bool, list_models: bool, doctor: bool, **values: Any) -> int:
-    """Denoise IN (an image file, a folder, or a quoted pattern such as 'scans/*.png') to OUT (a folder; for one image also a
-    file, whose suffix is the format). - is a standard stream.
+    """Denoise IN (an image file, a folder, or a quoted pattern such as 'scans/*.png') to OUT (a folder, or for one image a
+    file whose suffix sets the format). - is a standard stream.
 
     \b
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some files failed, 130 interrupted.
-    """  # noqa: D301 - click's mark for a paragraph that is kept as it is
+    """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
     options = RunOptions(**values)
     _configure_log(options)
     actions = ((list_models, _list_models), (doctor, _doctor), (self_test, lambda: _self_test(options)))
     chosen = [action for wanted, action in actions if wanted]
     if len(chosen) > 1 or (chosen and source is not None):
-        raise click.UsageError("--self-test, --list-models and --doctor stand alone: give one of them, without IN and OUT.")
+        raise click.UsageError(
+            "--self-test, --list-models and --doctor exclude each other, IN and OUT: give one of them alone."
+        )
     if chosen:
         return chosen[0]()
     if options.raw:
         return denoise_frames(source or STANDARD, output or STANDARD, options.raw, options)
     if source is None or output is None:
-        raise click.UsageError("IN and OUT are needed. For instance: dae-run noisy/ clean/")
+        raise click.UsageError("IN and OUT are required, e.g. dae-run noisy/ clean/")
     if STANDARD in (source, output):
         return denoise_image(source, output, options)
     if options.watch:
@@ -132,11 +137,11 @@ def command(source: str | None, output: str | None, self_test: bool, list_models
 def main() -> None:
     """Run the command on `sys.argv`."""
     for stream in (sys.stdout, sys.stderr):
-        # File names may hold bytes that no encoding prints; a name printed approximately beats a crash.
+        # File names may hold bytes that no encoding prints.
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's request to end is an interruption
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's SIGTERM counts as an interruption
     run_command(command)
 
 
@@ -145,7 +150,7 @@ def _self_test(options: RunOptions) -> int:
 
     paths = list(bundled_models().values()) if options.model is None else options.model_paths()
     if not paths:
-        raise InputError("this installation holds no bundled models. Name a file with --model.")
+        raise InputError("this installation has no bundled models. Give a file with --model.")
     failed = False
     for path in paths:
         with replace(options, model=os.fspath(path)).open_denoiser() as denoiser:
@@ -192,5 +197,5 @@ def _configure_log(options: RunOptions) -> None:
     from ..engine.packages import installed_engines
 
     if level == logging.INFO and options.device == AUTO and list(installed_engines()) == ["onnxruntime"]:
-        # It knows no CUDA, so that it runs on the CPU is no news; with another package the reason is.
+        # This package has no CUDA support, so running on the CPU needs no log line.
         logging.getLogger("dae_runtime.engine").setLevel(logging.WARNING)

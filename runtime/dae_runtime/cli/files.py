@@ -1,4 +1,4 @@
-"""What `dae-run` does with image files: one, a folder, a pattern, a hot folder. Calls the library, prints."""
+"""`dae-run` on image files: one file, a folder, a pattern or a hot folder."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def denoise_files(source: str, output: str, options: RunOptions) -> int:
         _print_plan(plan)
     plan.check()
     if options.report is not None and plan.report is None and not options.quiet:
-        click.echo(f"{options.report} stays as it is: nothing is left to do", err=True)
+        click.echo(f"{options.report} stays unchanged: nothing is left to do", err=True)
     if options.dry_run:
         return 0
-    _print_failed_before(plan, options.quiet)
+    _print_earlier_failures(plan, options.quiet)
     progress = Progress(len(plan.remaining), options.quiet)
     with options.open_denoiser(len(plan.remaining)) as denoiser, open_run(plan, denoiser, step=progress.step) as run:
         try:
@@ -52,12 +52,12 @@ def denoise_files(source: str, output: str, options: RunOptions) -> int:
 
 
 def watch_folder(source: str, output: str, options: RunOptions) -> int:
-    """Denoise what appears in a folder until the process is interrupted, or a file fails where that is to be the end."""
+    """Denoise new files of a folder until the process is interrupted, or until one fails with `fail_fast`."""
     from ..folders import Tally, job_options, manifest_of, open_manifest
     from ..images import disable_cache
     from ..jobs.watch import HotFolder
 
-    options.refuse("--watch, which has no end", "resume", "retry_failed", "dry_run", "reference", "report")
+    options.refuse("--watch", "resume", "retry_failed", "dry_run", "reference", "report")
     request = options.request(source, output)
     with usage_errors():
         path = manifest_of(request)
@@ -71,7 +71,7 @@ def watch_folder(source: str, output: str, options: RunOptions) -> int:
         )
     with options.open_denoiser() as denoiser, open_manifest(path, denoiser.sources, options.strength) as manifest:
         if not options.quiet:
-            click.echo(f"watching {source}; interrupt to end", err=True)
+            click.echo(f"watching {source}; interrupt to stop", err=True)
         disable_cache()
         tally = Tally(0)
         try:
@@ -86,7 +86,7 @@ def watch_folder(source: str, output: str, options: RunOptions) -> int:
 def _watched(
     folder: HotFolder, denoiser: Denoiser, options: JobOptions, manifest: Manifest | None, tally: Tally
 ) -> Iterator[FileResult]:
-    """Denoise what appears, yield and count what became of each file; end at the first that fails if the options say so."""
+    """Denoise new files, count and yield their results; stop at the first failure with `fail_fast`."""
     from ..jobs.run import run_jobs
     from ..jobs.watch import POLL_S
 
@@ -112,9 +112,9 @@ def _print_plan(plan: FolderPlan) -> None:
         click.echo(f"{job.source} -> {job.destination}" + (f"  ({mark})" if mark else ""))
 
 
-def _print_failed_before(plan: FolderPlan, quiet: bool) -> None:
+def _print_earlier_failures(plan: FolderPlan, quiet: bool) -> None:
     failures = [] if plan.past is None else plan.past.failures()
     for failure in failures:
         click.echo(f"failed before: {failure.reason}", err=True)
     if failures and not quiet:
-        click.echo("--retry-failed tries again what failed before", err=True)
+        click.echo("--retry-failed retries them", err=True)

@@ -1,4 +1,4 @@
-"""The options of `dae-run`, and what they come to: a request, the model, opened, and limits."""
+"""The options of `dae-run` and the request, model and limits that follow from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `dae-run` was told beside IN and OUT; the fields are the options, as `--help` describes them."""
+    """The options of `dae-run` as described in `--help`, without IN and OUT."""
 
     model: str | None
     device: str
@@ -48,21 +48,17 @@ class RunOptions:
 
     @property
     def max_pixels(self) -> int | None:
-        """How many pixels an image may have; None for the default."""
+        """Largest number of pixels of an image; None for the default."""
         return None if self.max_megapixels is None else int(self.max_megapixels * 1e6)
 
     def refuse(self, where: str, *names: str) -> None:
-        """Check that none of some options was given.
-
-        Raises:
-            click.UsageError: One was.
-        """
+        """Raise click.UsageError if one of the named options is given."""
         for name in names:
             if getattr(self, name):
-                raise click.UsageError(f"--{name.replace('_', '-')} has no use with {where}; leave it out.")
+                raise click.UsageError(f"--{name.replace('_', '-')} cannot be used with {where}; leave it out.")
 
     def request(self, source: str, output: str) -> FolderRequest:
-        """Return what is asked for."""
+        """Return the request of a folder run."""
         from ..folders import FolderRequest
 
         return FolderRequest(
@@ -85,27 +81,27 @@ class RunOptions:
         )
 
     def model_paths(self) -> list[Path]:
-        """Return the file of the model that was asked for; where none was, the default's, which may be two."""
+        """Return the files of the requested model, or of the default, which may be two."""
         if self.model is None and not set(DEFAULT_MODELS.values()) & set(bundled_models()):
             if self.dry_run and not (self.resume or self.retry_failed):
                 return []  # nothing will be opened
-            raise click.UsageError("no model: give one with -m MODEL, an .onnx file from dae-export.")
+            raise click.UsageError("no bundled model; give one with -m MODEL, an .onnx file from dae-export.")
         return list(dict.fromkeys(find_models(self.model or DEFAULT_MODEL).values()))
 
     def open_denoiser(self, files: int = 1) -> Denoiser:
-        """Open the model for so many files."""
-        self.model_paths()  # a wrong name is told before the engine is loaded
+        """Open the model for a run over `files` files."""
+        self.model_paths()  # reports a wrong name before the engine is loaded
         from ..inference import Denoiser
         from ..jobs.run import threads_for
 
-        # A limit on memory leaves no room for several images at once.
+        # A memory limit leaves no room for several images at once.
         threads = self.threads or (threads_for(files) if self.max_memory_mb is None else None)
         return Denoiser(self.model or DEFAULT_MODEL, self.device, threads, self.tile_size, self.max_memory_mb)
 
 
 @contextlib.contextmanager
 def usage_errors() -> Iterator[None]:
-    """Turn an unusable argument into an error of usage."""
+    """Turn an InputError into a usage error."""
     try:
         yield
     except InputError as error:

@@ -1,4 +1,4 @@
-"""How far a run of `dae-run` is, on a terminal: files, and parts of large images where the files are few."""
+"""The progress bar of `dae-run`: files, and parts of large images when the files are few."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from ..jobs.worker import FileResult
 
 FEW_FILES = 20
-"""Of more files one or the other is done soon enough to show that the run goes on."""
+"""With more files than this, per-file progress is frequent enough."""
 REDRAW_S = 0.2
-"""Seconds between two drawings of the bar at least."""
+"""Minimum seconds between two redraws."""
 
 
 class Progress:
     """A progress bar on standard error, if that is a terminal.
 
     Args:
-        files: How many there are.
+        files: Number of files.
         quiet: Show nothing.
     """
 
@@ -36,7 +36,7 @@ class Progress:
         self._parts, self._drawn_s = 0, 0.0
 
     def step(self) -> None:
-        """Count a run of the engine; may be called by any thread."""
+        """Count a run of the engine; thread-safe."""
         if self._shown and self._files <= FEW_FILES:
             self._count_part()
 

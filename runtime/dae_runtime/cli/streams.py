@@ -1,4 +1,4 @@
-"""What `dae-run` does with standard input and output: one image, or raw video frames. Calls the library, prints."""
+"""`dae-run` on standard input and output: one image, or raw video frames."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..system.messages import counted
 from .options import RunOptions, usage_errors
 
 STANDARD = "-"
-"""Stands for standard input or output."""
-_OF_FILES = (
+"""Standard input or output."""
+_FILE_OPTIONS = (
     "suffix",
     "recursive",
     "reference",
@@ -33,7 +33,7 @@ _OF_FILES = (
 
 def denoise_image(source: str, output: str, options: RunOptions) -> int:
     """Denoise one image from standard input, to standard output, or both."""
-    options.refuse("standard input or output", "batch_size", *_OF_FILES)
+    options.refuse("standard input or output", "batch_size", *_FILE_OPTIONS)
     _check_source(source)
     kind = _kind(output, options.format)
     from ..images import MAX_PIXELS
@@ -67,8 +67,8 @@ def denoise_frames(source: str, output: str, frame: str, options: RunOptions) ->
 
     with usage_errors():
         shape = parse_frame(frame)
-    options.refuse("--raw", "format", "max_megapixels", *_OF_FILES)
-    many = 2**20  # how many frames will come is not known; several at once use the CPUs best
+    options.refuse("--raw", "format", "max_megapixels", *_FILE_OPTIONS)
+    many = 2**20  # the number of frames is unknown; several at once use the CPUs best
     with options.open_denoiser(many) as denoiser, _streams(source, output, options.overwrite) as (frames, target):
         count = denoise_raw(denoiser, frames, target, shape, strength=options.strength, ahead=options.batch_size)
     if not options.quiet:
@@ -80,7 +80,7 @@ def _check_source(source: str) -> None:
     if source == STANDARD or (Path(source).exists() and not Path(source).is_dir()):
         return
     what = "a folder" if Path(source).is_dir() else "no file"
-    raise click.UsageError(f"standard output takes one image, and {source} is {what}. Give an image file, or a folder as OUT.")
+    raise click.UsageError(f"standard output takes one image, but {source} is {what}. Give an image file, or a folder as OUT.")
 
 
 def _kind(output: str, format: str | None) -> str | None:
@@ -95,11 +95,13 @@ def _kind(output: str, format: str | None) -> str | None:
             raise click.UsageError(f"images cannot be written as {format!r}; the formats are {', '.join(IMAGE_SUFFIXES)}.")
         return kind_to_write("image" + suffix)
     if format is not None:
-        raise click.UsageError(f"the output {output} is named already; leave out --format.")
+        raise click.UsageError(
+            f"--format cannot be used with the output file {output}, whose suffix sets the format; leave it out."
+        )
     suffix = Path(output).suffix.lower()
     if suffix not in FORMATS or Path(output).is_dir():
         raise click.UsageError(
-            f"the image from standard input needs a file as output ({', '.join(IMAGE_SUFFIXES)}) or -, and {output} is none."
+            f"the image from standard input needs an image file as output ({', '.join(IMAGE_SUFFIXES)}) or -, not {output}."
         )
     return kind_to_write(output)
 
@@ -118,14 +120,14 @@ def _write_out(content: bytes) -> None:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        raise  # whoever read it has gone, which is no error of ours
+        raise  # the reader has gone; run_command handles it
     except OSError as error:
         raise ImageError(f"standard output cannot be written: {error.strerror or error}.") from error
 
 
 @contextlib.contextmanager
 def _streams(source: str, output: str, overwrite: bool) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """Open both ends. A file that is written is whole or not there: an error leaves what was there before."""
+    """Open input and output; an output file is written atomically."""
     both = STANDARD not in (source, output) and Path(source).exists() and Path(output).exists()
     if both and Path(source).samefile(output):
         raise click.UsageError(f"the output {output} is also the input. Give another output.")
@@ -143,7 +145,7 @@ def _streams(source: str, output: str, overwrite: bool) -> Iterator[tuple[Binary
 
 
 def _open_output(stack: contextlib.ExitStack, path: Path, overwrite: bool) -> BinaryIO:
-    if path.exists() and not path.is_file():  # a named pipe or a device takes the frames as they come
+    if path.exists() and not path.is_file():  # a named pipe or a device takes the frames directly
         return cast("BinaryIO", stack.enter_context(path.open("wb")))
     if path.exists() and not overwrite:
         raise FileExistsError(path)

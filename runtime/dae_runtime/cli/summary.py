@@ -1,4 +1,4 @@
-"""What `dae-run` prints of a run: each failure as it comes, and what the run has come to."""
+"""The failures and the summary that `dae-run` prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def print_failure(result: FileResult) -> None:
-    """Print why a file failed or could not be compared, if it did."""
+    """Print why a file failed or could not be compared, if so."""
     clear_line = "\r\033[K" if sys.stderr.isatty() else ""
     if result.error:
         click.echo(f"{clear_line}failed: {result.error}", err=True)
@@ -24,9 +24,9 @@ def print_failure(result: FileResult) -> None:
 
 
 def print_summary(outcome: FolderOutcome) -> None:
-    """Print what a run has come to."""
+    """Print the summary of a run."""
     _print_losses(outcome)
-    before = f"{outcome.skipped} complete already, " if outcome.skipped else ""
+    before = f"{outcome.skipped} already complete, " if outcome.skipped else ""
     click.echo(
         f"{outcome.done} of {counted(outcome.total, 'file')} denoised, {before}{outcome.failed} failed, "
         f"in {outcome.seconds:.2f} s on {outcome.device} with {' and '.join(outcome.models)}"
@@ -44,13 +44,13 @@ def print_summary(outcome: FolderOutcome) -> None:
 def _print_losses(outcome: FolderOutcome) -> None:
     if outcome.lossy.count:
         click.echo(
-            f"{counted(outcome.lossy.count, 'file')} named as JPEG or WebP but lossless inside, written with loss as named: "
+            f"{counted(outcome.lossy.count, 'file')} named as JPEG or WebP with lossless content, written lossy as named: "
             f"{outcome.lossy}. Write PNG to keep every bit",
             err=True,
         )
     if outcome.shallow.count:
         click.echo(
-            f"{counted(outcome.shallow.count, 'file')} of 16 bits written with 8, all that JPEG, WebP and BMP hold: "
+            f"{counted(outcome.shallow.count, 'file')} reduced from 16 to 8 bits, the most that JPEG, WebP and BMP hold: "
             f"{outcome.shallow}. Write PNG or TIFF to keep every bit",
             err=True,
         )

@@ -1,4 +1,4 @@
-"""What two programs agree on: the contract of a model file, and the files of a training run. Standard library only."""
+"""Shared formats: the contract of a model file, noise specifications, and the run directory. Standard library only."""
 
 from .document import (
     EXACT_PAIR_LIMIT,

@@ -1,7 +1,7 @@
-"""The contract: what a model file says about itself.
+"""The contract: the description inside a model file.
 
-One JSON document in the ONNX file's `metadata_props` under the key `dae`. docs/model-file.md is its specification; this is the
-only module that writes or reads it. Standard library only, so that any tool can use it.
+One JSON document in the ONNX file's `metadata_props` under the key `dae`. Specified in docs/model-file.md; only
+this module reads and writes it. Standard library only.
 """
 
 from __future__ import annotations
@@ -28,54 +28,54 @@ INPUT_NAME = "noisy"
 OUTPUT_NAME = "denoised"
 
 IO_DTYPES = {"float32": 4, "uint8": 1}
-"""Tensor element types a model may have at its edges, with their sizes in bytes."""
+"""Element types of input and output, with their sizes in bytes."""
 PRECISIONS = ("fp32", "fp16", "int8")
 LARGEST_ALIGNMENT_PX = 4096
 LARGEST_SIDE_PX = 65_536
-"""Beyond these a file is damaged, and a reader that believed it would fill its memory with padding."""
+"""Larger values mean a damaged file, and would exhaust memory with padding."""
 EXACT_PAIR_LIMIT = 128
-"""255 * 128 fits into signed 16 bits, which is where x86 without VNNI adds two neighboring products."""
+"""255 * 128 fits into signed 16 bits, in which x86 without VNNI adds two neighboring products."""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a model file says about itself. Every field is documented in docs/model-file.md."""
+    """The description of a model file; docs/model-file.md documents every field."""
 
     name: str
-    """Name of the model, for people."""
+    """Display name of the model."""
     preset: str
-    """Architecture it was trained as."""
+    """Architecture of the network."""
     channels: int
     """1 (gray) or 3 (RGB)."""
     io_dtype: str
     """Element type of input and output: `float32` in [0, 1] or `uint8` in 0..255."""
     height_px: int | None
-    """Fixed image height, or None when free."""
+    """Fixed image height; None if free."""
     width_px: int | None
-    """Fixed image width, or None when free."""
+    """Fixed image width; None if free."""
     alignment_px: int
     """Height and width must be multiples of this."""
     halo_px: int | None
-    """Input pixels that an output pixel depends on, counted outwards to each side; None: every pixel."""
+    """Input pixels to each side that an output pixel depends on; None: the whole image."""
     noise: str
-    """Noise the model was trained on, as a noise specification."""
+    """Training noise, as a noise specification."""
     precision: str
     """`fp32`, `fp16` or `int8`."""
     parity: Parity
     golden: Golden
     calibration: Calibration | None = None
-    """Only of INT8 models."""
+    """INT8 models only."""
     quality: Quality | None = None
-    """None when the exporter had no clean references."""
+    """None if the exporter had no clean references."""
     pair_limit: int | None = None
-    """Largest |w1| + |w2| of two neighboring 8-bit weights of one sign. Up to `EXACT_PAIR_LIMIT` no sum of integers depends on
-    the processor; None: not known."""
+    """Largest |w1| + |w2| of two neighboring 8-bit weights of one sign. Up to `EXACT_PAIR_LIMIT` integer sums do not
+    depend on the processor; None: unknown."""
     any_size: bool = False
-    """Whether the graph pads and crops by itself, so that height and width may be any from 1 up in any program."""
+    """Whether the graph itself pads and crops, so that any height and width from 1 up works in any program."""
     tools: Mapping[str, str] = field(default_factory=dict)
-    """Versions of what made the file, by package name."""
+    """Versions of the exporting packages, by name."""
     report: Mapping[str, Any] = field(default_factory=dict)
-    """Figures measured at export, for people; no reader depends on them."""
+    """Figures measured at export, for information only."""
 
     def __post_init__(self) -> None:
         for text in ("name", "preset", "noise"):
@@ -125,24 +125,24 @@ class Contract:
 
     @property
     def is_exact(self) -> bool:
-        """Whether no integer sum depends on the processor, by what the file says; a file of floats need not say so."""
+        """Whether integer sums do not depend on the processor; always true for float models."""
         return self.precision != "int8" or (self.pair_limit is not None and self.pair_limit <= EXACT_PAIR_LIMIT)
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
-        """The (height, width) in pixels that the model demands, or None when both are free."""
+        """Fixed (height, width) in pixels; None if free."""
         if self.height_px is None or self.width_px is None:
             return None
         return self.height_px, self.width_px
 
     @property
     def images(self) -> ImageSpec:
-        """The images that the model takes."""
+        """The images accepted by the model."""
         return ImageSpec(self.channels, self.alignment_px, self.halo_px, self.fixed_size)
 
 
 def to_json(contract: Contract) -> str:
-    """Return the JSON document that goes into the model file."""
+    """Return the JSON document for the model file."""
     document = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **dataclasses.asdict(contract)}
     return json.dumps(document, default=_encode, allow_nan=False, separators=(",", ":"))
 
@@ -152,10 +152,10 @@ def from_json(text: str, where: str = "the model file") -> Contract:
 
     Args:
         text: The JSON document.
-        where: What the text came from, for error messages.
+        where: Origin of the text, for error messages.
 
     Raises:
-        ModelError: The text is no contract, or one of another version, or holds unknown, missing or impossible fields.
+        ModelError: The text is not a contract, has another version, or holds unknown, missing or invalid fields.
     """
     try:
         document = json.loads(text, parse_constant=_refuse_constant)

@@ -1,4 +1,4 @@
-"""The images that a model takes: their channels, the sizes that it works on, and how far a pixel of its result reads."""
+"""The images accepted by a model: channels, sizes, and halo."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ Shape = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """The images that a model takes. These are fields of the contract, under one name for all that works with sizes alone."""
+    """The images accepted by a model: the fields of the contract on channels and sizes."""
 
     channels: int
     """1 (gray) or 3 (RGB)."""
     alignment_px: int = 1
     """Height and width must be multiples of this."""
     halo_px: int | None = None
-    """How far an output pixel reads to each side, in input pixels; None: it reads the whole image."""
+    """Input pixels to each side that an output pixel depends on; None: the whole image."""
     fixed_size: tuple[int, int] | None = None
-    """The (height, width) in pixels that the model demands, or None when both are free."""
+    """Fixed (height, width) in pixels; None if free."""
 
     @property
     def tileable(self) -> bool:
-        """Whether tiles of an image give what the whole image gives."""
+        """Whether tiles give the same result as the whole image."""
         return self.fixed_size is None and self.halo_px is not None
 
     def size_near(self, side_px: int) -> tuple[int, int]:
-        """Return a (height, width) that the model takes: the fixed one, or the largest square of at most `side_px`."""
+        """Return an accepted (height, width): the fixed one, or the largest square of at most `side_px`."""
         side = max(side_px // self.alignment_px, 1) * self.alignment_px
         return self.fixed_size or (side, side)
 
     def shapes(self, free: tuple[tuple[int, int, int], ...], batches: tuple[int, ...]) -> tuple[Shape, ...]:
-        """Return shapes that the model takes.
+        """Return accepted batch shapes.
 
         Args:
             free: (N, H, W) for a model of free size; heights and widths are rounded up to the alignment.

@@ -1,11 +1,11 @@
-"""Noise specifications: text such as `gaussian:0.02-0.2+jpeg:50` and what it means.
+"""Noise specifications: texts such as `gaussian:0.02-0.2+jpeg:50`.
 
     SPEC     = NOISE { "+" NOISE }          applied in this order
     NOISE    = KIND [ ":" AMOUNT { "," AMOUNT } ]
     AMOUNT   = NUMBER | NUMBER "-" NUMBER   a range is drawn from uniformly, once per image
     NUMBER   = 0.1 | 1e-3 | 25/255
 
-`none` stands for no noise. Training also takes `fit:FOLDER` and puts what it measures there in its place.
+`none` stands for no noise. Training also takes `fit:FOLDER` and replaces it with the noise measured there.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ..errors import InputError
 _DECIMAL = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _NUMBER = rf"{_DECIMAL}(?:/{_DECIMAL})?"
 _AMOUNT = re.compile(rf"({_NUMBER})(?:-({_NUMBER}))?")
-_JOIN = re.compile(r"(?<![\d.][eE])\+")  # the plus of 1e+3 joins nothing
+_JOIN = re.compile(r"(?<![\d.][eE])\+")  # not the plus of 1e+3
 
 NO_NOISE = "none"
 
 
 @dataclass(frozen=True)
 class NoiseAmount:
-    """A fixed number, or a range that is drawn from uniformly for each image."""
+    """A fixed number, or a range drawn from uniformly for each image."""
 
     low: float
     high: float
@@ -38,10 +38,10 @@ class NoiseAmount:
 
 @dataclass(frozen=True)
 class NoiseParameter:
-    """One number that a kind of noise takes."""
+    """A parameter of a kind of noise."""
 
     name: str
-    """As in messages."""
+    """Name in messages."""
     low: float
     """Smallest value allowed."""
     high: float
@@ -49,15 +49,15 @@ class NoiseParameter:
     low_allowed: bool = True
     """Whether `low` itself is allowed."""
     default: NoiseAmount | None = None
-    """The amount where the text ends before it; None: it must be given. After one with a default all have one."""
+    """Amount if left out; None: required. After a parameter with a default all have one."""
 
     def allows(self, value: float) -> bool:
-        """Say whether a value may be used."""
+        """Tell whether a value is allowed."""
         return (value >= self.low if self.low_allowed else value > self.low) and value <= self.high
 
     @property
     def bounds(self) -> str:
-        """The allowed values, in words."""
+        """The allowed values as text."""
         return f"{'from' if self.low_allowed else 'above'} {self.low:g} up to {self.high:g}"
 
 
@@ -71,7 +71,7 @@ NOISE_KINDS: dict[str, tuple[NoiseParameter, ...]] = {
     "speckle": (NoiseParameter("S", 0, _BIG),),
     "jpeg": (NoiseParameter("QUALITY", 1, 100),),
 }
-"""The kinds of noise by name, with the parameters of each; `dae_train.noise` has a function for each."""
+"""Parameters by kind of noise; `dae_train.noise` has a function per kind."""
 
 
 @dataclass(frozen=True)
@@ -84,35 +84,35 @@ class NoiseStep:
 
 @dataclass(frozen=True)
 class NoiseSpec:
-    """A noise specification that has been read; `str` returns its text."""
+    """A parsed noise specification; `str` returns its text."""
 
     text: str
-    """As it was written."""
+    """The original text."""
     steps: tuple[NoiseStep, ...]
-    """In the order in which they are applied; none for `none`."""
+    """In order of application; empty for `none`."""
 
     def __str__(self) -> str:
         return self.text
 
 
 def parse_noise(text: str) -> NoiseSpec:
-    """Read a noise specification, as in the head of this module.
+    """Parse a noise specification; the module docstring has the grammar.
 
     Raises:
-        InputError: The text is no noise specification; the message shows the forms that are.
+        InputError: The text is not a noise specification; the message shows the valid forms.
     """
     bare = text.strip()
     return NoiseSpec(text, () if bare == NO_NOISE else tuple(_parse_step(part.strip(), text) for part in _JOIN.split(bare)))
 
 
 def gaussian_range(text: str) -> tuple[float, float] | None:
-    """Return the smallest and the largest standard deviation that a noise specification stands for.
+    """Return the smallest and largest standard deviation of a noise specification.
 
     Args:
         text: A contract's `noise`, such as `gaussian:0.1`, `gaussian:0.02-0.2` or `gaussian:15/255-50/255`.
 
     Returns:
-        On the scale where white is 1; None where the noise is not Gaussian alone, or the text is no noise specification.
+        On the scale where white is 1; None if the noise is not purely Gaussian or the text is invalid.
     """
     try:
         steps = parse_noise(text).steps
@@ -125,11 +125,11 @@ def gaussian_range(text: str) -> tuple[float, float] | None:
 
 
 def parse_range(text: str, spec: str) -> tuple[float, float] | None:
-    """Read `NUMBER-NUMBER`, of which the first may be the larger one; return None for anything else.
+    """Parse `NUMBER-NUMBER` in any order; return None for other texts.
 
     Args:
-        text: What to read.
-        spec: The specification that it is part of, for messages.
+        text: The range.
+        spec: The whole specification, for messages.
 
     Raises:
         InputError: A fraction divides by zero.
@@ -156,7 +156,7 @@ def _parse_step(part: str, spec: str) -> NoiseStep:
     kind, _, rest = part.partition(":")
     parameters = NOISE_KINDS.get(kind)
     if parameters is None:
-        raise InputError(f"noise {spec!r}: {kind!r} is no kind of noise. Use one of: {noise_forms()}.")
+        raise InputError(f"noise {spec!r}: {kind!r} is not a kind of noise. Use one of: {noise_forms()}.")
     texts = [text.strip() for text in rest.split(",")] if rest else []
     defaults = [parameter.default for parameter in parameters[len(texts) :]]
     if len(texts) > len(parameters) or None in defaults:

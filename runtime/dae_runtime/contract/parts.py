@@ -1,4 +1,4 @@
-"""The parts of a contract that are objects themselves: calibration, parity, quality and the golden sample."""
+"""Objects of a contract: calibration, parity, quality and the golden sample."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ CALIBRATION_METHODS = ("minmax", "entropy", "percentile")
 
 @dataclass(frozen=True)
 class Calibration:
-    """How the ranges of an INT8 model were found."""
+    """Calibration of an INT8 model."""
 
     method: str
     """`minmax`, `entropy` or `percentile`."""
     samples: int
     """Number of noisy images used."""
     source: str
-    """Where they came from, in words for people."""
+    """Their origin as text."""
 
     def __post_init__(self) -> None:
         check(self.method in CALIBRATION_METHODS, "calibration.method", " or ".join(CALIBRATION_METHODS), self.method)
@@ -29,12 +29,12 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Parity:
-    """How far the exported function is from the Keras model, measured at export in float32 before quantization."""
+    """Difference between the exported float32 graph and the Keras model, measured at export before quantization."""
 
     max_abs_error: float
     """Largest absolute difference over all cases, in units of the value range [0, 1]."""
     tolerance: float
-    """What the export allowed."""
+    """Tolerance of the export."""
     shapes: tuple[tuple[int, ...], ...]
     """The (N, H, W, C) of each case."""
 
@@ -67,7 +67,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Golden:
-    """A small noisy input and the output that the exporter got for it, to be replayed on any device."""
+    """A small noisy input with the exporter's output, for replay on any device."""
 
     shape: tuple[int, ...]
     """(1, H, W, C) of both arrays."""
@@ -76,9 +76,9 @@ class Golden:
     denoised: bytes
     """Expected output, likewise."""
     max_abs_error: float
-    """Largest absolute difference that a sound device may show, in units of the value range of `io_dtype`."""
+    """Largest absolute difference of a correct device, in units of the value range of `io_dtype`."""
     mean_abs_error: float | None = None
-    """Likewise the largest mean absolute difference; None in files of before it was judged."""
+    """Likewise the largest mean absolute difference; None in files of version 1."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
@@ -102,7 +102,7 @@ def is_count(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a value is a finite number; true and false are none, though Python counts with them."""
+    """Tell whether a value is a finite number and not a bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 

@@ -1,6 +1,6 @@
-"""What a training run leaves on the disk: the one place that knows the file names.
+"""The files of a training run.
 
-`dae-train` writes these files, `dae-export` reads them; this module is what the two share. Standard library only.
+`dae-train` writes these files, `dae-export` reads them. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..errors import DaeError
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Paths of one run directory; nothing is read or created by making one."""
+    """Paths of a run directory; reads and creates nothing."""
 
     root: Path
 
@@ -27,7 +27,7 @@ class RunDirectory:
 
     @property
     def last_model(self) -> Path:
-        """Keras model of the last epoch with its optimizer: what `--resume` continues from."""
+        """Keras model of the last epoch with its optimizer; `--resume` continues from it."""
         return self.root / "last.keras"
 
     @property
@@ -37,7 +37,7 @@ class RunDirectory:
 
     @property
     def result(self) -> Path:
-        """Figures measured when the run ended, as TOML."""
+        """Figures measured at the end of the run, as TOML."""
         return self.root / "result.toml"
 
     @property
@@ -47,17 +47,17 @@ class RunDirectory:
 
     @property
     def curves(self) -> Path:
-        """Picture of the history."""
+        """Plot of the history."""
         return self.root / "curves.png"
 
     @property
     def samples(self) -> Path:
-        """Picture with rows of noisy, denoised and clean images."""
+        """Rows of noisy, denoised and clean images."""
         return self.root / "samples.png"
 
     @property
     def latent(self) -> Path:
-        """Scatter picture of a vector latent by label, with each class's convex hull."""
+        """Scatter plot of a vector latent by label, with the convex hull of each class."""
         return self.root / "latent.png"
 
     @property

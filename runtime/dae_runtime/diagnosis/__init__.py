@@ -1,1 +1,1 @@
-"""What is installed and whether it computes what it should: `--doctor` and `--self-test`."""
+"""Diagnosis of the installation: `--doctor` and `--self-test`."""

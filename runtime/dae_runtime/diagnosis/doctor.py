@@ -1,4 +1,4 @@
-"""The doctor: what is installed here, what the machine can do, what is wrong, and what to do about it."""
+"""`dae-run --doctor`: facts about the installation and the machine, problems and remedies."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ _LIBRARIES = ("libcudart.so.13", "libcudart.so.12", "libcudnn.so.9", "libnvinfer
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Facts, advice and problems, for people."""
+    """Facts, advice and problems as text."""
 
     facts: tuple[tuple[str, str], ...]
     """Name and value."""
     problems: tuple[str, ...]
-    """What is wrong and what to do about it; empty if all is well."""
+    """Problems with their remedies; empty if there are none."""
     advice: tuple[str, ...] = ()
-    """What is right but could be better, and how."""
+    """Possible improvements."""
 
 
 def examine(root: Path = Path("/")) -> Diagnosis:
-    """Look at the installation and the machine. Never raises; what cannot be loaded is a problem.
+    """Examine the installation and the machine. Never raises; load failures become problems.
 
     Args:
-        root: Where `/proc` and `/sys` are found.
+        root: Parent of `/proc` and `/sys`.
     """
     facts: list[tuple[str, str]] = list(_basic_facts(root))
     problems: list[str] = []
@@ -85,7 +85,7 @@ def _basic_facts(root: Path) -> Iterator[tuple[str, str]]:
     yield "numpy", importlib.metadata.version("numpy")
     yield "processor", f"{cpu_name(root)} ({', '.join(cpu_features(root)) or 'flags unknown'})"
     yield "int8", int8_advice(root)[1]
-    yield "threads", f"{available_cpus(root)} of {os.cpu_count()} CPUs may be used (affinity and control groups counted)"
+    yield "threads", f"{available_cpus(root)} of {os.cpu_count()} CPUs usable (affinity and control groups considered)"
     yield "models", ", ".join(bundled_models()) or "none bundled"
 
 
@@ -93,13 +93,13 @@ def _sums(engine: Any) -> str:
     if not saturates(engine):
         return "exact: this engine adds the products of INT8 models without loss on this processor"
     return (
-        "cuts off sums: files of this version keep within 16 bits and are exact; older INT8 files run on exact kernels, "
+        "saturates sums: files of this version stay within 16 bits and are exact; older INT8 files run on exact kernels, "
         "about half as fast"
     )
 
 
 def _self_tests() -> tuple[str, list[str]]:
-    """Replay the golden samples of all bundled models on the CPU; returns a summary, and a problem for each that fails."""
+    """Replay the golden samples of all bundled models on the CPU; return a summary and the problems."""
     failures = []
     models = bundled_models()
     for name, path in models.items():
@@ -122,7 +122,7 @@ def _engine_facts(engine: Any) -> Iterator[tuple[str, str]]:
         "off" if os.environ.get(TELEMETRY_SWITCH, "0").lower() not in ("0", "false", "") else "onnxruntime's default",
     )
     obstacle = cuda_obstacle(engine)
-    yield "cuda", obstacle or "looks usable; dae-run --self-test --device cuda proves it"
+    yield "cuda", obstacle or "looks usable; check with dae-run --self-test --device cuda"
     if driver := _driver_version():
         yield "driver", driver
     if CUDA_PROVIDER in engine.get_available_providers():
@@ -140,8 +140,8 @@ def _engine_problems(engine: Any) -> Iterator[str]:
     obstacle = cuda_obstacle(engine)
     if obstacle:
         yield (
-            f"onnxruntime-gpu cannot use a GPU here: {obstacle}. Device auto runs on the CPU; on a machine without a GPU "
-            "pip install onnxruntime instead, in a new environment, saves the space"
+            f"onnxruntime-gpu cannot use a GPU here: {obstacle}. Device auto runs on the CPU; on a machine without a GPU, "
+            "install onnxruntime instead, in a new environment, to save space"
         )
         return
     if error := library_error(engine, Device("cuda", "0")):
@@ -170,7 +170,7 @@ def _driver_version() -> str:
 
 
 def _cuda_devices() -> tuple[str, str]:
-    """Return how many GPUs the CUDA runtime counts, and why it cannot count them (empty if it can)."""
+    """Return the number of GPUs of the CUDA runtime, and its error (empty for none)."""
     for name in _loadable(_LIBRARIES[:2]):
         runtime, count = ctypes.CDLL(name), ctypes.c_int(0)
         runtime.cudaGetErrorString.restype = ctypes.c_char_p

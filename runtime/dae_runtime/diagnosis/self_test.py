@@ -1,4 +1,4 @@
-"""The self-test: does this device compute what the exporter computed?"""
+"""`dae-run --self-test`: check that this device computes what the exporter computed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def self_test(denoiser: Denoiser) -> Replay:
 
 
 def failure_cause(denoiser: Denoiser) -> str:
-    """Return why a self-test failed, as far as that is known, and what to do."""
+    """Return the likely cause of a failed self-test, and the remedy."""
     if denoiser.device == "cpu" and denoiser.model.precision == "int8" and saturates(load_engine()):
         return (
-            "this processor cuts off sums of 16 bits, and the file says that it keeps within them: it is damaged, or not of "
-            "dae-export. Export the model again; dae-export --check FILE tells which layer is at fault"
+            "this processor saturates sums at 16 bits, which the file claims to stay within: it is damaged, or not from "
+            "dae-export. Export the model again; dae-export --check FILE shows the layer at fault"
         )
-    return "onnxruntime, a driver or the file differs from what made it: export the model again, or use device cpu"
+    return "onnxruntime, a driver or the file differs from the export: export the model again, or use device cpu"

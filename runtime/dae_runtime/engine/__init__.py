@@ -1,1 +1,1 @@
-"""The inference engine: the one place that imports onnxruntime."""
+"""The inference engine; the only room of the runtime that imports onnxruntime."""

@@ -1,4 +1,4 @@
-"""Runs of a model with the output in a device's memory: it stays there until it is copied, once."""
+"""Run a model with its output bound to device memory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 def run_bound(session: Any, batch: npt.NDArray[np.generic], memory: str, number: int) -> npt.NDArray[np.generic]:
-    """Run a model whose output stays in the device's memory until it is copied, once, into the array that is returned.
+    """Run a model with its output in device memory, and return a copy of it in host memory.
 
     Args:
         session: From `open_session`.
         batch: As `run_session` takes it.
-        memory: Whose memory, as onnxruntime names it: `cuda` or `cpu`.
-        number: Which device of that kind.
+        memory: The memory in onnxruntime's terms: `cuda` or `cpu`.
+        number: Index of the device of that kind.
     """
-    binding = session.io_binding()  # one for each call: threads may share the session
+    binding = session.io_binding()  # one per call: threads may share the session
     binding.bind_cpu_input(INPUT_NAME, batch)
     binding.bind_output(OUTPUT_NAME, memory, number)
     session.run_with_iobinding(binding)

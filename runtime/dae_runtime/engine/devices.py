@@ -1,6 +1,6 @@
-"""Devices by name, and what they are to onnxruntime: execution providers with options.
+"""Device names, and onnxruntime's execution providers for them.
 
-A name is a kind, and for some kinds which one of several: `cuda:1`, `openvino:npu`. onnxruntime calls them providers:
+A name is a kind, for some kinds with a number or a target: `cuda:1`, `openvino:npu`. Providers:
 https://onnxruntime.ai/docs/execution-providers
 """
 
@@ -41,10 +41,10 @@ PROVIDERS: Mapping[str, str] = {
     "armnn": "ArmNNExecutionProvider",
     "webgpu": "WebGpuExecutionProvider",
 }
-"""onnxruntime's providers by the names that devices have here."""
+"""onnxruntime's providers by device name."""
 CPU_PROVIDER, CUDA_PROVIDER = PROVIDERS["cpu"], PROVIDERS["cuda"]
 NUMBERED = ("cuda", "tensorrt", "tensorrt-rtx", "directml", "migraphx", "rocm", "cann")
-"""Kinds of which a machine may hold several, counted from 0."""
+"""Kinds numbered from 0, since a machine may have several."""
 NVIDIA = ("cuda", "tensorrt")
 _SOURCES = {
     "cuda": "pip install 'onnxruntime-gpu[cuda,cudnn]' in an environment without onnxruntime",
@@ -58,23 +58,23 @@ _SOURCES = {
 
 @dataclass(frozen=True)
 class Device:
-    """A device as the user names it."""
+    """A device given by name."""
 
     kind: str
     """`auto`, or a name in PROVIDERS."""
     which: str = ""
-    """The number of a NUMBERED kind; for `openvino` what it shall use (`cpu`, `gpu`, `npu`); else empty."""
+    """Number of a NUMBERED kind; target of `openvino` (`cpu`, `gpu`, `npu`); else empty."""
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.which}" if self.which else self.kind
 
     @property
     def provider(self) -> str:
-        """The name that onnxruntime has for it."""
+        """Name of onnxruntime's provider."""
         return PROVIDERS[self.kind]
 
     def providers(self) -> list[Any]:
-        """Return what an `InferenceSession` takes: this device, then what may run the operations that it lacks."""
+        """Return the providers for an `InferenceSession`: this device, then fallbacks for operations that it lacks."""
         chain: list[Any] = [(self.provider, self._options())]
         if self.kind == "tensorrt":
             chain += Device("cuda", self.which).providers()[:1]
@@ -85,23 +85,23 @@ class Device:
             return {"device_type": self.which.upper()} if self.which else {}
         options = {"device_id": self.which} if self.which else {}
         if self.kind == "cuda":
-            # The algorithm search of the default setting is repeated for every new image size; TF32 would change pixels.
+            # The default algorithm search repeats for every new image size; TF32 changes pixels.
             options |= {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
         return options
 
 
 def parse_device(name: str) -> Device:
-    """Read a device's name.
+    """Parse a device name.
 
     Raises:
-        InputError: It is no name of a device.
+        InputError: The name is unknown.
     """
     match = re.fullmatch(r"([a-z][a-z-]*)(?::([a-z0-9.]{1,8}))?", name) if isinstance(name, str) else None
     if match is None or match[1] not in (AUTO, *PROVIDERS) or not _fits(match[1], match[2]):
         others = ", ".join(kind for kind in PROVIDERS if kind not in ("cpu", "cuda"))
         raise InputError(
-            f"device must be auto, cpu, cuda or cuda:N (for instance cuda:1), or a device that the installed onnxruntime was "
-            f"made for ({others}), not {name!r}."
+            f"device must be auto, cpu, cuda or cuda:N (e.g. cuda:1), or another device of the installed onnxruntime "
+            f"({others}), not {name!r}."
         )
     kind, which = match[1], match[2] or ""
     return Device(kind, which or ("0" if kind in NUMBERED else ""))
@@ -115,13 +115,13 @@ def _fits(kind: str, which: str | None) -> bool:
 
 
 def available_devices(engine: Any) -> list[str]:
-    """Return the kinds of device that an onnxruntime was made for; whether the machine has them is another question."""
+    """Return the kinds of device that an onnxruntime supports; the machine may lack them."""
     present = engine.get_available_providers()
     return [kind for kind, provider in PROVIDERS.items() if provider in present]
 
 
 def device_obstacle(engine: Any, device: Device) -> str | None:
-    """Return why a device cannot work here, or None when nothing speaks against trying.
+    """Return why a device cannot work here, or None if it may.
 
     Args:
         engine: The onnxruntime module.
@@ -130,7 +130,7 @@ def device_obstacle(engine: Any, device: Device) -> str | None:
     if device.provider not in engine.get_available_providers():
         name = {"cuda": "CUDA", "tensorrt": "TensorRT"}.get(device.kind, device.kind)
         package = ", ".join(installed_engines()) or "onnxruntime"
-        source = _SOURCES.get(device.kind, "it takes an onnxruntime that was built with it")
+        source = _SOURCES.get(device.kind, "build onnxruntime with it")
         return f"the installed {package} has no {name} support ({source}); it has: {', '.join(available_devices(engine))}"
     if device.kind in NVIDIA:
         return driver_obstacle() or _missing_library(engine, device)
@@ -138,7 +138,7 @@ def device_obstacle(engine: Any, device: Device) -> str | None:
 
 
 def cuda_obstacle(engine: Any) -> str | None:
-    """Return why CUDA cannot work here, or None when nothing speaks against trying."""
+    """Return why CUDA cannot work here, or None if it may."""
     return device_obstacle(engine, Device("cuda", "0"))
 
 
@@ -147,12 +147,12 @@ def driver_obstacle() -> str | None:
     try:
         ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
     except OSError as error:
-        return f"no NVIDIA driver is found ({error})"
+        return f"no NVIDIA driver found ({error})"
     return None
 
 
 def preload_cuda(engine: Any) -> str:
-    """Load the CUDA libraries that pip installed; return what onnxruntime prints about it."""
+    """Load the CUDA libraries that pip installed; return onnxruntime's messages."""
     printed = io.StringIO()
     if hasattr(engine, "preload_dlls"):
         with contextlib.redirect_stdout(printed), contextlib.suppress(Exception):
@@ -163,7 +163,7 @@ def preload_cuda(engine: Any) -> str:
 def library_error(engine: Any, device: Device) -> str:
     """Return why the library of a device cannot be loaded, or an empty text.
 
-    onnxruntime keeps the loader's message to itself; loading the same file again tells which library is missing.
+    onnxruntime hides the loader's message; loading the same file again shows which library is missing.
     """
     folder = Path(engine.__file__).parent / "capi"
     library = folder / f"libonnxruntime_providers_{device.kind.replace('-', '_')}.so"
@@ -171,7 +171,7 @@ def library_error(engine: Any, device: Device) -> str:
         return ""
     try:
         shared = ctypes.CDLL(os.fspath(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
-        # While it is loaded, the library calls its host without asking whether there is one yet: that would end the process.
+        # While loading, the library calls its host without a check for null, which would crash the process.
         shared.Provider_GetHost.restype = ctypes.c_void_p
         if shared.Provider_GetHost():
             ctypes.CDLL(os.fspath(library))
@@ -181,9 +181,9 @@ def library_error(engine: Any, device: Device) -> str:
 
 
 def _missing_library(engine: Any, device: Device) -> str | None:
-    """Look before onnxruntime does, because it writes to standard error about each library that it misses."""
+    """Check before onnxruntime does: it prints to standard error for each missing library."""
     preload_cuda(engine)
     error = library_error(engine, device)
     if "cannot open shared object file" not in error:
-        return None  # another complaint may not be onnxruntime's own: let it try
+        return None  # other errors may not affect onnxruntime: let it try
     return f"a library is missing: {error} ({_SOURCES[device.kind]})"

@@ -1,8 +1,8 @@
-"""Sessions and fork: a session lives in the process that opened it.
+"""Sessions and fork: a session works only in the process that opened it.
 
-onnxruntime's worker threads do not exist in a forked child. A session that is run there waits for them without end, and
-one that is freed there crashes the child (https://github.com/microsoft/onnxruntime/pull/31961). So a child keeps what it
-inherited, untouched until it ends, and opens sessions of its own.
+onnxruntime's worker threads do not exist in a forked child. Running a session there blocks forever, and freeing one crashes
+the child (https://github.com/microsoft/onnxruntime/pull/31961). So a child keeps inherited sessions untouched until it ends,
+and opens its own.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any
 _OPENED_HERE: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def remember(session: Any) -> None:
-    """Note that a session was opened by this process."""
+def register_session(session: Any) -> None:
+    """Register a session opened by this process."""
     _OPENED_HERE.add(session)
 
 
-def opened_here(session: Any) -> bool:
-    """Tell whether a session was opened by this process, not by one that it was forked from."""
+def is_own_session(session: Any) -> bool:
+    """Tell whether this process opened a session, not its parent."""
     return session in _OPENED_HERE
 
 
 def _after_fork() -> None:
     for session in list(_OPENED_HERE):
-        # A reference that nobody gives back: not even the end of the interpreter frees the session.
+        # A leaked reference: not even interpreter shutdown frees the session.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
     _OPENED_HERE.clear()
 

@@ -1,8 +1,8 @@
-"""The golden sample of a model file, replayed: what a device computed against what the exporter got.
+"""Replay the golden sample of a model file: compare a device with the exporter.
 
-The largest difference alone tells little: rounding that falls the other way somewhere inside moves a few pixels by some steps.
-A device that computes something else moves many, which the mean shows: seen on exact machines up to 0.0005 of the range, on
-those that cut off sums 0.0025 and more.
+The largest difference alone says little: different rounding inside the network moves a few pixels by some steps. A device
+that computes another function moves many, which shows in the mean: measured up to 0.0005 of the range on exact machines, and
+0.0025 or more on machines that saturate sums.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ..contract import Contract
 Array = npt.NDArray[Any]
 
 MEAN_TOLERANCE = {"fp32": 1e-5, "fp16": 2e-3, "int8": 1e-3}
-"""Largest mean difference of a sound device, in the range [0, 1]: for an INT8 file a quarter of a step of 8 bits."""
+"""Largest mean difference of a correct device, in the range [0, 1]; for INT8 a quarter of an 8-bit step."""
 
 DEVICE_TOLERANCE = (8 / 255, 1e-3)
-"""Largest and mean difference, in the range [0, 1], that a device other than the CPU may show when a model is opened on it.
+"""Largest and mean difference, in the range [0, 1], allowed on opening a model on a device other than the CPU.
 
-Wider than a self-test's for float32: GPUs round products to TF32, and compute an INT8 file in floats.
+Wider than a self-test's for float32: GPUs round products to TF32, and compute INT8 files in float.
 """
 
 
@@ -38,11 +38,11 @@ class Replay:
 
     @property
     def passed(self) -> bool:
-        """Whether the device may be trusted with this model."""
+        """Whether the differences are within tolerance."""
         return self.max_abs_error <= self.allowed_max and self.mean_abs_error <= self.allowed_mean  # false for NaN
 
     def __str__(self) -> str:
-        """Return the figures, for people."""
+        """Return the figures as text."""
         return (
             f"largest error {self.max_abs_error:.3g} (allowed {self.allowed_max:.3g}), "
             f"mean {self.mean_abs_error:.3g} (allowed {self.allowed_mean:.3g})"
@@ -58,13 +58,13 @@ def golden_arrays(contract: Contract) -> tuple[Array, Array]:
 
 
 def compare(received: Array, expected: Array, contract: Contract, tolerance: tuple[float, float] | None = None) -> Replay:
-    """Compare an output with the expected one; float outputs as a reader clips them, to [0, 1].
+    """Compare an output with the expected one; float outputs are clipped to [0, 1] as by a reader.
 
     Args:
-        received: What the model gave for the golden sample.
-        expected: What its exporter got.
-        contract: Of the model.
-        tolerance: Largest and mean difference allowed, in the range [0, 1]; None for those of the file.
+        received: Output of the model for the golden sample.
+        expected: Output of its exporter.
+        contract: Contract of the model.
+        tolerance: Allowed largest and mean difference, in the range [0, 1]; None for those of the file.
     """
     top = 255 if contract.io_dtype == "uint8" else 1
     difference = np.abs(np.clip(received.astype(np.float64), 0, top) - np.clip(expected.astype(np.float64), 0, top))

@@ -1,4 +1,4 @@
-"""Opening a model file so that it computes what its exporter computed, or not at all."""
+"""Open a model file, and check that it computes what its exporter computed."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ..system.processor import cpu_name
 from .devices import AUTO, parse_device
 from .golden import DEVICE_TOLERANCE, Replay, compare, golden_arrays
 from .saturation import saturates
-from .session import load_engine, open_exactly, open_session, read_contract, run_session, session_device
+from .session import load_engine, open_session, open_with_exact_kernels, read_contract, run_session, session_device
 
 logger = logging.getLogger(__name__)
 
 
 def open_model(model: bytes | str | os.PathLike[str], device: str = "cpu", threads: int | None = None) -> tuple[Any, Contract]:
-    """Open a model file so that it computes what its exporter computed, or not at all.
+    """Open a model file, and check that it computes what its exporter computed.
 
-    An INT8 file that does not say that its sums are exact is given exact kernels where this engine cuts off sums on this
-    processor. On other devices than the CPU the golden sample is replayed.
+    If the engine saturates sums on this processor, an INT8 file without exact sums runs on exact kernels. On devices other
+    than the CPU the golden sample is replayed.
 
     Args:
         model: As for `open_session`.
-        device: As for `open_session`. With `auto`, a GPU that fails the golden sample is left for the CPU.
+        device: As for `open_session`. With `auto`, the CPU replaces a GPU that fails the golden sample.
         threads: As for `open_session`.
 
     Returns:
@@ -33,8 +33,8 @@ def open_model(model: bytes | str | os.PathLike[str], device: str = "cpu", threa
 
     Raises:
         As `open_session` and `read_contract`; also
-        ModelError: Sums of this file may be cut off here, and the engine has no exact kernels.
-        DeviceError: The device computes something else than the exporter.
+        ModelError: Sums of this file may saturate here, and the engine has no exact kernels.
+        DeviceError: The device does not compute what the exporter computed.
     """
     session = open_session(model, device, threads)
     where = "the model" if isinstance(model, bytes | bytearray | memoryview) else os.fspath(model)
@@ -50,28 +50,30 @@ def open_model(model: bytes | str | os.PathLike[str], device: str = "cpu", threa
         session = open_session(model, "cpu", threads)
     if contract.is_exact or not saturates(load_engine()):
         return session, contract
-    return _open_older(model, where, contract, threads), contract
+    return _open_with_exact_kernels(model, where, contract, threads), contract
 
 
-def _open_older(model: bytes | str | os.PathLike[str], where: str, contract: Contract, threads: int | None) -> Any:
-    """Open an INT8 file that may be cut off here with kernels that do not."""
+def _open_with_exact_kernels(
+    model: bytes | str | os.PathLike[str], where: str, contract: Contract, threads: int | None
+) -> Any:
+    """Open an INT8 file whose sums may saturate here with exact kernels."""
     engine = load_engine()
     if saturates(engine, exact_kernels=True):
         raise ModelError(
-            f"{where}: this INT8 file may come out wrong on {cpu_name()}: the processor cuts off sums of 16 bits, the file "
-            f"does not keep within them, and onnxruntime {engine.__version__} has no exact kernels. Export it again with "
+            f"{where}: this INT8 file may give wrong results on {cpu_name()}: the processor saturates sums at 16 bits, the "
+            f"file exceeds them, and onnxruntime {engine.__version__} has no exact kernels. Export it again with "
             "this version of dae-export, or convert the file: dae-export OLD.onnx --calibration-data NOISY -o NEW.onnx"
         )
     logger.warning(
-        "%s: this processor cuts off sums of this older INT8 file, so it runs on exact kernels, about half as fast. Export it "
-        "again, or convert it: dae-export OLD.onnx --calibration-data NOISY -o NEW.onnx",
+        "%s: this processor saturates sums of this older INT8 file, so it runs on exact kernels, about half as fast. Export "
+        "it again, or convert it: dae-export OLD.onnx --calibration-data NOISY -o NEW.onnx",
         contract.name,
     )
-    return open_exactly(model, threads)
+    return open_with_exact_kernels(model, threads)
 
 
 def replay_golden(session: Any, contract: Contract) -> Replay:
-    """Run the golden sample of a model and compare what comes out with what its exporter got, within `DEVICE_TOLERANCE`.
+    """Run the golden sample of a model and compare with its exporter's output within `DEVICE_TOLERANCE`.
 
     Args:
         session: From `open_session`.

@@ -1,4 +1,4 @@
-"""The packages that provide onnxruntime: which are installed, and whether they are in each other's way."""
+"""The packages that provide onnxruntime: installed versions and conflicts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ENGINE_PACKAGES = (
     "onnxruntime-training",
     "ort-nightly",
 )
-"""Distributions that all install the one folder `onnxruntime`."""
+"""Distributions that all install the folder `onnxruntime`."""
 
 
 def installed_engines() -> dict[str, str]:
     """Return the versions of the installed distributions that provide `onnxruntime`, by name."""
-    import importlib.metadata  # it takes 20 ms, which a program that only imports this package should not pay
+    import importlib.metadata  # takes 20 ms: not at import of this package
 
     found = {}
     for name in ENGINE_PACKAGES:
@@ -29,9 +29,9 @@ def installed_engines() -> dict[str, str]:
 
 
 def engine_clash() -> str | None:
-    """Return what is wrong when several engine packages are installed, or None.
+    """Return the problem if several engine packages are installed, or None.
 
-    They are one import name and overwrite each other's files: https://github.com/microsoft/onnxruntime/issues/7748
+    They share an import name and overwrite each other's files: https://github.com/microsoft/onnxruntime/issues/7748
     """
     names = list(installed_engines())
     if len(names) < 2:
@@ -45,9 +45,9 @@ def engine_clash() -> str | None:
 
 
 def version_mismatch(loaded: str) -> str | None:
-    """Return what is wrong when the loaded onnxruntime is not the installed one, or None.
+    """Return the problem if the loaded onnxruntime is not the installed one, or None.
 
-    It happens when one engine package was installed over another and one of them removed again.
+    This happens when one engine package was installed over another and one of them removed.
 
     Args:
         loaded: `onnxruntime.__version__`.
@@ -57,6 +57,6 @@ def version_mismatch(loaded: str) -> str | None:
         return None
     name, version = next(iter(installed.items()))
     return (
-        f"{name} {version} is installed, but the files are those of version {loaded}: another package wrote over them. "
+        f"{name} {version} is installed, but its files are of version {loaded}: another package overwrote them. "
         f"Repair it with: pip install --force-reinstall --no-deps {name}=={version}"
     )

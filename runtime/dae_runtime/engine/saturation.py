@@ -1,4 +1,4 @@
-"""Whether this engine cuts off sums on this processor: measured, since flags of processors differ by system and emulator.
+"""Measure whether the engine saturates sums on this processor; processor flags differ by system and emulator.
 
 onnxruntime's kernel for unsigned times signed 8-bit numbers on x86 without VNNI adds neighboring products in 16 bits that
 saturate: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html#when-and-why-do-i-need-to-try-u8u8
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 EXACT_KERNELS = "session.x64quantprecision"
-"""onnxruntime's session key for kernels that are exact and as slow as float32; they are slow with VNNI, too."""
+"""onnxruntime's session key for exact kernels, which are as slow as float32, also with VNNI."""
 _PROBE = (
     "c-rMsu}T9$5Z#$<a5Dy379)}r;&pD}2iSO=sTP~GHgbUtIh0GhQ}^~7^8<pPkS`5RBo>NRmd@~)Vjhp-y-~f3*DjqBG=w#yZ45TEM34Q$Q(it6"
     "t-mfxpI3BF5SYSfgTe3v#qN{Lo1#7zYd|_9)*&VujI%^uEy`y*p#Gh&N`HS_&-0~EA%!*U(FrkywIgds12H+6d=WO?Wwn@k+t-lskxmM+y0krw"

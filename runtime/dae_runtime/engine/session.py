@@ -1,7 +1,7 @@
-"""The engine: the one place of the runtime that imports onnxruntime.
+"""Sessions of onnxruntime: open, check, run.
 
-It opens sessions on the requested device, verifies that they really run there, and turns every failure into one of our
-errors. onnxruntime itself falls back to the CPU with a log line when a device cannot be had.
+Sessions are verified to run on the requested device, where onnxruntime falls back to the CPU with a log line, and every
+failure becomes one of our errors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .devices import (
     parse_device,
     preload_cuda,
 )
-from .fork import remember
+from .fork import register_session
 from .packages import engine_clash
 from .saturation import EXACT_KERNELS
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
 _TENSOR_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
-_SILENT = 4  # onnxruntime's log level "fatal": what goes wrong is raised, not printed
+_SILENT = 4  # onnxruntime's log level "fatal": errors are raised, not printed
 _RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 
 logger = logging.getLogger(__name__)
@@ -49,17 +49,17 @@ def load_engine() -> Any:
     """Return the onnxruntime module.
 
     Raises:
-        MissingDependencyError: It is not installed, or cannot be loaded; the text holds the install commands.
+        MissingDependencyError: It is not installed or cannot be loaded; the message holds the install commands.
     """
     if "onnxruntime" not in sys.modules:
-        # From 1.29 on it reports to its maker over the network unless this is set before it is loaded, and the thread that
-        # does so keeps forked children from ending. Whoever wants that sets the variable to 0.
+        # From 1.29 on it sends telemetry unless this is set before loading, and its thread keeps forked children from
+        # ending. Set the variable to 0 to allow it.
         os.environ.setdefault(TELEMETRY_SWITCH, "1")
     try:
         import onnxruntime
     except ImportError as error:
         raise _missing_engine(str(error)) from error
-    if not hasattr(onnxruntime, "InferenceSession"):  # an uninstalled package can leave an empty folder behind
+    if not hasattr(onnxruntime, "InferenceSession"):  # an uninstalled package can leave an empty folder
         raise _missing_engine("the folder onnxruntime holds no package")
     return onnxruntime
 
@@ -72,24 +72,24 @@ def open_session(
     Args:
         model: Path of an ONNX file, or its content.
         device: `cpu`, `cuda`, `cuda:N`, another name in `devices.PROVIDERS`, or `auto`: CUDA if it works, else the
-            CPU, with one log line that says which.
+            CPU; logged.
         threads: CPU threads; None for as many as this process may use.
 
     Returns:
-        An `onnxruntime.InferenceSession`. It may be used in the process that opened it only: see `fork`.
+        An `onnxruntime.InferenceSession`, usable only in the process that opened it: see `fork`.
 
     Raises:
         MissingDependencyError: onnxruntime is not installed.
-        ModelError: The file is missing, damaged, or needs something that this onnxruntime lacks.
-        DeviceError: A device was asked for by name and cannot be had; the text says why.
-        InputError: `device` or `threads` is not usable.
+        ModelError: The file is missing, damaged, or not supported by this onnxruntime.
+        DeviceError: A device requested by name is not available; the message gives the reason.
+        InputError: `device` or `threads` is invalid.
     """
     wanted = parse_device(device)
     if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, not {threads}. Leave it out to use every CPU that is available.")
+        raise InputError(f"threads must be at least 1, not {threads}. Leave it out to use every available CPU.")
     content = _model_source(model)
     engine = load_engine()
-    _warn_of_clash()
+    _warn_engine_clash()
     if wanted.kind != AUTO:
         return _open_on(engine, content, wanted, threads)
     obstacle = cuda_obstacle(engine)
@@ -106,13 +106,13 @@ def open_session(
     return session
 
 
-def open_exactly(model: bytes | str | os.PathLike[str], threads: int | None = None) -> Any:
-    """Open a model on the CPU with kernels that cut off no sums, half as fast; arguments and errors as `open_session`."""
+def open_with_exact_kernels(model: bytes | str | os.PathLike[str], threads: int | None = None) -> Any:
+    """Open a model on the CPU with exact kernels, half as fast; arguments and errors as for `open_session`."""
     return _open(load_engine(), _model_source(model), [CPU_PROVIDER], threads, exact_kernels=True)
 
 
 def session_device(session: Any) -> str:
-    """Return where a session really runs: `cpu`, `cuda:N`, or another device's name."""
+    """Return the device of a session: `cpu`, `cuda:N`, or another device name."""
     first = session.get_providers()[0]
     kind = next((kind for kind, provider in PROVIDERS.items() if provider == first), "cpu")
     number = session.get_provider_options().get(first, {}).get("device_id", "0")
@@ -124,19 +124,19 @@ def read_contract(session: Any, where: str) -> Contract:
 
     Args:
         session: From `open_session`.
-        where: What the model came from, for error messages.
+        where: Origin of the model, for error messages.
 
     Raises:
-        ModelError: The model has no contract, or one that is damaged or contradicts its tensors.
+        ModelError: The contract is missing, damaged, or contradicts the model's tensors.
     """
     try:
         text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    except UnicodeDecodeError as error:  # onnxruntime opens such a file, and fails here
+    except UnicodeDecodeError as error:  # onnxruntime opens such a file and fails only here
         raise ModelError(f"{where}: the metadata is damaged ({error}). Copy or export the model again.") from error
     if text is None:
         raise ModelError(
-            f"{where} carries no contract (metadata key {METADATA_KEY!r}), so nothing says how to feed it. "
-            "Make model files with dae-export."
+            f"{where} has no contract (metadata key {METADATA_KEY!r}), which describes its input and output. "
+            "Create model files with dae-export."
         )
     contract = from_json(text, where)
     for kind, name, tensors in (
@@ -158,8 +158,8 @@ def run_session(session: Any, batch: npt.NDArray[np.generic]) -> npt.NDArray[np.
         A new array of the same shape and dtype.
 
     Raises:
-        DeviceError: onnxruntime failed, for instance for want of memory.
-        ModelError: The model gave another shape back.
+        DeviceError: onnxruntime failed, e.g. out of memory.
+        ModelError: The output has another shape.
     """
     device, _, number = session_device(session).partition(":")
     try:
@@ -167,10 +167,10 @@ def run_session(session: Any, batch: npt.NDArray[np.generic]) -> npt.NDArray[np.
             result = run_bound(session, batch, "cuda", int(number))
         else:
             result = session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0]
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         raise DeviceError(
             f"onnxruntime failed on {session_device(session)} with a batch of shape {batch.shape}: {_one_line(error)}. "
-            "If memory ran out, give smaller images or a smaller batch."
+            "If out of memory, give smaller images or a smaller batch."
         ) from error
     if result.shape != batch.shape:
         raise ModelError(f"the model turned a batch of shape {batch.shape} into {result.shape}; export it again.")
@@ -187,7 +187,7 @@ def _open_on(engine: Any, content: bytes | str, device: Device, threads: int | N
     try:
         session = _open(engine, content, device.providers(), threads)
     except ModelError as error:
-        _open(engine, content, [CPU_PROVIDER], threads)  # a damaged model fails here too, and is not the device's fault
+        _open(engine, content, [CPU_PROVIDER], threads)  # a damaged model fails on the CPU too
         failure = _one_line(error.__cause__ or error)
     else:
         if device.provider in session.get_providers():
@@ -196,20 +196,20 @@ def _open_on(engine: Any, content: bytes | str, device: Device, threads: int | N
     reasons = [text for text in (failure, library_error(engine, device) or preloaded) if text]
     remedy = "Check nvidia-smi, and that the CUDA and cuDNN versions fit; " if device.kind in NVIDIA else ""
     raise DeviceError(
-        f"onnxruntime could not start {device}: {'; '.join(reasons) or 'its reason, if any, is on standard error'}. {remedy}"
-        "dae-run --doctor tells more. Device cpu always works."
+        f"onnxruntime could not start {device}: {'; '.join(reasons) or 'any reason is on standard error'}. {remedy}"
+        "dae-run --doctor shows details. Device cpu always works."
     )
 
 
 def _check_share(session: Any, device: Device) -> None:
-    """Check that a device which was started also runs something; onnxruntime gives the CPU what it cannot."""
+    """Check that a started device runs part of the model; onnxruntime moves unsupported operations to the CPU."""
     if not hasattr(session, "get_provider_graph_assignment_info"):  # before onnxruntime 1.24
         return
     parts = [(part.ep_name, len(part.get_nodes())) for part in session.get_provider_graph_assignment_info()]
     total, elsewhere = sum(count for _, count in parts), sum(count for name, count in parts if name == CPU_PROVIDER)
     if total and elsewhere == total:
         raise DeviceError(
-            f"{device} was started but takes none of the model's {total} operations: all would run on the CPU. "
+            f"{device} was started but runs none of the model's {total} operations: all would run on the CPU. "
             "Use device cpu, or a model of another precision."
         )
     if elsewhere:
@@ -227,13 +227,13 @@ def _open(engine: Any, content: bytes | str, providers: list[Any], threads: int 
         options.add_session_config_entry(_RECORD_ASSIGNMENT, "1")
     try:
         session = engine.InferenceSession(content, options, providers=providers, enable_fallback=0)
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         where = "the model" if isinstance(content, bytes) else content
         raise ModelError(
-            f"onnxruntime {engine.__version__} cannot open {where}: {_one_line(error)}. The file is damaged, no ONNX model, "
-            "or newer than this onnxruntime; export it again or upgrade onnxruntime."
+            f"onnxruntime {engine.__version__} cannot open {where}: {_one_line(error)}. The file is damaged, not an ONNX "
+            "model, or newer than this onnxruntime; export it again or upgrade onnxruntime."
         ) from error
-    remember(session)
+    register_session(session)
     return session
 
 
@@ -263,7 +263,7 @@ def _check_tensor(kind: str, name: str, tensors: list[Any], contract: Contract, 
             and tensors[0].type == _TENSOR_TYPES[contract.io_dtype]
             and len(shape) == 4
             and not isinstance(shape[0], int)
-            # A size that the graph leaves open cannot contradict the contract.
+            # A free size of the graph cannot contradict the contract.
             and all(not isinstance(n, int) or n == m for n, m in zip(shape[1:], (*size, contract.channels), strict=True))
         )
         if sound:
@@ -273,7 +273,7 @@ def _check_tensor(kind: str, name: str, tensors: list[Any], contract: Contract, 
     )
 
 
-def _warn_of_clash() -> None:
+def _warn_engine_clash() -> None:
     if clash := engine_clash():
         logger.warning("%s", clash)
 

@@ -1,4 +1,4 @@
-"""A folder run from request to outcome: what `dae-run IN OUT` does, for a program to call."""
+"""Folder runs from request to outcome, as `dae-run IN OUT` performs them."""
 
 from typing import TYPE_CHECKING
 

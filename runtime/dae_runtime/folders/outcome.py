@@ -1,4 +1,4 @@
-"""What a folder run has come to: counted while it goes on, and told at its end."""
+"""The outcome of a folder run, counted while it runs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Named:
-    """Files that have something in common: how many, and the names of the first."""
+    """A number of files, with the first names."""
 
     count: int = 0
     first: tuple[str, ...] = ()
     """At most five."""
 
     def with_name(self, name: Path) -> Named:
-        """Return the same with one file more."""
+        """Return a copy with one more file."""
         return Named(self.count + 1, (*self.first, str(name))[:NAMES_SHOWN])
 
     def __str__(self) -> str:
@@ -38,50 +38,50 @@ class Failure:
     source: Path
     """The input."""
     reason: str
-    """One sentence for people, which names the file."""
+    """A sentence that names the file."""
 
 
 @dataclass(frozen=True)
 class FolderOutcome:
-    """What a folder run has come to. Picklable."""
+    """The outcome of a folder run. Picklable."""
 
     total: int
-    """Files that were asked for: `done`, `skipped`, `failed`, and, where the run was ended early, others."""
+    """All requested files: `done`, `skipped`, `failed`, and those not reached when the run ended early."""
     done: int
-    """Files that were denoised and written by this run."""
+    """Files denoised and written by this run."""
     skipped: int
-    """Files whose output an earlier run has completed."""
+    """Files completed by an earlier run."""
     failed: int
-    """Files that have no output: they failed in this run, or in an earlier one and were left alone."""
+    """Files without output: failed in this run, or in an earlier one and not retried."""
     failures: tuple[Failure, ...]
     """The failed files, those of an earlier run first."""
     cancelled: bool
     """Whether `cancel` ended the run before its last file."""
     seconds: float
-    """Wall time, that of planning included."""
+    """Wall time, planning included."""
     device: str
     """Where the model ran: `cpu` or `cuda:N`."""
     models: tuple[str, ...]
-    """Names of the models that the denoiser has used so far; one, of the two default models perhaps both."""
+    """Names of the models used so far; both default models may be among them."""
     scores: Scores | None
-    """Mean PSNR and SSIM before and after, over the files with a reference; None if there was none."""
+    """Mean PSNR and SSIM before and after, over the files with a reference; None without any."""
     compared: int
     """Files with a reference."""
     not_compared: int
-    """Files that could not be compared, where references were asked for."""
+    """Files that could not be compared with a requested reference."""
     lossy: Named
-    """Lossless images that were written with loss, because their names say JPEG or WebP and no format was asked for."""
+    """Lossless images written lossy, because their names say JPEG or WebP and no format was requested."""
     shallow: Named
-    """Images of 16 bits that were written with 8, because their format holds no more."""
+    """16-bit images reduced to 8 bits, the most that their format holds."""
     manifest: Path | None
-    """The manifest, if there is one."""
+    """The manifest, if any."""
     report: Path | None
-    """The report, if this run has written one."""
+    """The report, if this run wrote one."""
 
 
 @dataclass
 class Tally:
-    """Counts what becomes of the files of a run."""
+    """Counts the results of a run."""
 
     total: int
     skipped: int = 0
@@ -95,11 +95,11 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return time.perf_counter() - self.start_s
 
     def count(self, result: FileResult) -> None:
-        """Take a result into account."""
+        """Count a result."""
         self.done += result.error is None
         self.failed += result.error is not None
         self.not_compared += result.reference_error is not None
@@ -119,7 +119,7 @@ class Tally:
         manifest: Path | None = None,
         report: Path | None = None,
     ) -> FolderOutcome:
-        """Return what the run has come to so far."""
+        """Return the outcome so far."""
         from ..pixels.scores import mean_scores
 
         return FolderOutcome(

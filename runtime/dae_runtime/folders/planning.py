@@ -1,4 +1,4 @@
-"""A request that has been looked at: its files, what an earlier run has left, and what stands in the way."""
+"""A folder request resolved into files, with the state of an earlier run and conflicts."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from pathlib import Path
 from ..errors import InputError, OutputExistsError
 from ..jobs.plan import Job, check_absent, check_writable, plan
 from .request import FolderRequest
-from .resume import Past, look_back, manifest_of, run_settings
+from .resume import ResumeState, load_resume_state, manifest_of, run_settings
 
 
 @dataclass(frozen=True)
 class FolderPlan:
-    """What a request comes to. Nothing has been written yet."""
+    """A resolved request; nothing is written yet."""
 
     request: FolderRequest
     models: Callable[[], Iterable[bytes | Path]]
-    """Gives the files of the models or their content; called only where they matter."""
+    """Returns the model files or their content; called only when needed."""
     jobs: list[Job]
-    """All files, in the order of their names."""
+    """All files, sorted by name."""
     manifest: Path | None
-    """Where the manifest is or will be; None if there shall be none."""
+    """Path of the manifest; None for none."""
     start_s: float = field(default_factory=time.perf_counter)
-    """When the run began, by `time.perf_counter`."""
+    """Start of the run, by `time.perf_counter`."""
 
     @cached_property
-    def past(self) -> Past | None:
-        """What the run to resume has left; None where there is none.
+    def past(self) -> ResumeState | None:
+        """State of the run to resume; None when starting fresh.
 
         Raises:
             InputError: The manifest cannot be read.
@@ -40,21 +40,21 @@ class FolderPlan:
         if self.manifest is None or not self.request.resumes or not self.manifest.exists():
             return None
         settings = run_settings(self.models(), self.request.strength)
-        return look_back(self.jobs, self.manifest, settings, self.request.retry_failed)
+        return load_resume_state(self.jobs, self.manifest, settings, self.request.retry_failed)
 
     @property
     def remaining(self) -> list[Job]:
-        """What is to be done now."""
+        """Files to denoise now."""
         return self.jobs if self.past is None else self.past.remaining.jobs
 
     @property
     def replaces(self) -> bool:
-        """Whether outputs that exist are replaced, once `check` has passed."""
+        """Whether existing outputs are replaced, once `check` has passed."""
         return self.request.overwrite or self.past is not None
 
     @cached_property
     def report(self) -> Path | None:
-        """Where the report goes; None if there shall be none, or an earlier run's stays, which this one adds nothing to."""
+        """Path of the report; None for none, or if nothing is left to add to an earlier run's report."""
         if self.request.report is None:
             return None
         report = Path(self.request.report)
@@ -62,17 +62,17 @@ class FolderPlan:
         return None if idle and not self.request.overwrite and report.exists() else report
 
     def marks(self) -> dict[Job, str]:
-        """Return, for a printed plan, what is special about a job."""
+        """Return notes on jobs for a printed plan."""
         exists = "exists: " + ("replaced" if self.replaces else "refused without --overwrite")
         found = {job: exists for job in self.jobs if os.path.lexists(job.destination)}
         return found if self.past is None else found | self.past.marks(self.request.overwrite)
 
     def check(self) -> None:
-        """Check that nothing would be replaced that may not be.
+        """Check that no protected file would be replaced.
 
         Raises:
-            OutputExistsError: Something would.
-            InputError: The report's folder cannot be made, or the manifest cannot be read.
+            OutputExistsError: One would be.
+            InputError: The report's folder cannot be created, or the manifest cannot be read.
             ImageError: The report's folder cannot be written to.
             ModelError: A model cannot be read.
         """
@@ -92,8 +92,8 @@ class FolderPlan:
             if not self.request.resumes:
                 raise
             raise OutputExistsError(
-                f"{error} There is nothing to resume: {self.manifest} is missing, which a run with --resume or --manifest "
-                "writes."
+                f"{error} There is nothing to resume: {self.manifest}, written by a run with --resume or --manifest, is "
+                "missing."
             ) from error
 
     def _check_report(self) -> None:
@@ -105,16 +105,16 @@ class FolderPlan:
 
 
 def plan_request(request: FolderRequest, models: Callable[[], Iterable[bytes | Path]]) -> FolderPlan:
-    """Find the files of a request, and check that their names do not collide; no image is opened.
+    """Find the files of a request and check that their names do not collide; opens no image.
 
     Args:
-        request: What shall be done.
-        models: Gives the files of the models or their content; called where there is a manifest or a report.
+        request: The files and how to denoise them.
+        models: Returns the model files or their content; called if there is a manifest or a report.
 
     Raises:
-        InputError: There is no input, two inputs have one output, or the name of an output, report or manifest is taken or of
-            no use.
-        ImageError: A folder cannot be read, or the output's cannot be made or written to.
+        InputError: There is no input, two inputs have the same output, or the name of an output, report or manifest is
+            taken or invalid.
+        ImageError: A folder cannot be read, or the output folder cannot be created or written to.
     """
     manifest = manifest_of(request)
     jobs = plan(
@@ -124,7 +124,7 @@ def plan_request(request: FolderRequest, models: Callable[[], Iterable[bytes | P
         suffix=request.suffix,
         format=request.format,
         reference=request.reference,
-        overwrite=True,  # those that exist are judged when an earlier run's manifest is known
+        overwrite=True,  # check() judges existing outputs with the manifest of an earlier run
     )
     found = FolderPlan(request, models, jobs, manifest)
     if request.report is not None:

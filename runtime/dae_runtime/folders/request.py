@@ -1,4 +1,4 @@
-"""What is asked of a folder run, as plain data."""
+"""The request for a folder run, as plain data."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ..errors import InputError
 PathLike = str | os.PathLike[str]
 _PATHS = ("source", "output", "reference", "manifest", "report")
 _FLAGS = ("recursive", "overwrite", "fail_fast", "resume", "retry_failed")
-_LEAST = {"batch_size": 1, "max_pixels": 0, "max_memory_mb": 1}
+_MINIMA = {"batch_size": 1, "max_pixels": 0, "max_memory_mb": 1}
 
 
 @dataclass(frozen=True)
 class FolderRequest:
-    """What a folder run shall do: plain data, made in one process and carried out in this or another one.
+    """A request for a folder run, as plain data that can be sent to another process.
 
-    Paths are kept as text. `dataclasses.asdict` gives what JSON holds, and `FolderRequest(**values)` takes it back; pickle
-    works too. Relative paths are relative to the working folder of the process that carries it out.
+    Paths are kept as text: `dataclasses.asdict` returns JSON values, `FolderRequest(**values)` restores them; pickle works
+    too. Relative paths are relative to the working folder of the process that runs it.
 
     Raises:
-        InputError: A value is not of its field's type, or out of its range.
+        InputError: A value has the wrong type or is out of range.
     """
 
     source: PathLike
@@ -30,36 +30,36 @@ class FolderRequest:
     """For one file, a file with an image suffix, or a folder: one that exists, or a name that ends in a slash or has no
     suffix. Else a folder, in which the input's tree is mirrored; it must lie outside `source`."""
     recursive: bool = False
-    """Take the sub-folders of a folder too."""
+    """Include sub-folders."""
     suffix: str = ""
-    """Added to each name before the extension: `_clean` makes `a_clean.png` of `a.png`."""
+    """Added to each name before the extension: `_clean` turns `a.png` into `a_clean.png`."""
     format: str | None = None
     """Extension of the outputs, such as `png`; None to keep each input's."""
     reference: PathLike | None = None
     """Folder with clean images of the same relative path (any image extension), or, for one input file, a file: each output is
     compared with its own."""
     strength: float = 1.0
-    """How much of the change is taken, 0 to 1."""
+    """Share of the change to apply, 0 to 1."""
     batch_size: int | None = None
-    """Files that a thread holds at once, at least 1. None: up to 32, fewer if they are large."""
+    """Files per thread and batch, at least 1. None: up to 32, fewer if they are large."""
     max_pixels: int | None = None
     """Larger images fail. None: 2**29, which is 536 megapixels."""
     max_memory_mb: int | None = None
-    """What the run should stay within, in MiB, at least 1; give the denoiser the same. None: no limit."""
+    """Memory limit in MiB, at least 1; give the denoiser the same. None: no limit."""
     overwrite: bool = False
-    """Replace outputs that exist. Inputs are never changed."""
+    """Replace existing outputs. Inputs are never changed."""
     fail_fast: bool = False
-    """Begin no other file once one has failed."""
+    """Start no further file once one has failed."""
     resume: bool = False
-    """Keep a manifest, and leave out what it shows complete: an interrupted run goes on. Outputs of another model or strength
-    are replaced with `overwrite` only."""
+    """Keep a manifest and skip files that it records as complete, to continue an interrupted run. Outputs of another model or
+    strength are replaced only with `overwrite`."""
     retry_failed: bool = False
-    """Like `resume`, and try again what failed before."""
+    """Like `resume`, and retry files that failed before."""
     manifest: PathLike | None = None
-    """File that gets a line of JSON for each image as soon as it is done. None: `dae-manifest.jsonl` in the output's folder
+    """File that gets a line of JSON per finished image. None: `dae-manifest.jsonl` in the output's folder
     where `resume` is set, else no manifest."""
     report: PathLike | None = None
-    """HTML file that shows and judges what became of the images; None for none."""
+    """HTML report with images and quality figures; None for none."""
 
     def __post_init__(self) -> None:
         for name in _PATHS:
@@ -79,12 +79,12 @@ class FolderRequest:
                 raise InputError(f"{name} must be text, not {text!r}.")
         if not isinstance(self.strength, int | float) or not 0 <= self.strength <= 1:
             raise InputError(f"strength must be a number from 0 to 1, not {self.strength!r}.")
-        for name, least in _LEAST.items():
+        for name, least in _MINIMA.items():
             number = getattr(self, name)
             if number is not None and not (isinstance(number, int) and number >= least):
                 raise InputError(f"{name} must be a whole number of at least {least}, not {number!r}.")
 
     @property
     def resumes(self) -> bool:
-        """Whether an interrupted run goes on."""
+        """Whether an interrupted run continues."""
         return self.resume or self.retry_failed

@@ -1,4 +1,4 @@
-"""What an earlier run has left for this one, as its manifest says."""
+"""The state of an earlier run, read from its manifest."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .request import FolderRequest
 
 
 @dataclass(frozen=True)
-class Past:
-    """What the manifest of an earlier run says of the files of this one."""
+class ResumeState:
+    """The state of an earlier run for the files of this one."""
 
     remaining: Remaining
     entries: Mapping[str, Entry]
@@ -26,64 +26,66 @@ class Past:
     """Of this run."""
 
     def check_outputs(self) -> None:
-        """Check that nothing would be replaced but what the run to resume has made with this model and strength.
+        """Check that only outputs of the run to resume, with this model and strength, would be replaced.
 
         Raises:
-            OutputExistsError: Something would.
+            OutputExistsError: One would be.
         """
-        foreign, others = self.remaining.foreign, self.remaining.others
+        foreign, changed = self.remaining.foreign, self.remaining.other_settings
         if foreign:
             raise OutputExistsError(
-                f"{counted(len(foreign), 'file')} where outputs belong {'are' if len(foreign) > 1 else 'is'} not of the run "
-                f"to resume, or changed since: {listed([job.destination for job in foreign])}. Move them away, replace them "
-                "with --overwrite, or give another output."
+                f"{counted(len(foreign), 'file')} at output paths {'were' if len(foreign) > 1 else 'was'} not written by the "
+                f"run to resume, or changed since: {listed([job.destination for job in foreign])}. Move them away, replace "
+                "them with --overwrite, or give another output."
             )
-        if others:
+        if changed:
             raise OutputExistsError(
-                f"{counted(len(others), 'output')} of the run to resume {'were' if len(others) > 1 else 'was'} made with "
-                f"{self._other_settings(others[0])}: {listed([job.destination for job in others])}. Resume with what it was "
-                "begun with, give --overwrite to make anew what differs, or give another output."
+                f"{counted(len(changed), 'output')} of the run to resume {'were' if len(changed) > 1 else 'was'} made with "
+                f"{self._other_settings(changed[0])}: {listed([job.destination for job in changed])}. Resume with the "
+                "original settings, replace these outputs with --overwrite, or give another output."
             )
 
     def failures(self) -> tuple[Failure, ...]:
-        """Return the files that are left alone because they failed before."""
+        """Return the files that failed before and are not retried."""
         entries = [(job, entry_of(job, self.entries)) for job in self.remaining.failed]
         return tuple(Failure(job.source, entry.error if entry and entry.error else str(job.source)) for job, entry in entries)
 
     def marks(self, overwrite: bool) -> dict[Job, str]:
-        """Return, for a printed plan, what is special about a job."""
-        foreign = "exists, not of the run to resume or changed since: " + ("replaced" if overwrite else "refused")
-        others = "exists, made with another model or strength: " + ("replaced" if overwrite else "refused without --overwrite")
+        """Return notes on jobs for a printed plan."""
+        foreign = "exists, not written by the run to resume or changed since: " + ("replaced" if overwrite else "refused")
+        changed = "exists, made with another model or strength: " + (
+            "replaced" if overwrite else "refused without --overwrite"
+        )
         return {
-            **dict.fromkeys(self.remaining.complete, "complete already: left as it is"),
-            **dict.fromkeys(self.remaining.failed, "failed before: left out without --retry-failed"),
-            **dict.fromkeys(self.remaining.others, others),
+            **dict.fromkeys(self.remaining.complete, "already complete: kept"),
+            **dict.fromkeys(self.remaining.failed, "failed before: skipped without --retry-failed"),
+            **dict.fromkeys(self.remaining.other_settings, changed),
             **dict.fromkeys(self.remaining.foreign, foreign),
         }
 
     def _other_settings(self, job: Job) -> str:
         entry = entry_of(job, self.entries)
-        assert entry is not None  # what else would it be known from
+        assert entry is not None  # other_settings holds recorded jobs only
         if entry.model_sha256 != self.settings.model_sha256:
             return f"another model (SHA-256 {entry.model_sha256[:12]}..., this one's is {self.settings.model_sha256[:12]}...)"
         return f"strength {entry.strength:g} instead of {self.settings.strength:g}"
 
 
-def look_back(jobs: Iterable[Job], manifest: Path, settings: Settings, retry_failed: bool) -> Past:
-    """Return what the run of a manifest has left.
+def load_resume_state(jobs: Iterable[Job], manifest: Path, settings: Settings, retry_failed: bool) -> ResumeState:
+    """Return the state of the run of a manifest.
 
     Raises:
         InputError: The manifest cannot be read.
     """
     entries = read_manifest(manifest)
-    return Past(remaining_jobs(jobs, entries, settings, retry_failed), entries, settings)
+    return ResumeState(remaining_jobs(jobs, entries, settings, retry_failed), entries, settings)
 
 
 def manifest_of(request: FolderRequest) -> Path | None:
-    """Return where the manifest of a request is or will be; None if there shall be none.
+    """Return the path of a request's manifest; None for none.
 
     Raises:
-        InputError: It is named as an image.
+        InputError: The path has an image suffix.
     """
     if request.manifest is None and not request.resumes:
         return None
@@ -93,10 +95,10 @@ def manifest_of(request: FolderRequest) -> Path | None:
 def open_manifest(
     path: Path | None, models: Iterable[bytes | Path], strength: float
 ) -> contextlib.AbstractContextManager[Manifest | None]:
-    """Open a manifest to append to, if there shall be one.
+    """Open a manifest for appending, if there is one.
 
     Args:
-        path: Where; None for no manifest.
+        path: The file; None for no manifest.
         models: As for `run_settings`.
         strength: Likewise.
 
@@ -108,11 +110,11 @@ def open_manifest(
 
 
 def run_settings(models: Iterable[bytes | Path], strength: float) -> Settings:
-    """Return what outputs are made with.
+    """Return the settings that outputs depend on.
 
     Args:
-        models: Files of the models, or their content, as in `Denoiser.sources`.
-        strength: How much of the change is taken.
+        models: Model files or their content, as in `Denoiser.sources`.
+        strength: Share of the change to apply.
 
     Raises:
         ModelError: A file cannot be read.

@@ -1,4 +1,4 @@
-"""A folder run: planned, denoised, noted in a manifest and shown in a report."""
+"""A folder run: denoise planned files, write the manifest and the report."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ def run_folder(
     progress: Callable[[int, int], None] | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> FolderOutcome:
-    """Do what `dae-run IN OUT` does: plan, denoise and write files, with manifest, resume, references and report.
+    """Denoise the files of a request as `dae-run IN OUT` does, with manifest, resume, references and report.
 
-    Files are read, denoised and written several at a time: as many images are denoised at once as the CPUs allow for the
-    `threads` of the denoiser, so that `Denoiser(threads=1)` is best for many images of ordinary size. A file that fails stops
-    no other. Each output is whole or not there. Nothing is printed.
+    Several files are processed at once, as many as the CPUs allow for the `threads` of the denoiser: `Denoiser(threads=1)` is
+    best for many images of ordinary size. A failed file does not stop the others. Outputs are written atomically. Prints
+    nothing.
 
     Args:
-        request: What shall be done.
-        denoiser: What to denoise with; stays open. Where the run keeps a manifest, its model's file is read again.
-        progress: Called after each file by the calling thread, with the number of files that this run has finished, and of
-            those that it has to do. What it raises ends the run, and is raised.
-        cancel: Asked before each file and each tile of a large image, by any thread (the `is_set` of a `threading.Event` will
-            do); true ends the run: files that are finished are whole, others are not there, and `resume` goes on from there.
+        request: The files and how to denoise them.
+        denoiser: Stays open. Its model file is read again if the run keeps a manifest.
+        progress: Called after each file, in the calling thread, with the numbers of finished and of all files of this run. An
+            exception ends the run and propagates.
+        cancel: Called before each file and each tile of a large image, by any thread, e.g. `threading.Event.is_set`; true ends
+            the run. Finished outputs stay; `resume` continues from there.
 
     Returns:
-        What became of the files: failed ones with their reasons, and whether `cancel` ended the run.
+        Counts, failures with their reasons, and whether `cancel` ended the run.
 
     Raises:
-        InputError: There is no input, or the names of inputs, outputs, references, manifest, report and model collide.
-        OutputExistsError: An output or the report exists, and `request` allows neither to replace nor to resume it.
-        ImageError: A folder cannot be read, or the output's cannot be made or written to.
-        ModelError: The model's file, which the manifest names by its SHA-256, cannot be read.
+        InputError: There is no input, or names of inputs, outputs, references, manifest, report and model collide.
+        OutputExistsError: An output or the report exists, and `request` allows neither replacing nor resuming it.
+        ImageError: A folder cannot be read, or the output folder cannot be created or written to.
+        ModelError: The model file, whose SHA-256 the manifest records, cannot be read.
         MissingDependencyError: The engine or the image library is not installed.
         DaeError: The manifest cannot be written.
 
@@ -66,12 +66,12 @@ def run_folder(
 
 
 class FolderRun:
-    """A run under way. Made by `open_run`.
+    """A running folder run; create it with `open_run`.
 
     Args:
-        plan: What shall be done; checked.
-        denoiser: What to denoise with.
-        manifest: Gets a line for each file, if there is one.
+        plan: The checked plan.
+        denoiser: The open denoiser.
+        manifest: Gets a line per file; None for no manifest.
         cancel: As for `run_folder`.
         step: Called before each run of the engine, by any thread.
     """
@@ -93,7 +93,7 @@ class FolderRun:
         self._written: Path | None = None
 
     def results(self) -> Generator[FileResult, None, None]:
-        """Denoise the files that remain, and yield what became of each, in order.
+        """Denoise the remaining files and yield their results in order.
 
         Raises:
             MissingDependencyError: The engine or the image library is not installed.
@@ -125,13 +125,13 @@ class FolderRun:
             InputError: It cannot be written.
         """
         if self._report is not None and self._plan.report is not None:
-            self._report.model = self._denoiser.model  # of the default models, the one that worked last
+            self._report.model = self._denoiser.model  # of the default models, the last one used
             models, seconds = self._denoiser.models_used, self._tally.seconds
             self._report.write(self._plan.report, device=self._denoiser.device, seconds=seconds, models=models)
             self._written = self._plan.report
 
     def outcome(self) -> FolderOutcome:
-        """Return what the run has come to so far."""
+        """Return the outcome so far."""
         ended_early = self._tally.done + self._tally.failed + self._tally.skipped < self._tally.total
         return self._tally.outcome(
             self._denoiser,
@@ -162,11 +162,11 @@ def open_run(
     cancel: Callable[[], bool] | None = None,
     step: Callable[[], None] | None = None,
 ) -> Iterator[FolderRun]:
-    """Begin a run whose results are taken one by one; the manifest is open until the block ends.
+    """Start a run that yields its results one by one; the manifest is open until the block ends.
 
     Args:
-        plan: What shall be done; checked.
-        denoiser: What to denoise with; stays open.
+        plan: The checked plan.
+        denoiser: The open denoiser; stays open.
         cancel: As for `run_folder`.
         step: Called before each run of the engine, by any thread.
 
@@ -179,7 +179,7 @@ def open_run(
 
 
 def job_options(request: FolderRequest) -> JobOptions:
-    """Return how the files of a request are denoised."""
+    """Return the job options of a request."""
     limit = {} if request.max_pixels is None else {"max_pixels": request.max_pixels}
     return JobOptions(
         batch_size=request.batch_size,

@@ -1,4 +1,4 @@
-"""Image files: found, read, written. Loads neither numpy nor libvips before a name is used."""
+"""Find, read and write image files. Loads numpy and libvips on first use."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         is_image_name,
         kind_to_write,
         read_image,
-        tell_of_further_images,
+        warn_multi_image,
         write_image,
     )
     from .vips import codec_versions, disable_cache
@@ -37,7 +37,7 @@ __all__ = [
     "is_image_name",
     "kind_to_write",
     "read_image",
-    "tell_of_further_images",
+    "warn_multi_image",
     "write_image",
 ]
 
@@ -55,7 +55,7 @@ __getattr__ = lazy_face(
             "is_image_name",
             "kind_to_write",
             "read_image",
-            "tell_of_further_images",
+            "warn_multi_image",
             "write_image",
         ),
         "vips": ("codec_versions", "disable_cache"),

@@ -1,4 +1,4 @@
-"""BMP files, the uncompressed kinds: libvips' wheels cannot read them.
+"""Uncompressed BMP files, which libvips' wheels cannot read.
 
 Source: https://learn.microsoft.com/windows/win32/gdi/bitmap-storage
 """
@@ -48,7 +48,7 @@ def bmp_size(head: bytes) -> tuple[int, int]:
     """Return height and width from a BMP's first 64 bytes.
 
     Raises:
-        ImageError: The header is damaged or of a kind that is not taken.
+        ImageError: The header is damaged or of an unsupported kind.
     """
     header = _read_header(head, with_palette=False)
     return header.height, header.width
@@ -58,15 +58,15 @@ def decode_bmp(data: bytes) -> tuple[Pixels, Mapping[str, Any]]:
     """Decode a BMP of 1, 4 or 8 bits with a palette, of 24 bits, or of 32 bits with or without alpha.
 
     Returns:
-        (H, W) uint8 where every palette entry is gray, else (H, W, 3) or (H, W, 4); and the resolution, if it is told.
+        (H, W) uint8 where every palette entry is gray, else (H, W, 3) or (H, W, 4); and the resolution, if given.
 
     Raises:
-        ImageError: The header is damaged, pixels are missing, or the kind is not taken (16 bits, RLE).
+        ImageError: The header is damaged, pixels are missing, or the kind is unsupported (16 bits, RLE).
     """
     header = _read_header(data)
     count = header.row_bytes * header.height
     if len(data) < header.offset + count:
-        raise ImageError(f"the file is truncated: {header.width} x {header.height} pixels are announced")
+        raise ImageError(f"the file is truncated: {header.width} x {header.height} pixels expected")
     rows = np.frombuffer(data, np.uint8, count, header.offset).reshape(header.height, header.row_bytes)
     if header.bottom_up:
         rows = rows[::-1]
@@ -116,7 +116,7 @@ def _read_header(data: bytes, with_palette: bool = True) -> _Header:
     except struct.error as error:
         raise ImageError("the BMP header is truncated") from error
     if width <= 0 or height == 0 or (bits <= 8 and colors > 1 << bits):
-        raise ImageError(f"the BMP header is impossible: {width} x {height} pixels, {colors} colors")
+        raise ImageError(f"the BMP header is invalid: {width} x {height} pixels, {colors} colors")
     palette = np.empty((0, 3), np.uint8)
     if bits <= 8 and with_palette:
         count = colors or 1 << bits
@@ -129,9 +129,9 @@ def _read_header(data: bytes, with_palette: bool = True) -> _Header:
 
 
 def _check_kind(data: bytes, size: int, bits: int, method: int) -> bool:
-    """Refuse by name what is not taken; return whether the fourth byte of a pixel is alpha."""
+    """Raise ImageError for unsupported kinds; return whether the fourth byte of a pixel is alpha."""
     if method in _COMPRESSIONS:
-        raise ImageError(f"a BMP compressed with {_COMPRESSIONS[method]} is not taken; convert it to PNG")
+        raise ImageError(f"a BMP compressed with {_COMPRESSIONS[method]} is not supported; convert it to PNG")
     if method == _RGB and bits in (1, 4, 8, 24, 32):
         return False
     if method in (_BITFIELDS, _ALPHA_BITFIELDS) and bits == 32:
@@ -139,7 +139,7 @@ def _check_kind(data: bytes, size: int, bits: int, method: int) -> bool:
         if struct.unpack_from("<3I", data, start) == _BGR_MASKS:
             has_alpha = size >= 56 or method == _ALPHA_BITFIELDS
             return has_alpha and struct.unpack_from("<I", data, start + 12)[0] == _ALPHA_MASK
-    raise ImageError(f"a BMP of {bits} bits per pixel and kind {method} is not taken; convert it to PNG")
+    raise ImageError(f"a BMP of {bits} bits per pixel and compression {method} is not supported; convert it to PNG")
 
 
 def _pixels(rows: Pixels, header: _Header) -> Pixels:

@@ -1,4 +1,4 @@
-"""Bytes of image files to pixels and back. Each format's own reader is chosen by the file's first bytes."""
+"""Decode and encode image files. The first bytes of a file choose its reader."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ import numpy as np
 from ..errors import ImageError
 from ..pixels.arrays import convert
 from .bmp import bmp_size, decode_bmp, encode_bmp
-from .headers import Read, check_png, compression, holds_more_images, sniff
-from .metadata import read_metadata, with_sound_resolution
+from .headers import Read, check_png, compression, has_more_images, sniff
+from .metadata import read_metadata, with_valid_resolution
 from .pnm import Pixels, decode_pnm, encode_pnm, pnm_size
 from .vips import load_vips, open_image, reading_reason, to_vips, upright, writing_reason
 
 MAX_PIXELS = 2**29
-"""Larger images are refused unless the caller allows them: a header may announce any size over no data."""
+"""Default limit: a header may announce any size without data."""
 KINDS_OF_8_BITS = ("jpeg", "webp", "bmp")
-"""Kinds of file that hold no more than 8 bits of a pixel."""
+"""Kinds of file limited to 8 bits per channel."""
 LOWEST_QUALITY = 75
-"""Of a JPEG: one that was compressed harder is not compressed as hard again, or its blocks would come back."""
+"""Lower bound of a JPEG's kept quality, so that block artifacts do not return."""
 
 _HEAD_BYTES = 65536
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "png": {"compression": 1},  # level 6 takes five times as long and saves a tenth
+    "png": {"compression": 1},  # level 6 takes five times as long and saves 10 %
     "jpeg": {"Q": 95},
     "tiff": {"compression": "lzw", "predictor": "horizontal"},
     "webp": {"Q": 95},
 }
 _COLOR_SPACES = {"b-w": (1, 2), "grey16": (1, 2), "srgb": (3, 4), "rgb": (3, 4), "rgb16": (3, 4)}
-"""Interpretations that are taken, with the numbers of channels that each may have."""
+"""Supported interpretations with their numbers of channels."""
 _PORTABLE_MAPS = ("pnm", "pgm", "ppm")
 _COMPRESSION = "compression"
-"""Key of the metadata under which a file's own compression is kept: kind and options."""
+"""Metadata key of the file's own compression: kind and options."""
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """An image file's content."""
+    """The content of an image file."""
 
     pixels: Pixels
-    """(H, W) or (H, W, C), C being 3 or, with alpha last, 2 or 4; uint8 or uint16. Pages lie below each other."""
+    """(H, W) or (H, W, C), C being 3 or, with alpha last, 2 or 4; uint8 or uint16. Pages are stacked vertically."""
     kind: str
     """`png`, `jpeg`, `tiff`, `webp`, `bmp` or `pnm`."""
     pages: int = 1
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """What `encode` takes."""
-    others: bool = False
-    """Whether the file holds further images that are not read, as many JPEGs of cameras and phones do."""
+    """Metadata for `encode`."""
+    has_more_images: bool = False
+    """Whether the file holds more images, which are not read, as in many JPEGs of cameras and phones."""
 
 
-def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, admit: Callable[[int], None] | None = None) -> Decoded:
+def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, before_allocate: Callable[[int], None] | None = None) -> Decoded:
     """Decode an image file.
 
     Args:
         source: The whole content of a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file, or the descriptor of such a file.
-        max_pixels: Larger images, counted over all pages, are refused before anything is allocated.
-        admit: Called with the number of bytes of the pixels before they are allocated; may wait, or raise.
+        max_pixels: Images with more pixels over all pages are rejected before allocation.
+        before_allocate: Called with the bytes of the pixels before allocation; may block or raise.
 
     Raises:
-        ImageError: The data is no such file, is damaged or truncated, or is of a kind that is not taken (CMYK, GIF).
+        ImageError: The data is not such a file, is damaged or truncated, or of an unsupported kind (CMYK, GIF).
         MissingDependencyError: pyvips is not installed.
         OSError: The file cannot be read.
     """
@@ -71,7 +71,7 @@ def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, admit: Callable[[i
     head = read(0, _HEAD_BYTES)
     kind = sniff(head)
     if kind in ("pnm", "bmp"):
-        return _decode_plain(kind, read, size, max_pixels, admit)
+        return _decode_plain(kind, read, size, max_pixels, before_allocate)
     if kind == "png":
         check_png(read, size)
     vips = load_vips()
@@ -80,13 +80,13 @@ def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, admit: Callable[[i
         pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
         _check_kind(image)
         _check_size(image.height, image.width, max_pixels)
-        if admit is not None:
-            admit(image.width * image.height * image.bands * (2 if image.format == "ushort" else 1))
+        if before_allocate is not None:
+            before_allocate(image.width * image.height * image.bands * (2 if image.format == "ushort" else 1))
         image = upright(vips, image, pages)
         shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
         metadata = {**read_metadata(image), _COMPRESSION: (kind, compression(kind, read))}
         pixels = image.numpy().reshape(shape)
-        return Decoded(pixels, kind, pages, MappingProxyType(metadata), holds_more_images(kind, read))
+        return Decoded(pixels, kind, pages, MappingProxyType(metadata), has_more_images(kind, read))
     except vips.Error as error:
         raise ImageError(f"the {kind.upper()} data is damaged or truncated ({reading_reason(str(error), kind)})") from error
 
@@ -103,16 +103,16 @@ def encode(
 
     Args:
         pixels: (H, W) or (H, W, C) as `decode` returns them. For JPEG, WebP and BMP, uint16 is rounded to 8 bits.
-        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm` (gray), `ppm` (RGB; gray becomes it), or `pnm`: one of the two, as
-            the pixels are.
-        metadata: From `decode`: ICC profile, EXIF, XMP, texts, resolution, the times of an animation, and how the file was
-            compressed, which is kept where the kind is the same. Each kind takes what it can hold. A resolution that is not
-            above 0, or finer than a million pixels per inch, is left out.
-        pages: How many pages lie below each other in `pixels`.
+        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm` (gray), `ppm` (gray becomes RGB), or `pnm`: PGM or PPM by the
+            channels of the pixels.
+        metadata: From `decode`: ICC profile, EXIF, XMP, texts, resolution, frame times of an animation, and the compression,
+            kept for the same kind. Each kind stores what it can hold. A resolution outside 0 to a million pixels per inch is
+            dropped.
+        pages: Number of pages stacked in `pixels`.
         target: Descriptor of a file to write to, open for reading and writing; None to return the content.
 
     Returns:
-        The file's content; nothing where there is a target.
+        The content of the file; empty with a target.
 
     Raises:
         ImageError: The format cannot hold the image, or the file cannot be written to.
@@ -122,7 +122,7 @@ def encode(
     _check_holds(pixels, kind, pages)
     if kind in KINDS_OF_8_BITS:
         pixels = convert(pixels, np.uint8)
-    metadata = with_sound_resolution(metadata)
+    metadata = with_valid_resolution(metadata)
     if kind in (*_PORTABLE_MAPS, "bmp"):
         content = encode_bmp(pixels, metadata) if kind == "bmp" else encode_pnm(pixels, kind)
         return content if target is None else _write_all(target, content)
@@ -140,14 +140,14 @@ def encode(
 
 
 def _reader(source: bytes | int) -> tuple[Read, int]:
-    """Return a function that reads parts of the source, and the source's size."""
+    """Return a function that reads parts of the source, and the size of the source."""
     if isinstance(source, int):
         return lambda offset, count: _read_fully(source, offset, count), os.fstat(source).st_size
     return lambda offset, count: source[offset : offset + count], len(source)
 
 
 def _read_fully(descriptor: int, offset: int, count: int) -> bytes:
-    """Read up to the end of the file or so many bytes: one call of the system gives less than 2 GiB."""
+    """Read up to `count` bytes; a single system call reads less than 2 GiB."""
     parts = []
     while count and (part := os.pread(descriptor, count, offset)):
         parts.append(part)
@@ -156,12 +156,12 @@ def _read_fully(descriptor: int, offset: int, count: int) -> bytes:
     return b"".join(parts)
 
 
-def _decode_plain(kind: str, read: Read, size: int, max_pixels: int, admit: Callable[[int], None] | None) -> Decoded:
-    """Decode the kinds that need no library."""
+def _decode_plain(kind: str, read: Read, size: int, max_pixels: int, before_allocate: Callable[[int], None] | None) -> Decoded:
+    """Decode the kinds that need no image library."""
     height, width = (pnm_size if kind == "pnm" else bmp_size)(read(0, _HEAD_BYTES))
     _check_size(height, width, max_pixels)
-    if admit is not None:
-        admit(2 * size)
+    if before_allocate is not None:
+        before_allocate(2 * size)
     data = read(0, size)
     pixels, metadata = (decode_pnm(data), {}) if kind == "pnm" else decode_bmp(data)
     return Decoded(pixels, kind, 1, metadata)
@@ -170,20 +170,20 @@ def _decode_plain(kind: str, read: Read, size: int, max_pixels: int, admit: Call
 def _check_size(height: int, width: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageError(
-            f"{width} x {height} pixels are more than the limit of {max_pixels / 1e6:.4g} million; cut the image, or raise "
-            "the limit"
+            f"{width} x {height} pixels exceed the limit of {max_pixels / 1e6:.4g} million; cut the image, or raise the limit"
         )
 
 
 def _check_kind(image: Any) -> None:
-    """Refuse by name what cannot be denoised faithfully."""
+    """Raise ImageError for pixel formats that cannot be denoised faithfully."""
     if image.format not in ("uchar", "ushort"):
-        raise ImageError(f"pixels of type {image.format} are not taken; convert the image to 8 or 16 bits per channel")
+        raise ImageError(f"pixels of type {image.format} are not supported; convert the image to 8 or 16 bits per channel")
     if image.interpretation == "cmyk":
-        raise ImageError("a CMYK image cannot be denoised as it is; convert it to RGB with its color profile")
+        raise ImageError("a CMYK image cannot be denoised directly; convert it to RGB with its color profile")
     if image.bands not in _COLOR_SPACES.get(image.interpretation, ()):
         raise ImageError(
-            f"{image.bands} channels of the color space {image.interpretation} are not taken; convert the image to gray or RGB"
+            f"{image.bands} channels in the color space {image.interpretation} are not supported; convert the image to gray "
+            "or RGB"
         )
 
 

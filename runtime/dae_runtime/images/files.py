@@ -1,4 +1,4 @@
-"""Image files: finding, reading and writing them."""
+"""Find, read and write image files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .codec import MAX_PIXELS, decode, encode
 from .pnm import Pixels
 
 logger = logging.getLogger(__name__)
-_further_images_told = threading.Event()
+_warned_multi_image = threading.Event()
 
 FORMATS: Mapping[str, str] = {
     ".png": "png",
@@ -37,93 +37,92 @@ FORMATS: Mapping[str, str] = {
 """Kinds of image file by suffix, in lower case."""
 IMAGE_SUFFIXES = tuple(FORMATS)
 OTHER_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".exr", ".dng")
-"""Images that are neither read nor written: named to the user where they would be passed over in silence."""
+"""Unsupported image formats; the log names skipped files of these kinds."""
 
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """An image file's content."""
+    """The content of an image file."""
 
     pixels: Pixels
     """(H, W), or (H, W, C) with C of 3 (RGB), or with alpha last 2 or 4; uint8, or uint16 for 16-bit files; upright."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """ICC profile, EXIF, XMP, texts, resolution and compression, as the codec wants them back."""
+    """ICC profile, EXIF, XMP, texts, resolution and compression, for the codec."""
     pages: int = 1
-    """Of a TIFF or an animated WebP; they lie below each other in `pixels`, all of one height."""
+    """Pages of a TIFF or frames of a WebP, stacked vertically in `pixels`, all of equal height."""
     kind: str = "png"
-    """The kind of file that it was read from: `png`, `jpeg`, `tiff`, `webp`, `bmp` or `pnm`."""
+    """Kind of the source file: `png`, `jpeg`, `tiff`, `webp`, `bmp` or `pnm`."""
 
     @property
     def page_pixels(self) -> Pixels:
-        """The pages as a batch (pages, H, W, C), or `pixels` itself where there is but one: what is to be denoised."""
+        """The pixels to denoise: several pages as a batch (pages, H, W, C), a single page as `pixels`."""
         if self.pages == 1:
             return self.pixels
         height, width = self.pixels.shape[:2]
         return self.pixels.reshape(self.pages, height // self.pages, width, -1)
 
     def with_pixels(self, pixels: Pixels) -> Image:
-        """Return an image of other pixels, of the shape of `pixels` or of `page_pixels`, with the same metadata."""
+        """Return the image with other pixels, shaped like `pixels` or `page_pixels`."""
         return dataclasses.replace(self, pixels=pixels if self.pages == 1 else pixels.reshape(self.pixels.shape))
 
 
 def read_image(
-    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, admit: Callable[[int], None] | None = None
+    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, before_allocate: Callable[[int], None] | None = None
 ) -> Image:
-    """Read an image file: PNG, JPEG, TIFF, WebP, BMP, PGM or PPM, whatever its suffix.
+    """Read a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file, recognized by its content.
 
     8-bit files give uint8, 16-bit files uint16, palettes and 1-bit files become RGB(A) and 8-bit gray. The EXIF orientation
-    is applied, to each page. Of a JPEG that holds further images (a preview, a gain map, another view) the first is read; the
-    log says so in a warning, for the first such file of the process.
+    is applied to each page. Of a JPEG with several images (a preview, a gain map, another view) the first is read; a warning
+    is logged for the first such file of the process.
 
     Args:
         path: The file.
-        max_pixels: Larger images, counted over all pages, are refused before anything is allocated.
-        admit: Called with the number of bytes that the pixels will take, before they are decoded; may wait, or raise.
+        max_pixels: Images with more pixels over all pages are rejected before allocation.
+        before_allocate: Called with the bytes of the pixels before allocation; may block or raise.
 
     Raises:
-        ImageError: The file cannot be read, is damaged, truncated, too large, or of a kind that is not taken (CMYK, GIF).
+        ImageError: The file cannot be read, is damaged, truncated, too large, or of an unsupported kind (CMYK, GIF).
         MissingDependencyError: pyvips is not installed.
     """
     try:
         with Path(path).open("rb", buffering=0) as file:
             regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            decoded = decode(file.fileno() if regular else file.readall(), max_pixels, admit)
+            decoded = decode(file.fileno() if regular else file.readall(), max_pixels, before_allocate)
     except OSError as error:
         raise ImageError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}.") from error
     except ImageError as error:
         raise ImageError(f"{os.fspath(path)}: {error}.") from error
-    if decoded.others:
-        tell_of_further_images(os.fspath(path))
+    if decoded.has_more_images:
+        warn_multi_image(os.fspath(path))
     return Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)
 
 
-def tell_of_further_images(name: str) -> None:
-    """Log that only the first image of a file is kept: once as a warning, since all photos of a phone may be like that."""
-    level = logging.INFO if _further_images_told.is_set() else logging.WARNING
-    _further_images_told.set()
+def warn_multi_image(name: str) -> None:
+    """Log that only the first image of a file is kept; as a warning once per process."""
+    level = logging.INFO if _warned_multi_image.is_set() else logging.WARNING
+    _warned_multi_image.set()
     logger.log(
         level,
-        "%s: holds further images, such as a preview or a gain map; only the first is kept, here and in files like it",
+        "%s: holds several images, such as a preview or a gain map; only the first is kept, here and in similar files",
         name,
     )
 
 
 def write_image(path: str | os.PathLike[str], image: Image, *, overwrite: bool = True) -> None:
-    """Write an image file in the format of its suffix; the file is whole or not there.
+    """Write an image file atomically, in the format of its suffix.
 
-    A JPEG that was a JPEG keeps its quality (estimated from its tables, 75 at least) and the halved chroma of 4:2:0; any other
-    sampling becomes 4:4:4. A WebP that was lossless stays so; other JPEG and WebP files are written at quality 95. The rest is
-    written without loss. 16-bit pixels are rounded to 8 bits for JPEG, WebP and BMP. A PGM takes gray alone; in a PPM gray
-    becomes RGB.
+    From JPEG to JPEG the quality (estimated from the tables, at least 75) and 4:2:0 sampling are kept; other samplings become
+    4:4:4. A lossless WebP stays lossless; other JPEG and WebP files get quality 95. All other formats are lossless. 16-bit
+    pixels are rounded to 8 bits for JPEG, WebP and BMP. A PGM holds gray only; in a PPM gray becomes RGB.
 
-    Kept beside the pixels, where the format holds it: ICC profile, EXIF, XMP, IPTC, resolution, an animation's times, from PNG
-    to PNG the texts of ASCII letters, and from TIFF to TIFF the description. Not kept: a PNG's gamma (gAMA, cHRM) and other
-    texts, further tags of a TIFF (artist, software, date), and further images in a JPEG.
+    Metadata kept where the format holds it: ICC profile, EXIF, XMP, IPTC, resolution, frame times; from PNG to PNG ASCII
+    texts, from TIFF to TIFF the description. Not kept: gamma (gAMA, cHRM) and other texts of a PNG, other tags of a TIFF
+    (artist, software, date), and further images of a JPEG.
 
     Args:
-        path: Where to; its folder must exist.
+        path: The output; its folder must exist.
         image: `pixels` of uint8 or uint16, (H, W) or (H, W, C) with C from 1 to 4.
-        overwrite: If false, an existing file is an error.
+        overwrite: Whether to replace an existing file.
 
     Raises:
         OutputExistsError: The file exists and `overwrite` is false.
@@ -137,7 +136,7 @@ def write_image(path: str | os.PathLike[str], image: Image, *, overwrite: bool =
         with atomic_path(path, overwrite=overwrite) as temporary, temporary.open("r+b", buffering=0) as file:
             encode(pixels, kind, image.metadata, pages=image.pages, target=file.fileno())
     except FileExistsError as error:
-        raise OutputExistsError(f"{name}: exists already. Give another output, or allow overwriting.") from error
+        raise OutputExistsError(f"{name}: exists. Give another output, or allow overwriting.") from error
     except OSError as error:
         raise ImageError(f"{name}: cannot be written: {error.strerror or error}.") from error
     except ImageError as error:
@@ -145,19 +144,19 @@ def write_image(path: str | os.PathLike[str], image: Image, *, overwrite: bool =
 
 
 def image_format(path: str | os.PathLike[str]) -> str:
-    """Return the kind of image that a path's suffix stands for.
+    """Return the image kind of a path's suffix.
 
     Raises:
         ImageError: The suffix is not one of IMAGE_SUFFIXES.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
-        raise ImageError(f"the suffix {suffix!r} is no image format that can be written; use one of {', '.join(FORMATS)}")
+        raise ImageError(f"the suffix {suffix!r} is not a supported image format; use one of {', '.join(FORMATS)}")
     return FORMATS[suffix]
 
 
 def kind_to_write(path: str | os.PathLike[str]) -> str:
-    """Return what `codec.encode` is to write for a path: as `image_format`, but `.pgm` and `.ppm` are told apart.
+    """Return the kind that `codec.encode` takes for a path: as `image_format`, but with `pgm` and `ppm` distinguished.
 
     Raises:
         ImageError: The suffix is not one of IMAGE_SUFFIXES.
@@ -167,16 +166,16 @@ def kind_to_write(path: str | os.PathLike[str]) -> str:
 
 
 def is_image_name(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a path's suffix is one of IMAGE_SUFFIXES, in any case, and its name is not hidden."""
+    """Tell whether a path has one of IMAGE_SUFFIXES, in upper or lower case, and is not hidden."""
     path = Path(path)
     return path.suffix.lower() in FORMATS and not path.name.startswith(".")
 
 
 def find_images(folder: str | os.PathLike[str], recursive: bool = False, *, warn: bool = True) -> list[Path]:
-    """Return the image files of a folder by their suffix, sorted.
+    """Return the sorted image files of a folder, recognized by suffix.
 
-    Other files, hidden files, and folders named like an image are left out; broken links are kept, so that reading reports
-    them. Links to folders are not followed. Images of kinds that are not taken are named in the log, unless `warn` is false.
+    Skips other files, hidden files and folders named like an image; keeps broken links, so that reading reports them. Does
+    not follow links to folders. Logs unsupported images, unless `warn` is false.
 
     Raises:
         ImageError: The folder cannot be read.
@@ -185,7 +184,7 @@ def find_images(folder: str | os.PathLike[str], recursive: bool = False, *, warn
     other = sorted(path.name for path in found if path.suffix.lower() in OTHER_SUFFIXES)
     if other and warn:
         logger.warning(
-            "%s: %s passed over (%s): %s are not taken; convert them",
+            "%s: %s skipped (%s): %s are not supported; convert them",
             folder,
             counted(len(other), "image"),
             listed(other),

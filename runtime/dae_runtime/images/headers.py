@@ -1,4 +1,4 @@
-"""What the first bytes of an image file tell that libvips does not: its kind, and how it was compressed."""
+"""Headers of image files: the kind and the compression, which libvips does not report."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy.typing as npt
 from ..errors import ImageError
 
 Read = Callable[[int, int], bytes]
-"""Returns up to so many bytes (second) of the file from an offset (first)."""
+"""Reads the file: (offset, count) to at most `count` bytes."""
 
 DEFLATE_RATIO = 1032
-"""No deflate stream holds more than this many bytes per byte: https://zlib.net/zlib_tech.html"""
+"""Largest compression ratio of deflate: https://zlib.net/zlib_tech.html"""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SIGNATURES = (
     (_PNG, "png"),
@@ -28,10 +28,10 @@ _SIGNATURES = (
     (b"BM", "bmp"),
 )
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_MOST_CHUNKS = 10_000
+_MAX_CHUNKS = 10_000
 _START_OF_FRAME = tuple(marker for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC))
 
-# The luminance table of ITU T.81, annex K.1, in zigzag order, and what libjpeg makes of it for qualities 1 to 100.
+# The luminance table of ITU T.81, annex K.1, in zigzag order; libjpeg scales it for qualities 1 to 100.
 _LUMINANCE = np.array(
     (
         "16 11 12 14 12 10 16 14 13 14 18 17 16 19 24 40 26 24 22 22 24 49 35 37 29 40 58 51 61 60 57 51 56 55 64 72 92 78 64 "
@@ -45,10 +45,10 @@ def sniff(head: bytes) -> str:
     """Return the kind of an image file: png, jpeg, tiff, webp, bmp or pnm.
 
     Args:
-        head: Its first 16 bytes at least.
+        head: At least its first 16 bytes.
 
     Raises:
-        ImageError: It is of another kind, or empty.
+        ImageError: The file is of another kind, or empty.
     """
     for signature, kind in _SIGNATURES:
         if head.startswith(signature):
@@ -62,18 +62,14 @@ def sniff(head: bytes) -> str:
 
 
 def check_png(read: Read, size: int) -> None:
-    """Refuse an animated PNG, and one whose data cannot hold the pixels that its header announces.
-
-    Raises:
-        ImageError: It is one of these.
-    """
+    """Raise ImageError for an animated PNG, and for one whose data cannot hold the pixels of its header."""
     header = read(16, 10)
     if len(header) < 10:
         raise ImageError("the PNG header is truncated")
     width, height, depth = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big"), header[8]
     row_bytes = (width * depth * _PNG_CHANNELS.get(header[9], 1) + 7) // 8 + 1
     if row_bytes * height > DEFLATE_RATIO * size:
-        raise ImageError(f"the header announces {width} x {height} pixels, which {size} bytes of PNG cannot hold")
+        raise ImageError(f"the header promises {width} x {height} pixels, which {size} bytes of PNG cannot hold")
     for name, _, _ in _png_chunks(read):
         if name == b"acTL":
             raise ImageError("the file is an animated PNG, whose frames cannot be read; split it into single images")
@@ -82,10 +78,10 @@ def check_png(read: Read, size: int) -> None:
 
 
 def compression(kind: str, read: Read) -> dict[str, Any]:
-    """Return how a file was compressed, as options for libvips' saver.
+    """Return the compression of a file as options for libvips' saver.
 
-    They are JPEG's quality, if it can be told, and its chroma subsampling; and whether a WebP is lossless, also in the colors
-    of pixels that cannot be seen.
+    For JPEG the quality, if it can be estimated, and the chroma subsampling; for WebP whether it is lossless, including the
+    colors of transparent pixels.
     """
     if kind == "jpeg":
         quality = jpeg_quality(read)
@@ -95,24 +91,24 @@ def compression(kind: str, read: Read) -> dict[str, Any]:
 
 
 def jpeg_quality(read: Read) -> int | None:
-    """Estimate a JPEG's quality, 1 to 100: that of libjpeg's whose luminance table comes nearest. None without a table."""
+    """Estimate a JPEG's quality, 1 to 100, by the nearest luminance table of libjpeg. None without a table."""
     for marker, offset, length in _jpeg_segments(read):
         if marker == 0xDB:
-            for number, table in _quantisation_tables(read(offset, length)):
+            for number, table in _quantization_tables(read(offset, length)):
                 if number == 0:
                     return 1 + int(np.argmin(np.abs(_libjpeg_tables() - table).sum(axis=1)))
     return None
 
 
-def holds_more_images(kind: str, read: Read) -> bool:
-    """Tell whether a JPEG has an index of further images behind the first: previews, a gain map, another view.
+def has_more_images(kind: str, read: Read) -> bool:
+    """Tell whether a JPEG has an index of further images: previews, a gain map, another view.
 
     Source: CIPA DC-007, Multi-Picture Format.
     """
     return kind == "jpeg" and any(marker == 0xE2 and read(offset, 4) == b"MPF\0" for marker, offset, _ in _jpeg_segments(read))
 
 
-def _quantisation_tables(segment: bytes) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+def _quantization_tables(segment: bytes) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
     """Yield number and 64 values of each whole table of a DQT segment."""
     offset = 0
     while offset < len(segment):
@@ -126,7 +122,7 @@ def _quantisation_tables(segment: bytes) -> Iterator[tuple[int, npt.NDArray[np.i
 
 
 def _halves_chroma(read: Read) -> bool:
-    """Tell whether a JPEG has half the color both ways (4:2:0); 4:2:2 and the like have it one way."""
+    """Tell whether a JPEG halves the chroma in both directions (4:2:0)."""
     for marker, offset, length in _jpeg_segments(read):
         if marker in _START_OF_FRAME:
             factors = [(value >> 4, value & 15) for value in read(offset, length)[7::3]]
@@ -144,7 +140,7 @@ def _libjpeg_tables() -> npt.NDArray[np.int64]:
 def _jpeg_segments(read: Read) -> Iterator[tuple[int, int, int]]:
     """Yield marker, offset and length of each segment's content, up to the compressed data."""
     offset = 2
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(_MAX_CHUNKS):
         head = read(offset, 4)
         if len(head) < 4 or head[0] != 0xFF or head[1] == 0xDA:
             return
@@ -160,7 +156,7 @@ def _jpeg_segments(read: Read) -> Iterator[tuple[int, int, int]]:
 
 def _png_chunks(read: Read) -> Iterator[tuple[bytes, int, int]]:
     offset = len(_PNG)
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(_MAX_CHUNKS):
         head = read(offset, 8)
         if len(head) < 8:
             return
@@ -171,7 +167,7 @@ def _png_chunks(read: Read) -> Iterator[tuple[bytes, int, int]]:
 
 def _is_lossless_webp(read: Read) -> bool:
     offset = 12
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(_MAX_CHUNKS):
         head = read(offset, 8)
         if len(head) < 8 or head[:4] in (b"VP8L", b"VP8 "):
             return head[:4] == b"VP8L"

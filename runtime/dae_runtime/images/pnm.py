@@ -1,4 +1,4 @@
-"""PGM and PPM files, the binary kinds: what every language can write in a line.
+"""Binary PGM and PPM files.
 
 Source: https://netpbm.sourceforge.net/doc/pgm.html and ppm.html
 """
@@ -25,7 +25,7 @@ def pnm_size(head: bytes) -> tuple[int, int]:
     """Return height and width from a file's first bytes.
 
     Raises:
-        ImageError: The header is not sound.
+        ImageError: The header is invalid.
     """
     _, height, width, _, _ = _read_header(head)
     return height, width
@@ -38,13 +38,13 @@ def decode_pnm(data: bytes) -> Pixels:
         (H, W) or (H, W, 3); uint8, or uint16 when the file's largest value is above 255. Values are scaled to the full range.
 
     Raises:
-        ImageError: The header is not sound, pixels are missing, or another image follows.
+        ImageError: The header is invalid, pixels are missing, or another image follows.
     """
     channels, height, width, white, start = _read_header(data)
     dtype = np.dtype(np.uint8) if white < 256 else np.dtype(">u2")
     count = width * height * channels
     if len(data) - start < count * dtype.itemsize:
-        raise ImageError(f"the file is truncated: {width} x {height} pixels are announced")
+        raise ImageError(f"the file is truncated: {width} x {height} pixels expected")
     if _ANOTHER.match(data, start + count * dtype.itemsize):
         raise ImageError("the file holds several images; split it into files of one image each")
     values = np.frombuffer(data, dtype, count, start)
@@ -57,15 +57,15 @@ def encode_pnm(pixels: Pixels, kind: str = "pnm") -> bytes:
 
     Args:
         pixels: The image.
-        kind: `pgm` for gray alone, `ppm` for color, which gray is made to be, `pnm` for what the pixels are.
+        kind: `pgm` for gray only, `ppm` for color (gray becomes RGB), `pnm` for PGM or PPM by the channels.
 
     Raises:
-        ImageError: The image has alpha, which these formats cannot hold, or a color image is to become a PGM.
+        ImageError: The image has alpha, which these formats cannot hold, or is in color for a PGM.
     """
     if pixels.ndim == 3 and pixels.shape[2] != 3:
         raise ImageError("PGM and PPM cannot hold alpha; write PNG, TIFF or WebP")
     if kind == "pgm" and pixels.ndim == 3:
-        raise ImageError(f"PGM holds gray alone, and the image is in color, {pixels.shape}; write PPM or PNG")
+        raise ImageError(f"PGM holds gray only, but the image is in color, {pixels.shape}; write PPM or PNG")
     if kind == "ppm" and pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
     magic = "P5" if pixels.ndim == 2 else "P6"
@@ -75,13 +75,13 @@ def encode_pnm(pixels: Pixels, kind: str = "pnm") -> bytes:
 
 
 def _read_header(data: bytes) -> tuple[int, int, int, int, int]:
-    """Return channels, height, width, the value of white, and where the pixels begin."""
+    """Return channels, height, width, the white value, and the offset of the pixels."""
     header = _HEADER.match(data[:_HEADER_BYTES])
     if header is None:
         raise ImageError("the PGM/PPM header is damaged")
     width, height, white = (int(number) for number in header.groups()[1:])
     if not (width and height and 1 <= white <= 65535):
-        raise ImageError(f"the PGM/PPM header is impossible: {width} x {height} pixels, largest value {white}")
+        raise ImageError(f"the PGM/PPM header is invalid: {width} x {height} pixels, largest value {white}")
     return (1 if header[1] == b"5" else 3), height, width, white, header.end()
 
 

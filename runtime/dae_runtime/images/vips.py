@@ -1,8 +1,8 @@
-"""libvips, the image library: the one place that imports pyvips.
+"""libvips, the image library; the only module that imports pyvips.
 
 It keeps 16 bits per channel, writes PNG fast, and has wheels for x86-64 and aarch64. Each format's own loader is called, so
-that none of its other readers ever sees a file. It collects the errors of all threads in one text, so that what it says may
-be about another file: each line is judged by the loader or saver that it begins with.
+that no other reader of libvips sees a file. libvips collects the errors of all threads in one text, so its lines may concern
+other files: the loader or saver that a line starts with decides.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def load_vips() -> Any:
     """Return pyvips.
 
     Raises:
-        MissingDependencyError: It, or libvips, is not installed.
+        MissingDependencyError: pyvips or libvips is not installed.
     """
     try:
         import pyvips
-    except (ImportError, OSError) as error:  # OSError: the Python package is there, the library is not
+    except (ImportError, OSError) as error:  # OSError: the library is missing
         raise MissingDependencyError(
             f"reading and writing image files needs pyvips with libvips ({error}). "
             "Install it with: pip install 'pyvips[binary]'"
@@ -38,12 +38,12 @@ def load_vips() -> Any:
 
 
 def disable_cache() -> None:
-    """Stop libvips from keeping recent results: for a command that reads each file once. Holds for the whole process."""
+    """Turn off libvips' cache in this process, for commands that read each file once."""
     load_vips().cache_set_max(0)
 
 
 def codec_versions() -> str:
-    """Return the versions of libvips and pyvips, for people.
+    """Return the versions of libvips and pyvips as text.
 
     Raises:
         MissingDependencyError: pyvips is not installed.
@@ -60,22 +60,24 @@ def open_image(vips: Any, kind: str, source: bytes | int) -> Any:
         return getattr(vips.Image, f"{kind}load_source")(stream, fail_on="error", access="sequential", **pages)
     except vips.Error as error:
         if kind == "tiff" and "differs" in str(error):
-            raise ImageError("the pages of the TIFF differ in size, kind or orientation; split it into single ones") from error
+            raise ImageError(
+                "the pages of the TIFF differ in size, kind or orientation; split it into single pages"
+            ) from error
         raise
 
 
 def upright(vips: Any, image: Any, pages: int) -> Any:
-    """Turn each page as the tag says, which is the same of all: libvips takes no others together."""
+    """Apply the orientation to each page; libvips requires the same orientation for all pages."""
     if not image.get_typeof("orientation") or image.get("orientation") <= 1:
         return image
-    image = image.copy_memory()  # turning needs the rows in another order than they come
+    image = image.copy_memory()  # rotation needs random access to the rows
     height = image.height // pages
     turned = [image.crop(0, number * height, image.width, height).autorot() for number in range(pages)]
     return vips.Image.arrayjoin(turned, across=1)
 
 
 def to_vips(vips: Any, pixels: Pixels, metadata: Mapping[str, Any], pages: int) -> Any:
-    """Return pixels as an image of libvips, its pages below each other."""
+    """Return pixels as a libvips image with stacked pages."""
     height, width = pixels.shape[:2]
     bands = pixels.shape[2] if pixels.ndim == 3 else 1
     wide = pixels.dtype == np.uint16
@@ -89,24 +91,24 @@ def to_vips(vips: Any, pixels: Pixels, metadata: Mapping[str, Any], pages: int) 
 
 
 def reading_reason(text: str, kind: str) -> str:
-    """Return why a file of a kind (`png`, `jpeg`, `tiff`, `webp`) could not be read, from libvips' text."""
-    lines = [line for line in _lines(text) if not line.startswith(_SYSTEM_ERROR)]  # of a file that another thread writes
+    """Return from libvips' text why a file of a kind (`png`, `jpeg`, `tiff`, `webp`) cannot be read."""
+    lines = [line for line in _lines(text) if not line.startswith(_SYSTEM_ERROR)]  # of files that other threads write
     own = [line for line in lines if kind in _place(line)]
-    nobodys = [line for line in lines if not any(name in _place(line) for name in _KINDS)]
+    unattributed = [line for line in lines if not any(name in _place(line) for name in _KINDS)]
     clear = [line for line in own if not line.endswith(_VAGUE)]
-    return next(reversed(clear or own or nobodys), "libvips gave no reason")
+    return next(reversed(clear or own or unattributed), "libvips reports no reason")
 
 
 def writing_reason(text: str, kind: str) -> str:
-    """Return why a file of a kind could not be written, from libvips' text."""
+    """Return from libvips' text why a file of a kind cannot be written."""
     for line in _lines(text):
-        if line.startswith(_SYSTEM_ERROR):  # a full disk, say; what libvips adds to it later says less
+        if line.startswith(_SYSTEM_ERROR):  # e.g. a full disk; later lines are less specific
             return line.removeprefix(_SYSTEM_ERROR)
     return reading_reason(text, kind)
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines that name where they come from, without the call that failed."""
+    """Return the lines that name their origin, without the failed call."""
     return [line.strip() for line in text.splitlines() if ": " in line]
 
 

@@ -1,4 +1,4 @@
-"""A model on arrays: opened, fed in pieces that fit into memory. Loads numpy and onnxruntime at the first use."""
+"""Denoise arrays with an opened model, in pieces that fit into memory. Loads numpy and onnxruntime on first use."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""How a batch of images is cut into runs of the engine: whole images, tiles of large ones, or windows of a fixed size."""
+"""Cut a batch into runs of the engine: whole images, tiles, or windows of a fixed size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .patches import cut_patches
 from .tiles import cut_tiles, plan_tiles
 
 Piece = tuple[Array, Callable[[Array], None]]
-"""Colors (N, H, W, 1 or 3) for one run of the engine, and what puts their denoised version, of any dtype, into the result."""
+"""Colors (N, H, W, 1 or 3) for one run of the engine, and a function that writes their denoised version to the result."""
 
 
 class Cut:
@@ -23,19 +23,19 @@ class Cut:
 
     Args:
         batch: (N, H, W, C) with C from 1 to 4, uint8, uint16 or float32; read only.
-        images: What the model takes.
-        limits: How much of the batch a piece may hold.
-        strength: How much of the change is taken, 0 to 1.
+        images: Image sizes and channels of the model.
+        limits: Limits of a piece.
+        strength: Share of the change to apply, 0 to 1.
     """
 
     result: Array
-    """A new array like the batch: colors denoised, alpha as it was. Complete once each piece has been placed."""
+    """A new array like the batch: colors denoised, alpha as it was. Complete once all pieces are placed."""
 
     def __init__(self, batch: Array, images: ImageSpec, limits: Limits, strength: float) -> None:
         self._batch, self._images, self._limits, self._strength = batch, images, limits, strength
 
     def pieces(self) -> Iterator[Piece]:
-        """Yield the pieces; each must be placed before the next is taken."""
+        """Yield the pieces; place each before taking the next."""
         batch, images, limits = self._batch, self._images, self._limits
         count, height, width, channels = batch.shape
         colors = color_channels(channels)
@@ -72,12 +72,12 @@ class Cut:
             yield from cut_patches(source[part], window_px, write, max(1, windows // images))
 
     def _take_whole(self, clean: Array) -> None:
-        # New already: another copy would cost small images 3%.
+        # `clean` is a new array; another copy would cost 3 % for small images.
         self.result = np.ascontiguousarray(blend(self._batch, clean, self._strength))
 
     def _write_strip(self, target: Array, noisy: Array, top: int, strip: FloatArray) -> None:
         rows = slice(top, top + strip.shape[1])
-        np.minimum(strip, 1, out=strip)  # what is blended of values up to 1 may come out a rounding above
+        np.minimum(strip, 1, out=strip)  # blending can round above 1
         self._finish(target[:, rows], noisy[:, rows], strip)
 
     def _finish(self, target: Array, noisy: Array, clean: Array) -> None:

@@ -1,4 +1,4 @@
-"""A network: one model opened on one device, with the limits that one run of the engine has."""
+"""One model opened on one device, with the limits of a run of the engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..contract import Contract
 from ..engine import session as engine
-from ..engine.fork import opened_here
+from ..engine.fork import is_own_session
 from ..engine.opening import open_model
 from ..errors import CancelledError, DaeError, DeviceError
 from ..pixels.arrays import Array, convert, from_model_channels, limit_to_range, pad_to_multiple, to_model_channels
@@ -23,29 +23,29 @@ from .limits import (
     bytes_per_pixel,
     default_limits,
     is_shortage,
-    least_run,
     memory_limits,
     probe_shape,
+    smallest_run,
     tile_limits,
 )
 from .tiles import smallest_tile
 
 RUN_PIXELS = {"cpu": 2**18, "cuda": 2**22}
-"""Pixels that one run of the engine gets at most (one image or tile at least): bounds the memory of the activations."""
+"""Most pixels of one run (at least one image or tile); limits the memory of the activations."""
 
 logger = logging.getLogger(__name__)
 
 
 class Network:
-    """One model on one device. Threads may share it; a forked child opens it again for itself.
+    """One model on one device. Thread-safe; a forked child opens the model again.
 
     Args:
-        source: Absolute path of the model file, or its content.
-        device: `auto`, `cpu`, `cuda:N` or another name of a device.
+        source: Absolute path or content of the model file.
+        device: `auto`, `cpu`, `cuda:N` or another device name.
         threads: CPU threads; None for as many as this process may use.
-        tile_px: Side of the tiles that larger images are cut into; None to choose.
+        tile_px: Side of the tiles of larger images; None to choose.
         max_memory_mb: As for `Denoiser`; None for no limit.
-        share: Part of `max_memory_mb` that this network's engine may fill.
+        share: Share of `max_memory_mb` for this network's engine.
 
     Raises:
         ModelError, DeviceError, MissingDependencyError, InputError: As for `Denoiser`.
@@ -67,9 +67,9 @@ class Network:
         self.device = engine.session_device(self._session)
         self._images = self.model.images
         self.limits = default_limits(self._images, RUN_PIXELS.get(self.device.partition(":")[0], RUN_PIXELS["cpu"]))
-        self._coarse_untold = [True] if self.model.io_dtype == "uint8" else []
+        self._warn_8_bit_once = [True] if self.model.io_dtype == "uint8" else []
         if max_memory_mb is not None:
-            least_px = least_run(self._images)
+            least_px = smallest_run(self._images)
             need = self._bytes_per_pixel(least_px, share * max_memory_mb * 2**20)
             self.limits = memory_limits(self._images, self.limits, need, max_memory_mb, share)
         if tile_px is not None:
@@ -81,18 +81,18 @@ class Network:
         Args:
             batch: (N, H, W, C) with C from 1 to 4, uint8, uint16 or float32; read only.
             strength: 0 to 1, checked.
-            cancel: Asked before each run of the engine.
+            cancel: Called before each run of the engine.
 
         Returns:
             A new array of the same shape and dtype.
 
         Raises:
-            ModelError: The model gave values that are no numbers.
-            DeviceError: The engine failed; if memory ran out, after trying with ever smaller tiles.
+            ModelError: The model returned NaN or infinity.
+            DeviceError: The engine failed; out of memory only after trying smaller tiles.
             CancelledError: `cancel` returned true.
         """
-        if self._coarse_untold and batch.dtype != np.uint8:
-            self._tell_coarse(batch.dtype)
+        if self._warn_8_bit_once and batch.dtype != np.uint8:
+            self._warn_8_bit(batch.dtype)
         while True:
             limits = self.limits
             try:
@@ -104,14 +104,14 @@ class Network:
         """Free the model."""
         self._session = None
 
-    def _tell_coarse(self, dtype: np.dtype[Any]) -> None:
+    def _warn_8_bit(self, dtype: np.dtype[Any]) -> None:
         try:
-            self._coarse_untold.pop()  # of several threads one gets it
+            self._warn_8_bit_once.pop()  # only one thread succeeds
         except IndexError:
             return
         logger.warning(
-            "the model %s takes and gives 8-bit pixels: %s images lose what is finer than 1/255. Use a model with float32 "
-            "edges (dae-export --io float32) to keep it",
+            "the model %s has 8-bit edges: %s images are rounded to steps of 1/255. Use a model with float32 edges "
+            "(dae-export --io float32) for full precision",
             self.model.name,
             dtype,
         )
@@ -125,20 +125,20 @@ class Network:
         return cut.result
 
     def _shrink(self, limits: Limits, error: DeviceError | MemoryError) -> None:
-        """Take smaller tiles from now on, or raise `error` if they are no remedy."""
+        """Use smaller tiles from now on, or raise `error` if that cannot help."""
         if not is_shortage(error):
             raise error
         if not self._images.tileable:
-            raise DeviceError(f"{error} This model cannot work on tiles: give smaller images.") from error
+            raise DeviceError(f"{error} This model cannot be tiled: give smaller images.") from error
         smaller = limits.halved(smallest_tile(self._images.alignment_px, self._images.halo_px or 0))
         if smaller is None:
             raise error
-        if self.limits == limits:  # else another thread was here before
+        if self.limits == limits:  # else another thread has done so
             self.limits = smaller
-            logger.warning("memory ran out; going on with tiles of %d pixels", smaller.tile_px)
+            logger.warning("out of memory; continuing with tiles of %d pixels", smaller.tile_px)
 
     def _bytes_per_pixel(self, least_px: int, budget_bytes: float) -> float:
-        if self.device != "cpu":  # what the process grows by says nothing of a device's own memory
+        if self.device != "cpu":  # device memory does not show in the process
             return UNMEASURED_BYTES_PER_PIXEL
 
         def run(pixels: int) -> int:
@@ -149,7 +149,7 @@ class Network:
         return bytes_per_pixel(run, least_px, budget_bytes)
 
     def _clean(self, colors: Array) -> Array:
-        """Denoise (N, H, W, 1 or 3) of any image dtype; for a model of fixed size, of that size. In the dtype of the model."""
+        """Denoise (N, H, W, 1 or 3) of any image dtype, in the fixed size if the model has one; return the model's dtype."""
         height, width = colors.shape[1:3]
         batch = convert(to_model_channels(colors, self._images.channels), self.model.io_dtype)
         clean = self._run(pad_to_multiple(batch, self._images.alignment_px))[:, :height, :width]
@@ -166,12 +166,12 @@ class Network:
     def _live_session(self) -> Any:
         session = self._session
         if session is None:
-            raise DaeError("this Denoiser is closed. Make a new one.")
-        if not opened_here(session):  # this process was forked from the one that opened it
+            raise DaeError("this Denoiser is closed. Create a new one.")
+        if not is_own_session(session):  # forked from the process that opened it
             if self.device != "cpu":
                 raise DeviceError(
-                    f"a Denoiser on {self.device} does not survive fork. Start processes with the method spawn, or make the "
-                    "Denoiser in the child."
+                    f"a Denoiser on {self.device} does not survive fork. Start processes with the method spawn, or create "
+                    "the Denoiser in the child."
                 )
             session = self._session = open_model(self._source, "cpu", self._threads)[0]
         return session

@@ -1,4 +1,4 @@
-"""Images of any size through a network of one fixed size: overlapping windows, blended."""
+"""Denoise images of any size with a network of fixed size: overlapping windows, blended."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ..pixels.arrays import Array, FloatArray, convert
 def cut_patches(
     images: Array, window_px: tuple[int, int], write: Callable[[int, FloatArray], None], columns_per_run: int | None = None
 ) -> Iterator[tuple[Array, Callable[[Array], None]]]:
-    """Cut images into windows that overlap by half, each weighted by a smooth bump, so that no seam shows.
+    """Cut images into windows that overlap by half, each weighted by a smooth bump to hide seams.
 
-    Works from top to bottom and holds one row of windows, so that memory does not depend on the height.
+    Holds one row of windows at a time, so memory does not depend on the height.
 
     Args:
         images: (N, H, W, C) of any dtype, any H and W; extended by reflection at the bottom and the right; read only.
-        window_px: (height, width) that a network takes.
-        write: Gets the blended strips from top to bottom: where each begins, in pixels, and (N, rows, W, C) float32.
-        columns_per_run: How many windows of each image are yielded at once; None for those of a whole row.
+        window_px: (height, width) of the network's input.
+        write: Gets the blended strips from top to bottom: their first row, and (N, rows, W, C) float32.
+        columns_per_run: Windows per image yielded at once; None for a whole row.
 
     Yields:
-        Windows (M, height, width, C) of the images' dtype, and what takes their denoised versions, of any image dtype, before
-        the next ones are taken.
+        Windows (M, height, width, C) in the dtype of the images, and a function that takes their denoised versions, of any
+        image dtype, before the next windows are taken.
     """
     height, width = images.shape[1:3]
     rows, columns = window_starts(height, window_px[0]), window_starts(width, window_px[1])
@@ -49,28 +49,28 @@ def cut_patches(
 
 
 def _add(total: FloatArray, columns: list[int], weights: FloatArray, clean: Array) -> None:
-    """Add denoised windows that begin at some columns to the sum of a row."""
+    """Add denoised windows at some columns to the sum of a row."""
     clean = convert(clean, np.float32).reshape(len(columns), len(total), *weights.shape[:2], -1)
     for left, window in zip(columns, clean, strict=True):
         total[:, :, left : left + weights.shape[1]] += window * weights
 
 
 def window_starts(length_px: int, window_px: int) -> list[int]:
-    """Return where the windows along one axis begin: half a window apart, the last one reaching the end."""
+    """Return the starts of the windows along one axis: half a window apart, the last one reaching the end."""
     stride = max(window_px // 2, 1)
     steps = -(-max(length_px - window_px, 0) // stride)
     return [step * stride for step in range(steps + 1)]
 
 
 def bump(window_px: int) -> FloatArray:
-    """Return (window_px,) weights: a sine squared, above 0 everywhere; two that overlap by half add up to 1."""
+    """Return (window_px,) weights: a sine squared, positive everywhere; two that overlap by half sum to 1."""
     phase = (np.arange(window_px) + 0.5) * (np.pi / window_px)
     weights: FloatArray = np.square(np.sin(phase)).astype(np.float32)
     return weights
 
 
 def reflected(count: int, length: int) -> npt.NDArray[np.intp]:
-    """Return which of `length` positions each of `count` is when the axis goes on by reflection: 0 1 2 1 0 1 ... for 3."""
+    """Return `count` positions of an axis of `length` extended by reflection: 0 1 2 1 0 1 ... for 3."""
     period = max(2 * (length - 1), 1)
     phase = np.arange(count) % period
     positions: npt.NDArray[np.intp] = np.minimum(phase, period - phase) if length > 1 else np.zeros(count, np.intp)

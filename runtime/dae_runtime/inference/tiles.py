@@ -1,8 +1,8 @@
-"""Large images through a network of free size: tiles that overlap by what the network sees, so that the result is the same.
+"""Denoise large images in tiles that overlap by the network's halo, with the same result as for the whole image.
 
-An output pixel depends on the input pixels up to the contract's halo around it. A tile that begins at a multiple of the
-alignment and holds the halo around what is kept of it therefore gives those pixels exactly as the whole image does; at the
-image's border the network sees its own zero padding in both. docs/model-file.md, "What a reader does", point 4.
+An output pixel depends on input pixels up to the contract's halo around it. A tile that starts at a multiple of the alignment
+and includes the halo around its kept pixels therefore gives these pixels exactly as the whole image does; at the border of
+the image the network sees its own zero padding in both. docs/model-file.md, "What a reader does", point 4.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from ..pixels.arrays import Array, blend
 
 STEP_PX = 32
-"""Sides of tiles are multiples of this, and so of few shapes: the engine plans its memory anew for every shape."""
+"""Sides of tiles are multiples of this: the engine plans its memory for every new shape, so few shapes are best."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,16 @@ class Span:
     """A tile along one axis, in pixels of the image extended to the alignment."""
 
     start_px: int
-    """Where the tile begins."""
+    """Start of the tile."""
     keep_px: int
-    """Where what is kept of it begins."""
+    """Start of its kept pixels."""
     end_px: int
-    """Where what is kept of it ends, at most the image's own size."""
+    """End of its kept pixels, at most the size of the image."""
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How images of one size are cut. Every tile has the same shape."""
+    """The tiles of images of one size, all of the same shape."""
 
     height_px: int
     """Of each tile."""
@@ -51,13 +51,13 @@ class Tiling:
 def plan_tiles(size_px: tuple[int, int], largest_px: int, alignment_px: int, halo_px: int) -> Tiling:
     """Cut an image into tiles of one shape.
 
-    The tiles share the image evenly, so that little is computed twice.
+    The tiles divide the image evenly, to compute little twice.
 
     Args:
         size_px: Height and width of the image.
-        largest_px: Largest side of a tile; raised to the smallest that works, `smallest_tile`.
-        alignment_px: What positions and sides must be multiples of.
-        halo_px: What a tile must hold around the pixels that are kept of it.
+        largest_px: Largest side of a tile; raised to `smallest_tile` if below.
+        alignment_px: Positions and sides must be multiples of this.
+        halo_px: Pixels that a tile must hold around its kept pixels.
     """
     largest_px = max(largest_px, smallest_tile(alignment_px, halo_px))
     sides = [_side(length, largest_px, alignment_px, halo_px) for length in size_px]
@@ -66,8 +66,8 @@ def plan_tiles(size_px: tuple[int, int], largest_px: int, alignment_px: int, hal
 
 
 def smallest_tile(alignment_px: int, halo_px: int) -> int:
-    """Return the smallest side of a tile that is worth its halo: half of it at least is kept."""
-    # Twice the alignment holds what is mirrored beyond the bottom and the right.
+    """Return the smallest side of a tile that keeps at least half of its pixels per axis."""
+    # Twice the alignment holds the reflection beyond the bottom and the right.
     return _up(max(4 * _up(halo_px, alignment_px), 2 * alignment_px), math.lcm(STEP_PX, alignment_px))
 
 
@@ -78,13 +78,13 @@ def cut_tiles(
 
     Args:
         image: (H, W, C); read only.
-        result: (H, W, C), written to as the tiles are placed.
+        result: (H, W, C), written as the tiles are placed.
         tiling: From `plan_tiles` for this size.
-        tiles_per_run: Tiles that are yielded at once.
-        strength: How much of the change is taken, 0 to 1.
+        tiles_per_run: Tiles yielded at once.
+        strength: Share of the change to apply, 0 to 1.
 
     Yields:
-        Tiles (M, tile height, tile width, C), and what puts their denoised versions into the result.
+        Tiles (M, tile height, tile width, C), and a function that writes their denoised versions to the result.
     """
     places = tiling.places()
     while group := list(itertools.islice(places, tiles_per_run)):
@@ -100,7 +100,7 @@ def _place(result: Array, places: list[tuple[Span, Span]], tiles: Array, strengt
 
 
 def _cut(image: Array, tiling: Tiling, row: Span, column: Span) -> Array:
-    """Return one tile, extended by reflection where it reaches over the bottom or the right."""
+    """Return one tile, extended by reflection beyond the bottom and the right."""
     tile = image[row.start_px : row.start_px + tiling.height_px, column.start_px : column.start_px + tiling.width_px]
     bottom, right = tiling.height_px - tile.shape[0], tiling.width_px - tile.shape[1]
     if bottom == right == 0:
@@ -122,7 +122,7 @@ def _spans(length: int, side: int, alignment: int, halo: int) -> tuple[Span, ...
     padded, margin = _up(length, alignment), _up(halo, alignment)
     if side >= padded:
         return (Span(0, 0, length),)
-    starts = [*range(0, padded - side, side - 2 * margin), padded - side]  # the last ends with the image, so all are alike
+    starts = [*range(0, padded - side, side - 2 * margin), padded - side]  # the last ends with the image: equal shapes
     keeps = [0, *(start + margin for start in starts[1:])]
     keeps[-1] = starts[-2] + side - margin
     return tuple(map(Span, starts, keeps, [*keeps[1:], length]))

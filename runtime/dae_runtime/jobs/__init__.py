@@ -1,1 +1,1 @@
-"""Many files, one denoiser: planned, run, noted in a manifest, watched, streamed."""
+"""Jobs: many files through one denoiser, with manifest, hot folder and streams."""

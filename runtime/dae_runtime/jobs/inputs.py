@@ -1,4 +1,4 @@
-"""Which image files a run is about, and which clean image belongs to each."""
+"""The input files of a run and their clean references."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ logger = logging.getLogger(__name__)
 
 
 def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tuple[Path, list[Path]]:
-    """Return the folder that relative paths start from, and the image files, sorted.
+    """Return the base folder of relative paths and the sorted image files.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no image file.
         ImageError: A folder cannot be read.
     """
     path = Path(source)
     if path.is_dir():
         found = find_images(path, recursive)
         if not found:
-            hint = "" if recursive else " Sub-folders are taken with --recursive."
+            hint = "" if recursive else " Include sub-folders with --recursive."
             raise InputError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)}).{hint}")
         if not recursive and _has_folders(path):
-            logger.info("%s: its sub-folders are left out; --recursive takes them", path)
+            logger.info("%s: sub-folders are skipped; include them with --recursive", path)
         return path, found
     if path.exists() or path.is_symlink():
         return path.parent, [path]
@@ -43,15 +43,15 @@ def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tup
 
 
 def find_references(sources: Sequence[Path], base: Path, root: Path) -> list[Path | None]:
-    """Return the clean image of each source, or None for one that has none.
+    """Return the clean image of each source, or None.
 
     Args:
-        sources: Image files within `base`; one at least.
-        base: The folder that their relative paths start from.
+        sources: At least one image file within `base`.
+        base: Base folder of the relative paths.
         root: Folder with clean images of the same relative path (any image extension), or, for one source, a file.
 
     Raises:
-        InputError: `root` is no folder, or holds no image for any of the sources.
+        InputError: `root` is not a folder, or holds no image for any source.
         ImageError: A folder cannot be read.
     """
     if root.is_file() and len(sources) == 1:
@@ -68,17 +68,17 @@ def find_references(sources: Sequence[Path], base: Path, root: Path) -> list[Pat
             folders[folder] = {path.stem: path for path in images} | {path.name: path for path in images}
         found.append(folders[folder].get(source.name, folders[folder].get(source.stem)))
     if not any(found):
-        raise InputError(f"the reference {root} holds no image of the name of an input, as {sources[0].name}.")
+        raise InputError(f"the reference {root} holds no image with the name of an input, e.g. {sources[0].name}.")
     return found
 
 
 def _has_folders(folder: Path) -> bool:
-    with os.scandir(folder) as entries:  # knows what is a folder without asking for each of many files
+    with os.scandir(folder) as entries:  # finds folders without a stat() per file
         return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """Return the folders of a glob before its first wildcard."""
+    """Return the part of a glob before its first wildcard."""
     parts = pattern.parts
     wild = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     return Path(*parts[:wild])

@@ -1,4 +1,4 @@
-"""The manifest of a run: a line of JSON when a file is begun and when it is done, so that a run can be resumed."""
+"""The manifest of a run: one JSON line when a file starts and one when it ends, for resuming."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ..images import FORMATS, read_image
 from .plan import Job, is_file_name
 
 MANIFEST_NAME = "dae-manifest.jsonl"
-"""Name of the manifest in the output folder, where the caller gives no other."""
+"""Default name of the manifest in the output folder."""
 BEGUN, DONE, FAILED = "begun", "done", "failed"
 Stamp = tuple[int, int]
-"""Size in bytes and time of the last change in ns: as long as they stay, a file counts as unchanged."""
+"""Size in bytes and modification time in ns; a file with the same stamp counts as unchanged."""
 _FIRST_BYTES = b'{"path": '
-"""What a manifest begins with, unless a crash has cut its first line short: nothing is appended to any other file."""
+"""Start of every manifest, unless a crash cut its first line short; other files are never appended to."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides, beside the input, what an output looks like: an output of other settings is not trusted."""
+    """Settings that determine an output besides its input; outputs of other settings are not trusted."""
 
     model_sha256: str
     strength: float = 1.0
@@ -36,52 +36,52 @@ class Settings:
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one file; a line of the manifest."""
+    """A line of the manifest: the state of one file."""
 
     path: str
     """Of the input, absolute."""
     output: str
     """Absolute."""
     status: str
-    """`begun`, `done` or `failed`. Only `begun`: the run was killed, and the output may be there."""
+    """`begun`, `done` or `failed`. `begun` as last entry: the run was killed, and the output may exist."""
     error: str | None
-    """Why it failed."""
+    """Reason of the failure."""
     seconds: float
     model_sha256: str
     strength: float
     source_bytes: int
-    """Size of the input before it was read; with the next field it tells whether the input has changed since."""
+    """Size of the input before it was read; with the next field it detects later changes."""
     source_mtime_ns: int
     output_sha256: str | None
     """Of the output file; None if it failed."""
 
     @property
     def settings(self) -> Settings:
-        """What it was made with."""
+        """The settings of the entry."""
         return Settings(self.model_sha256, self.strength)
 
 
 def manifest_path(output: str | os.PathLike[str], name: str | os.PathLike[str] | None = None) -> Path:
-    """Return where the manifest of a run is: the file that is named, else MANIFEST_NAME in the output's folder.
+    """Return the path of a run's manifest: the given file, else MANIFEST_NAME in the output folder.
 
     Raises:
-        InputError: The name is that of an image, as those of a run are; a hot folder may have it later.
+        InputError: The name has an image suffix, and so could become an output.
     """
     if name is None:
         return (Path(output).parent if is_file_name(output) else Path(output)) / MANIFEST_NAME
     path = Path(name)
     if path.suffix.lower() in FORMATS:
-        raise InputError(f"--manifest {path} is named as an image. Give another name, such as {path.stem}.jsonl.")
+        raise InputError(f"--manifest {path} has an image suffix. Give another name, such as {path.stem}.jsonl.")
     return path
 
 
 class Manifest:
-    """Appends to a manifest; may be used by many threads at once.
+    """Appends to a manifest; thread-safe.
 
-    Each line reaches the file in one write. A line that a crash cut short is ended first, and ignored by `read_manifest`.
+    Each line is one write. A line that a crash cut short is terminated first; `read_manifest` ignores it.
 
     Args:
-        path: The file; made if missing, its folder too.
+        path: The file; created if missing, with its folder.
         settings: Of this run.
 
     Raises:
@@ -97,18 +97,20 @@ class Manifest:
             size = os.fstat(self._file).st_size
             if size and not _FIRST_BYTES.startswith(os.pread(self._file, len(_FIRST_BYTES), 0)):
                 os.close(self._file)
-                raise DaeError(f"{self.path} exists and is no manifest: it stays as it is. Give the manifest another name.")
+                raise DaeError(
+                    f"{self.path} exists and is not a manifest; it stays unchanged. Give the manifest another name."
+                )
             if size and os.pread(self._file, 1, size - 1) != b"\n":
                 os.write(self._file, b"\n")
         except OSError as error:
             raise DaeError(f"the manifest {self.path} cannot be written: {error.strerror or error}. Give another.") from error
 
     def begin(self, job: Job, source_stamp: Stamp) -> None:
-        """Append that the output of a file is about to be written: should the run be killed, it is known to be the run's.
+        """Record that an output is about to be written, so that it is known as the run's if the run is killed.
 
         Args:
             job: The file.
-            source_stamp: What `file_stamp` gave for the input before it was read.
+            source_stamp: `file_stamp` of the input before it was read.
 
         Raises:
             DaeError: The disk is full, or the file is gone.
@@ -116,13 +118,13 @@ class Manifest:
         self._append(job, source_stamp, BEGUN, None, 0.0, None)
 
     def record(self, job: Job, source_stamp: Stamp, error: str | None, seconds: float, output_sha256: str | None) -> None:
-        """Append what became of one file.
+        """Record the result of one file.
 
         Args:
             job: The file.
-            source_stamp: What `file_stamp` gave for the input before it was read.
-            error: Why there is no output; None if there is one.
-            seconds: What it took.
+            source_stamp: `file_stamp` of the input before it was read.
+            error: Reason of the failure; None for success.
+            seconds: Processing time.
             output_sha256: Of the output; None if there is none.
 
         Raises:
@@ -166,27 +168,27 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Remaining:
-    """What a resumed run has left to do. All in order."""
+    """The jobs of a resumed run, each list in order."""
 
     jobs: list[Job]
-    """To be done now."""
+    """To denoise now."""
     complete: list[Job]
-    """Their output is there, as the manifest says."""
+    """Complete, as the manifest records."""
     failed: list[Job]
-    """They failed before and are left alone."""
-    others: list[Job]
-    """Those of `jobs` whose output is there, made with other settings: whether to replace it is the caller's choice."""
+    """Failed before and not retried."""
+    other_settings: list[Job]
+    """Those of `jobs` with an existing output of other settings; the caller decides whether to replace it."""
     foreign: list[Job]
-    """Those of `jobs` where a file is that the run has not made, or that has been changed since: likewise."""
+    """Those of `jobs` whose output path holds a file that the run did not write, or that changed since; likewise."""
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Entry]:
-    """Return the last entry of each input by its path; nothing if there is no such file.
+    """Return the last entry of each input by its path; empty if the file does not exist.
 
-    Lines that are cut short or damaged count as not written.
+    Truncated or damaged lines are ignored.
 
     Raises:
-        InputError: The file is there and cannot be read.
+        InputError: The file exists but cannot be read.
     """
     entries: dict[str, Entry] = {}
     try:
@@ -205,10 +207,10 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Entry]:
 def remaining_jobs(
     jobs: Iterable[Job], entries: Mapping[str, Entry], settings: Settings, retry_failed: bool = False
 ) -> Remaining:
-    """Return which jobs are not complete.
+    """Sort jobs by their state in a manifest.
 
-    Complete is an output that the manifest records as done with the same settings from the same input, and whose content has
-    the recorded hash.
+    A job is complete if the manifest records it as done with the same settings and input, and the output has the
+    recorded hash.
     """
     remaining = Remaining([], [], [], [], [])
     for job in jobs:
@@ -216,14 +218,14 @@ def remaining_jobs(
         if entry is None or not _same_work(job, entry, settings):
             remaining.jobs.append(job)
             if entry is not None and _has_other_output(job, entry, settings):
-                remaining.others.append(job)
+                remaining.other_settings.append(job)
         elif entry.status == FAILED:
             (remaining.jobs if retry_failed else remaining.failed).append(job)
         elif entry.output_sha256 is not None and file_sha256(job.destination) == entry.output_sha256:
             remaining.complete.append(job)
         else:
             remaining.jobs.append(job)
-    known = {*remaining.others}
+    known = {*remaining.other_settings}
     remaining.foreign.extend(job for job in remaining.jobs if job not in known and _is_foreign(job, entry_of(job, entries)))
     return remaining
 
@@ -243,7 +245,7 @@ def file_sha256(path: str | os.PathLike[str]) -> str | None:
 
 
 def file_stamp(path: Path) -> Stamp:
-    """Return the stamp of a file: size in bytes and time of the last change in ns; zeros if it is gone."""
+    """Return the stamp of a file; zeros if it is gone."""
     try:
         status = path.stat()
     except OSError:
@@ -265,9 +267,9 @@ def _has_other_output(job: Job, entry: Entry, settings: Settings) -> bool:
 
 
 def _is_foreign(job: Job, entry: Entry | None) -> bool:
-    """Tell whether a file is at a job's destination that its last entry does not account for.
+    """Tell whether a job's destination holds a file that its last entry does not account for.
 
-    An output that was done and is no whole image any more is damaged: nobody has made it so on purpose.
+    A finished output that is no longer a valid image counts as damaged, not as foreign.
     """
     if not os.path.lexists(job.destination):
         return False
@@ -295,4 +297,4 @@ def _read_entry(line: bytes) -> Entry | None:
 
 
 def _absolute(path: Path) -> str:
-    return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links, and a link is a name of its own
+    return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links

@@ -1,4 +1,4 @@
-"""Which file becomes which: the whole mapping from inputs to outputs, checked before the first image."""
+"""The mapping from inputs to outputs, checked before the first image."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PathLike = str | os.PathLike[str]
 
 
 class Job:
-    """One file to denoise. Keeps names only, a third of what paths take: a run may have very many.
+    """One file to denoise. Keeps text, a third of the memory of paths: a run may have very many jobs.
 
     Args:
         source: The file.
         destination: The output.
-        reference: The clean image to compare with, if there is one.
+        reference: The clean image to compare with, if any.
     """
 
     __slots__ = ("_destination", "_reference", "_source")
@@ -41,7 +41,7 @@ class Job:
 
     @property
     def reference(self) -> Path | None:
-        """The clean image to compare with, if there is one."""
+        """The clean image to compare with, if any."""
         return None if self._reference is None else Path(self._reference)
 
     def __eq__(self, other: object) -> bool:
@@ -67,26 +67,26 @@ def plan(
     reference: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> list[Job]:
-    """Map every input to its output; nothing is written and no image is opened.
+    """Map every input to its output; writes nothing and opens no image.
 
     Args:
         source: An image file, a folder, or a glob (`**` for any depth). A path that exists is never taken as a glob.
         output: For one file, a file with an image suffix, or a folder: one that exists, or a name that ends in a slash or has
             no suffix. Else a folder, in which the input's tree is mirrored.
-        recursive: Take the sub-folders of a folder too.
-        suffix: Added to each name before the extension: `_clean` makes `a_clean.png` of `a.png`.
+        recursive: Include sub-folders.
+        suffix: Added to each name before the extension: `_clean` turns `a.png` into `a_clean.png`.
         format: Extension of the outputs, such as `png`; None to keep each input's.
         reference: Folder with clean images of the same relative path (any image extension), or, for one input file, a file.
-        overwrite: Allow outputs that exist.
+        overwrite: Allow existing outputs.
 
     Returns:
-        Jobs in the order of their sources' names.
+        Jobs, sorted by source name.
 
     Raises:
-        InputError: There is no input, or two inputs have one output, an output is an input or a reference, or the output
-            lies inside the input folder, or is of no use as a name.
+        InputError: There is no input, two inputs have the same output, an output is an input or a reference, or the output
+            lies inside the input folder or is not a valid name.
         OutputExistsError: Outputs exist and `overwrite` is false.
-        ImageError: A folder cannot be read, or the output's cannot be made or written to.
+        ImageError: A folder cannot be read, or the output folder cannot be created or written to.
     """
     extension = _extension(format)
     _check_suffix(suffix)
@@ -94,7 +94,7 @@ def plan(
     target = Path(output)
     single_file = Path(source).is_file()
     if not single_file:
-        # Results at another depth are not matched again, unless the pattern matches every depth.
+        # Outputs at another depth are not matched again, unless the pattern matches every depth.
         _check_folders(base, output, any_depth=Path(source).is_dir() or "**" in os.fspath(source))
     if single_file and target.suffix and not _means_folder(output):
         _check_file_name(target, suffix, format)
@@ -113,7 +113,7 @@ def plan(
 
 
 def is_file_name(output: PathLike) -> bool:
-    """Tell whether an output is meant as an image file rather than as a folder."""
+    """Tell whether an output names an image file rather than a folder."""
     return not _means_folder(output) and Path(output).suffix.lower() in (*FORMATS, *OTHER_SUFFIXES)
 
 
@@ -124,11 +124,13 @@ def _means_folder(output: PathLike) -> bool:
 def _check_file_name(output: Path, suffix: str, format: str | None) -> None:
     if output.suffix.lower() not in FORMATS:
         raise InputError(
-            f"the output {output} is neither a file that can be written ({', '.join(IMAGE_SUFFIXES)}) nor a folder (one that "
-            "exists, or a name that ends in / or has no suffix)."
+            f"the output {output} is neither an image file ({', '.join(IMAGE_SUFFIXES)}) nor a folder (an existing one, or a "
+            "name that ends in / or has no suffix)."
         )
     if suffix or format:
-        raise InputError(f"the output {output} is named already; leave out --suffix and --format, or give a folder.")
+        raise InputError(
+            f"--suffix and --format cannot be used with the output file {output}; leave them out, or give a folder."
+        )
 
 
 def _extension(format: str | None) -> str | None:
@@ -144,12 +146,12 @@ def _extension(format: str | None) -> str | None:
 def plan_folder(
     source: str | os.PathLike[str], output: str | os.PathLike[str], *, suffix: str = "", format: str | None = None
 ) -> Callable[[Path], Path]:
-    """Check two folders, and return the function that maps a file in the first to its output in the second.
+    """Check two folders and return the function that maps an input file to its output.
 
     Raises:
-        InputError: The source is no folder, or the output is it or lies inside it or is a file, or the format is unknown, or
-            the suffix leads to another folder.
-        ImageError: The output can be neither made nor written to.
+        InputError: The source is not a folder, the output is a file or lies inside the source, the format is unknown, or the
+            suffix contains a path separator.
+        ImageError: The output cannot be created or written to.
     """
     base, target, extension = Path(source), Path(output), _extension(format)
     _check_suffix(suffix)
@@ -162,7 +164,7 @@ def plan_folder(
 
 def _check_suffix(suffix: str) -> None:
     if "/" in suffix or os.sep in suffix or "\0" in suffix:
-        raise InputError(f"the suffix {suffix!r} is part of a file name; it cannot lead to another folder.")
+        raise InputError(f"the suffix {suffix!r} must be part of a file name, without path separators.")
 
 
 def _destination(relative: Path, output: Path, suffix: str, extension: str | None) -> Path:
@@ -175,18 +177,18 @@ def _check_folders(base: Path, output: PathLike, any_depth: bool) -> None:
         where = "is the input folder" if inside == outside else f"lies inside the input folder {base}"
         raise InputError(f"the output {output} {where}; a second run would denoise its own results. Give a folder outside it.")
     if Path(output).exists() and not Path(output).is_dir():
-        raise InputError(f"several images need a folder as output, and {output} is a file.")
+        raise InputError(f"several images need a folder as output, but {output} is a file.")
     if is_file_name(output):
-        raise InputError(f"several images need a folder as output, not a file; for a folder of this name give {output}/")
+        raise InputError(f"several images need a folder as output, not a file; for a folder with this name give {output}/")
 
 
 def check_writable(folder: Path) -> None:
-    """Check that a folder can be made and written to; nothing is made yet."""
+    """Check that a folder can be created and written to, without creating it."""
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not there.is_dir():
-        raise InputError(f"the folder {folder} cannot be made: {there} is a file. Give another output.")
+        raise InputError(f"the folder {folder} cannot be created: {there} is a file. Give another output.")
     if not os.access(there, os.W_OK | os.X_OK):
-        what = "cannot be written to" if there == folder else f"cannot be made in {there}"
+        what = "cannot be written to" if there == folder else f"cannot be created in {there}"
         raise ImageError(f"the folder {folder} {what}: Permission denied, or a read-only disk. Give another output.")
 
 
@@ -209,13 +211,14 @@ def _check_mapping(jobs: list[Job]) -> None:
             )
         if final in taken:
             raise InputError(
-                f"{taken[final].source} and {job.source} would both become {job.destination}. Rename one, or drop --format."
+                f"{taken[final].source} and {job.source} have the same output {job.destination}. Rename one, or leave "
+                "out --format."
             )
         taken[final] = job
 
 
 def _resolved(path: Path, folders: dict[str, str]) -> str:
-    """Return a path without links, with the folders that were resolved before."""
+    """Return a path without links; `folders` caches resolved folders."""
     name = os.fspath(path)
     if os.path.islink(name):  # noqa: PTH114 - many names: os.path works on them as they are
         return os.path.realpath(name)
@@ -226,11 +229,7 @@ def _resolved(path: Path, folders: dict[str, str]) -> str:
 
 
 def check_absent(jobs: list[Job]) -> None:
-    """Check that no output is there.
-
-    Raises:
-        OutputExistsError: Some are.
-    """
+    """Raise OutputExistsError if any output exists."""
     existing = [job for job in jobs if os.path.lexists(job.destination)]
     if existing:
         many = len(existing) > 1

@@ -1,4 +1,4 @@
-"""Folder runs: read, denoise and write many image files, one result per file, whatever happens to one of them."""
+"""Read, denoise and write many image files in parallel, with one result per file."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .manifest import Manifest
 from .plan import Job
 from .worker import FileResult, JobOptions, Worker
 
-MOST_SLOTS = 8
-"""Images that the CPU works on at once at most: more gains little, and each takes the engine's memory for one image."""
+MAX_SLOTS = 8
+"""Most images denoised at once on the CPU: more gains little, and each needs the engine's memory for one image."""
 _CHUNK_FILES = 32
 _CHUNK_BYTES = 2**18
 
 
 def threads_for(files: int) -> int | None:
-    """Return the CPU threads to open a Denoiser with for a run over so many files; None for the default.
+    """Return the CPU threads of a Denoiser for a run over `files` files; None for the default.
 
-    Several images at once, each on few threads, keep a CPU busier than one image after the other on all.
+    Several images at once on few threads each use a CPU better than one image at a time on all threads.
     """
     cpus = available_cpus()
-    return max(1, cpus // min(cpus, files, MOST_SLOTS)) if files > 1 else None
+    return max(1, cpus // min(cpus, files, MAX_SLOTS)) if files > 1 else None
 
 
 def run_jobs(
@@ -38,25 +38,24 @@ def run_jobs(
     cancel: Callable[[], bool] | None = None,
     step: Callable[[], None] | None = None,
 ) -> Generator[FileResult, None, None]:
-    """Denoise files, several at a time, and report them in order.
+    """Denoise files in parallel and yield their results in order.
 
     Reading, denoising and writing of different files overlap. As many images are denoised at once as the CPUs allow for the
-    threads that the denoiser was opened with (see `threads_for`). Memory does not depend on the number of files.
+    threads of the denoiser (see `threads_for`). Memory does not depend on the number of files.
 
     Args:
-        denoiser: What to denoise with.
+        denoiser: The open denoiser.
         jobs: From `plan`.
-        options: How.
-        may_replace: Asked right before an output is written, whether it may replace a file that is there; None: it
-            may not.
-        manifest: Gets a line for each file as soon as it is done.
-        cancel: Asked before each file and before each run of the engine, that is before each tile of a large image, by
-            whichever thread it is; true ends the run: what was begun is finished or dropped, never left half written.
-        step: Called before each run of the engine, likewise.
+        options: How to denoise them.
+        may_replace: Called right before an output is written; true allows replacing an existing file. None: never.
+        manifest: Gets a line per file as soon as it is done.
+        cancel: Called before each file and each run of the engine (each tile of a large image), by any thread; true ends
+            the run: started files are finished or dropped, never left half written.
+        step: Called before each run of the engine, by any thread.
 
     Yields:
-        One result per job, in order. A file that cannot be read, denoised or written has an `error`; the run goes on. Each
-        output is whole or not there, and missing folders are made.
+        One result per job, in order. A file that cannot be read, denoised or written has an `error`; the run continues.
+        Outputs are written atomically; missing folders are created.
 
     Raises:
         MissingDependencyError: The engine or the image library is not installed.
@@ -75,14 +74,14 @@ def run_jobs(
         cancel=cancel,
         step=step,
     )
-    chunks = itertools.takewhile(lambda chunk: not worker.is_stopped(), _chunks(jobs, options.batch_size))
-    # One thread more than can be denoising: it reads and writes meanwhile, and fills the gaps while others wait for the disk.
+    chunks = itertools.takewhile(lambda chunk: not worker.is_stopped(), _group_jobs(jobs, options.batch_size))
+    # One thread more than can denoise: it reads and writes meanwhile.
     for results in ordered_map(chunks, worker.process, slots + 1, worker.stop):
         yield from results
 
 
-def _chunks(jobs: Iterable[Job], batch_size: int | None) -> Iterator[list[Job]]:
-    """Cut the jobs into what one thread gets at once: many small files, or one that is not small."""
+def _group_jobs(jobs: Iterable[Job], batch_size: int | None) -> Iterator[list[Job]]:
+    """Group jobs per thread: many small files, or one large file."""
     chunk: list[Job] = []
     size = 0
     for job in jobs:

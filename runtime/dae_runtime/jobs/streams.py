@@ -1,4 +1,4 @@
-"""Images through pipes: raw video frames, and one image file as bytes."""
+"""Denoise raw video frames, and image files given as bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import ImageError, InputError
-from ..images import KINDS_OF_8_BITS, MAX_PIXELS, Image, decode, encode, tell_of_further_images
+from ..images import KINDS_OF_8_BITS, MAX_PIXELS, Image, decode, encode, warn_multi_image
 from ..inference import Denoiser
 from ..pixels.arrays import Array
 from ..system.processor import available_cpus
@@ -24,13 +24,11 @@ def parse_frame(text: str) -> tuple[int, int, int]:
     """Return (height, width, channels) of a frame given as `WxHxC`, or `WxH` for gray.
 
     Raises:
-        InputError: It is not of this form, or the channels are not 1 to 4.
+        InputError: The text has another form, or the channels are not 1 to 4.
     """
     match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})(?:x([1-4]))?", text)
     if match is None:
-        raise InputError(
-            f"a raw frame is given as WIDTHxHEIGHTxCHANNELS with 1 to 4 channels, as in 1920x1080x3, not {text!r}."
-        )
+        raise InputError(f"a raw frame must be WIDTHxHEIGHTxCHANNELS with 1 to 4 channels, e.g. 1920x1080x3, not {text!r}.")
     return int(match[2]), int(match[1]), int(match[3] or 1)
 
 
@@ -45,22 +43,21 @@ def denoise_raw(
 ) -> int:
     """Denoise a stream of raw uint8 frames, in order, with bounded memory.
 
-    Several frames are denoised at once where the denoiser was opened with fewer threads than there are CPUs.
+    Several frames are denoised at once if the denoiser has fewer threads than there are CPUs.
 
     Args:
-        denoiser: What to denoise with.
-        source: Frames without anything between them: rows from the top, channels interleaved, as ffmpeg's `gray` and `rgb24`.
-        target: Gets as many frames of the same shape.
-        shape: (height, width, channels) of a frame; the channels are gray, gray and alpha, RGB, or RGB and alpha.
-        strength: How much of the change is taken, 0 to 1.
-        ahead: Frames that are read before the first is written; 1 for the least delay, None for what keeps the CPUs busy.
+        denoiser: The open denoiser.
+        source: Contiguous frames: rows from the top, channels interleaved, as ffmpeg's `gray` and `rgb24`.
+        target: Gets the denoised frames in the same format.
+        shape: (height, width, channels) of a frame; 1 to 4 channels: gray, gray and alpha, RGB, RGB and alpha.
+        strength: Share of the change to apply, 0 to 1.
+        ahead: Frames read before the first is written; 1 for the lowest latency, None to keep the CPUs busy.
 
     Returns:
         The number of frames.
 
     Raises:
-        InputError: The stream ends within a frame; all whole frames before it have been written. Or frames do not fit into
-            memory.
+        InputError: The stream ends within a frame (all frames before it are written), or frames do not fit into memory.
     """
     slots = max(1, available_cpus() // denoiser.threads) if denoiser.device == "cpu" else 1
     broken: list[InputError] = []
@@ -68,7 +65,7 @@ def denoise_raw(
     def whole_frames() -> Iterator[Array]:
         try:
             yield from read_frames(source, shape)
-        except InputError as error:  # raised when the frames before it are written
+        except InputError as error:  # raised after the frames before it are written
             broken.append(error)
 
     def work(frame: Array) -> Array:
@@ -95,7 +92,7 @@ def read_frames(source: BinaryIO, shape: tuple[int, int, int]) -> Iterator[Array
     """Yield (H, W, C) uint8 frames until the stream ends.
 
     Raises:
-        InputError: It ends within a frame.
+        InputError: The stream ends within a frame.
     """
     height, width, channels = shape
     size = height * width * channels
@@ -112,7 +109,7 @@ def read_frames(source: BinaryIO, shape: tuple[int, int, int]) -> Iterator[Array
 
 def _read_up_to(source: BinaryIO, size: int) -> bytes:
     data = source.read(size)
-    while 0 < len(data) < size and (part := source.read(size - len(data))):  # an unbuffered pipe gives what is there
+    while 0 < len(data) < size and (part := source.read(size - len(data))):  # an unbuffered pipe may return less
         data += part
     return data
 
@@ -126,33 +123,33 @@ def denoise_file_bytes(
     max_pixels: int = MAX_PIXELS,
     name: str = "the image",
 ) -> bytes:
-    """Denoise an image file that is given as bytes. Where 16 bits become 8, the log says so (level warning).
+    """Denoise an image file given as bytes. A reduction from 16 to 8 bits is logged as a warning.
 
     Args:
-        denoiser: What to denoise with.
+        denoiser: The open denoiser.
         data: Content of a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file.
-        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm`, `ppm` or `pnm`: the kind to return; None for the same.
-        strength: How much of the change is taken, 0 to 1.
+        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm`, `ppm` or `pnm`: the kind to return; None for the input's.
+        strength: Share of the change to apply, 0 to 1.
         max_pixels: Larger images are refused.
-        name: What errors and the log call it.
+        name: Name of the image in errors and log lines.
 
     Raises:
-        ImageError: The data is no such file, or cannot be written as `kind`.
+        ImageError: The data is not such a file, or cannot be written as `kind`.
         InputError: The denoiser cannot take the image, or it does not fit into memory.
     """
     try:
         decoded = decode(data, max_pixels)
-        if decoded.others:
-            tell_of_further_images(name)
+        if decoded.has_more_images:
+            warn_multi_image(name)
         image = Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)
         image = image.with_pixels(denoiser.denoise(image.page_pixels, strength=strength))
         content = encode(image.pixels, kind or image.kind, image.metadata, pages=image.pages)
     except ImageError as error:
         raise ImageError(f"{name}: {error}.") from error
     except MemoryError as error:
-        raise InputError(f"{name} does not fit into memory. Free some, or give it as smaller images.") from error
+        raise InputError(f"{name} does not fit into memory. Free memory, or give smaller images.") from error
     if image.pixels.dtype == np.uint16 and (kind or image.kind) in KINDS_OF_8_BITS:
         logger.warning(
-            "%s: 16 bits written with 8, all that JPEG, WebP and BMP hold. Write PNG or TIFF to keep every bit", name
+            "%s: reduced from 16 to 8 bits, the most that JPEG, WebP and BMP hold. Write PNG or TIFF to keep every bit", name
         )
     return content

@@ -1,4 +1,4 @@
-"""A hot folder: files are taken when whoever puts them there has finished."""
+"""A hot folder: finds new and changed files once they are completely written."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from .worker import FileResult
 
 POLL_S = 1.0
-"""How often a watched folder is looked at, in seconds."""
+"""Seconds between two scans of a watched folder."""
 
 logger = logging.getLogger(__name__)
 
 
 class HotFolder:
-    """Finds the files of a folder that are new, or have changed, and are whole.
+    """Finds new and changed files of a folder once they are complete.
 
         folder = HotFolder("scans/", "clean/")
         while True:
@@ -29,21 +29,21 @@ class HotFolder:
                 folder.note(result)
             time.sleep(POLL_S)
 
-    A file is taken for whole when its size and its time stayed as they were from one look to the next. Memory and time of a
-    look grow with the number of files in the folder: whoever collects the outputs should remove the inputs too.
+    A file counts as complete when its size and time are equal in two successive scans. Memory and time of a scan grow with
+    the number of files: remove inputs that are done.
 
     Args:
         source: The folder to watch.
-        output: Folder for the outputs, outside `source`; the tree is mirrored.
-        recursive: Take sub-folders too.
+        output: Output folder outside `source`; mirrors its tree.
+        recursive: Include sub-folders.
         suffix: As for `plan`.
         format: As for `plan`.
-        overwrite: Replace outputs that were there before, and those that others have changed. Without it, inputs that had an
-            output are taken as done, and only what was noted as written, and is as it was written, is replaced.
+        overwrite: Replace existing outputs and outputs changed by other programs. Without it, inputs with an existing output
+            count as done, and only outputs that were noted as written, and are unchanged, are replaced.
 
     Raises:
-        InputError: `source` is no folder, or `output` lies inside it or is a file, or `suffix` or `format` is of no use.
-        ImageError: `output` can be neither made nor written to.
+        InputError: `source` is not a folder, `output` lies inside it or is a file, or `suffix` or `format` is invalid.
+        ImageError: `output` cannot be created or written to.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class HotFolder:
         self._written: dict[Path, Stamp] = {}
 
     def look(self) -> list[Job]:
-        """Return what there is to do since the last look.
+        """Return the jobs that are new since the last scan.
 
         Raises:
             ImageError: The folder cannot be read.
@@ -79,26 +79,26 @@ class HotFolder:
         return [job for job in map(self._job, whole) if job is not None]
 
     def note(self, result: FileResult) -> None:
-        """Take note of what became of a job: its output, if it has one, may be replaced when the input changes."""
+        """Note the result of a job: its output may be replaced when the input changes."""
         if result.output_stamp is not None:
             self._written[result.job.destination] = result.output_stamp
 
     def may_replace(self, job: Job) -> bool:
-        """Tell whether the output of a job, if one is there now, may be replaced. May be asked by any thread."""
+        """Tell whether an existing output of a job may be replaced; thread-safe."""
         return self._overwrite or self._written.get(job.destination) == file_stamp(job.destination)
 
     def _job(self, path: Path) -> Job | None:
         output = self._destination(path)
         job, owner = Job(path, output), self._owners.get(output)
         if owner not in (None, path):
-            logger.warning("%s: passed over, %s is the output of %s", path, output, owner)
+            logger.warning("%s: skipped, %s is the output of %s", path, output, owner)
             return None
         if os.path.lexists(output) and not self.may_replace(job):
             if owner is None:
-                logger.info("%s: passed over, %s is there already", path, output)
+                logger.info("%s: skipped, %s exists", path, output)
             else:
                 logger.warning(
-                    "%s: passed over, %s has been written or changed by others; move it away, or replace it with --overwrite",
+                    "%s: skipped, %s was written or changed by another program; move it away, or replace it with --overwrite",
                     path,
                     output,
                 )

@@ -1,4 +1,4 @@
-"""What happens to each file of a folder run: it is read, denoised, written and compared; an error stays its own."""
+"""The work on each file: read, denoise, write, compare; an error concerns its file only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..images import FORMATS, KINDS_OF_8_BITS, MAX_PIXELS, Image, image_format, 
 from ..inference import Denoiser, by_shape, windows
 from ..pixels.arrays import Array
 from ..pixels.scores import Scores, score
-from ..system.messages import reason
+from ..system.messages import describe_error
 from ..system.threads import Gate
 from .manifest import Manifest, Stamp, file_sha256, file_stamp
 from .plan import Job
@@ -24,56 +24,55 @@ from .plan import Job
 logger = logging.getLogger(__name__)
 
 LOSSLESS_KINDS = ("png", "tiff", "bmp", "pnm")
-"""Kinds of file that are written as the pixels are, to the last bit."""
+"""Lossless kinds of file."""
 
 
 @dataclass(frozen=True)
 class JobOptions:
-    """How the files of a run are denoised."""
+    """How to denoise the files of a run."""
 
     batch_size: int | None = None
-    """Files that a thread holds at once; those of one size run as one batch. None: up to 32, fewer if they are large."""
+    """Files per thread and batch; those of equal size run as one. None: up to 32, fewer if they are large."""
     strength: float = 1.0
-    """How much of the change is taken, 0 to 1."""
+    """Share of the change to apply, 0 to 1."""
     max_pixels: int = MAX_PIXELS
     """Larger images fail."""
     max_memory_mb: int | None = None
-    """What the run should stay within, in MiB; give the denoiser the same. Images then wait for each other, and one is
-    denoised at a time."""
+    """Memory limit in MiB; give the denoiser the same. Images are then denoised one at a time."""
     with_references: bool = False
-    """Compare with each job's reference; a job without one gets a `reference_error`."""
+    """Compare with the reference of each job; a job without one gets a `reference_error`."""
     fail_fast: bool = False
-    """Begin no other file once one has failed."""
+    """Start no further file once one has failed."""
 
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one file."""
+    """The result of one file."""
 
     job: Job
     error: str | None
-    """Why there is no output; None if there is one."""
+    """Reason of the failure; None for success."""
     seconds: float
-    """Time for reading, denoising (its share of the batch), writing and comparing, waiting included."""
+    """Time to read, denoise (its share of the batch), write and compare, waiting included."""
     scores: Scores | None = None
-    """Likeness to the reference, if it could be compared with one."""
+    """PSNR and SSIM, if compared with a reference."""
     reference_error: str | None = None
-    """Why it could not be compared, where references were asked for."""
+    """Reason why it could not be compared with a requested reference."""
     unasked_loss: bool = False
-    """Whether a lossless image was written with loss, because its file already had the suffix of a lossy format."""
+    """Whether a lossless image was written lossy, because its file name has the suffix of a lossy format."""
     depth_loss: bool = False
-    """Whether an image of 16 bits was written with 8, because its format holds no more."""
+    """Whether a 16-bit image was reduced to 8 bits, the most that its format holds."""
     output_stamp: Stamp | None = None
-    """Size and time of the output, taken when it was written; None if there is none."""
+    """Stamp of the output right after writing; None without output."""
 
 
 @dataclass
 class _Work:
-    """A file on its way through the run."""
+    """A file being processed."""
 
     job: Job
     source_stamp: Stamp
-    """Of the input, taken before it was read: should it change from then on, the output is known to be out of date."""
+    """Of the input before it was read, to detect later changes."""
     seconds: float = 0.0
     image: Image | None = None
     clean: Array | None = None
@@ -84,32 +83,32 @@ class _Work:
         return 0 if self.image is None else int(self.image.pixels.size)
 
     def fail(self, error: Exception) -> None:
-        """Note why there will be no output, and let go of the image."""
-        self.error = f"{os.fspath(self.job.source)}: {reason(error)}"
+        """Record the failure and release the image."""
+        self.error = f"{os.fspath(self.job.source)}: {describe_error(error)}"
         self.image = self.clean = None
 
 
 @dataclass
 class Worker:
-    """What the threads of one run share."""
+    """The shared state of the threads of one run."""
 
     denoiser: Denoiser
     options: JobOptions
     slots: threading.Semaphore
-    """Bounds how many images are denoised at once."""
+    """Limits how many images are denoised at once."""
     gate: Gate
-    """Bounds the bytes of the images that are held at once."""
+    """Limits the bytes of images held at once."""
     may_replace: Callable[[Job], bool] | None
-    """Asked right before an output is written; None for no."""
+    """Called right before an output is written; None: never replace."""
     manifest: Manifest | None
     cancel: Callable[[], bool] | None
-    """Asked before each file and before each run of the engine; true ends the run."""
+    """Called before each file and each run of the engine; true ends the run."""
     step: Callable[[], None] | None
     """Called before each run of the engine."""
     stop: threading.Event = field(default_factory=threading.Event)
 
     def process(self, jobs: list[Job]) -> list[FileResult]:
-        """Read, denoise and write a few files. Those that a stop overtakes have no result."""
+        """Read, denoise and write a few files. Files not reached before a stop have no result."""
         results: list[FileResult] = []
         try:
             for window in windows(map(self._load, jobs), lambda work: work.values, self.options.batch_size):
@@ -129,7 +128,7 @@ class Worker:
         self._check_stop()
         work, start = _Work(job, file_stamp(job.source)), time.perf_counter()
         try:
-            # An image is there twice: as it was read, and denoised.
+            # Two copies: as read, and denoised.
             work.image = read_image(job.source, self.options.max_pixels, lambda size: self.gate.enter(2 * size, self.stop))
         except MissingDependencyError:
             raise
@@ -153,7 +152,7 @@ class Worker:
             except CancelledError:
                 raise
             except (DaeError, MemoryError):
-                for work in good:  # find out which of them it was, and save the others
+                for work in good:  # find the failing image and keep the others
                     self._denoise_one(work)
         share = (time.perf_counter() - start) / len(good)
         for work in good:
@@ -211,13 +210,13 @@ class Worker:
             work.error = str(error)
         except OSError as error:
             folder = os.fspath(work.job.destination.parent)
-            work.error = f"{folder}: the folder cannot be made: {error.strerror or error}."
+            work.error = f"{folder}: the folder cannot be created: {error.strerror or error}."
         except Exception as error:
             logger.debug("%s", work.job.destination, exc_info=True)
-            work.error = f"{os.fspath(work.job.destination)}: {reason(error)}"
+            work.error = f"{os.fspath(work.job.destination)}: {describe_error(error)}"
 
     def is_stopped(self) -> bool:
-        """Tell whether the run is to end."""
+        """Tell whether the run should end."""
         if self.cancel is not None and self.cancel():
             self.stop.set()
         return self.stop.is_set()
@@ -228,7 +227,7 @@ class Worker:
 
 
 def _pixels(work: _Work) -> Array:
-    assert work.image is not None  # only such are denoised
+    assert work.image is not None  # files without an image are not denoised
     return work.image.page_pixels
 
 
@@ -244,7 +243,7 @@ def _loses_depth(job: Job, image: Image) -> bool:
 
 def _compare(job: Job, image: Image, clean: Array) -> tuple[Scores | None, str | None]:
     if job.reference is None:
-        return None, f"{os.fspath(job.source)}: there is no reference of this name."
+        return None, f"{os.fspath(job.source)}: there is no reference with this name."
     try:
         reference = read_image(job.reference)
         return score(reference.pixels, image.pixels, image.with_pixels(clean).pixels), None
@@ -252,4 +251,4 @@ def _compare(job: Job, image: Image, clean: Array) -> tuple[Scores | None, str |
         raise
     except Exception as error:
         logger.debug("%s", job.reference, exc_info=True)
-        return None, f"{os.fspath(job.source)}: cannot be compared: {reason(error)}"
+        return None, f"{os.fspath(job.source)}: cannot be compared: {describe_error(error)}"

@@ -1,4 +1,4 @@
-"""Models that come with the package, found by name."""
+"""Bundled models, found by name."""
 
 from .bundled import DEFAULT_MODEL, DEFAULT_MODELS, BundledModel, bundled_models, describe_models, find_model, find_models
 

@@ -1,4 +1,4 @@
-"""Models that come with the package, found by name."""
+"""Bundled models, found by name."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ..errors import InputError, ModelError
 MODEL_FOLDER = Path(__file__).parent
 MODEL_SUFFIX = ".onnx"
 DEFAULT_MODEL = "default"
-"""What is taken where no model is named: of the bundled models the one for an image's channels."""
+"""The default: the bundled model for the channels of an image."""
 DEFAULT_MODELS = {1: "gray", 3: "color"}
-"""Names of the bundled models that DEFAULT_MODEL stands for, by the color channels of the images that they are for."""
+"""Names of the default models by color channels."""
 
 
 @dataclass(frozen=True)
 class BundledModel:
-    """A model that comes with the package."""
+    """A bundled model."""
 
     name: str
-    """What `Denoiser` and `dae-run -m` take."""
+    """Name for `Denoiser` and `dae-run -m`."""
     size_bytes: int
     """Of the file."""
     contract: Contract
 
     def __str__(self) -> str:
-        """Return one line for people: name, size, channels, precision, what it was trained on, and how well it does that."""
+        """Return a line of text: name, size, channels, precision, training noise, and quality."""
         model = self.contract
         color = "gray" if model.channels == 1 else "RGB"
         quality = model.quality
@@ -41,19 +41,19 @@ def bundled_models(folder: Path | None = None) -> dict[str, Path]:
     """Return the bundled models' paths by name, sorted by name.
 
     Args:
-        folder: Where they are; None for the package's own.
+        folder: Folder of the models; None for the package's own.
     """
     return dict(sorted((path.stem, path) for path in (folder or MODEL_FOLDER).glob(f"*{MODEL_SUFFIX}")))
 
 
 def describe_models(folder: Path | None = None) -> list[BundledModel]:
-    """Open each bundled model and return what it says about itself, sorted by name.
+    """Open each bundled model and return its description, sorted by name.
 
     Raises:
         ModelError: One of them is damaged.
         MissingDependencyError: onnxruntime is not installed.
     """
-    from ..engine.session import open_session, read_contract  # the names alone need no engine
+    from ..engine.session import open_session, read_contract  # listing names needs no engine
 
     return [
         BundledModel(name, path.stat().st_size, read_contract(open_session(path, "cpu", 1), os.fspath(path)))
@@ -62,19 +62,18 @@ def describe_models(folder: Path | None = None) -> list[BundledModel]:
 
 
 def find_models(model: str | os.PathLike[str], folder: Path | None = None) -> dict[int, Path]:
-    """Return the absolute paths of the models that a name or a path stands for.
+    """Return the absolute paths of the models for a name or a path.
 
     Args:
         model: DEFAULT_MODEL, the name of a bundled model, or a path; see `find_model`.
-        folder: Where the bundled models are; None for the package's own.
+        folder: Folder of the bundled models; None for the package's own.
 
     Returns:
-        Which model is for images of 1 color channel, and which for those of 3: two models where DEFAULT_MODEL is named and
-        both of its models are bundled, else twice the same.
+        Models by color channels, 1 and 3: two different ones for DEFAULT_MODEL with both models bundled, else the same.
 
     Raises:
         InputError: `model` is neither text nor a path.
-        ModelError: No such model is found; the text lists the bundled names.
+        ModelError: There is no such model; the message lists the bundled names.
     """
     bundled = bundled_models(folder)
     if not isinstance(model, str) or model != DEFAULT_MODEL:
@@ -83,7 +82,7 @@ def find_models(model: str | os.PathLike[str], folder: Path | None = None) -> di
     if not present:
         names = " or ".join(DEFAULT_MODELS.values())
         raise ModelError(
-            f"this installation holds no default model ({names}). Give the path of an .onnx file; bundled models: "
+            f"this installation has no default model ({names}). Give the path of an .onnx file; bundled models: "
             f"{_listed(bundled)}."
         )
     either = next(iter(present.values()))
@@ -91,13 +90,13 @@ def find_models(model: str | os.PathLike[str], folder: Path | None = None) -> di
 
 
 def find_model(model: str | os.PathLike[str], folder: Path | None = None) -> Path:
-    """Return the path of a model given by the name of a bundled one, or by its path.
+    """Return the path of a model given by bundled name or by path.
 
-    A bare word that is a bundled name means the bundled model; write `./word` for a file of that name.
+    A bundled name takes precedence; write `./name` for a file of that name.
 
     Raises:
         InputError: `model` is neither text nor a path.
-        ModelError: It is neither a bundled name nor a file; the text lists the bundled names.
+        ModelError: It is neither a bundled name nor a file; the message lists the bundled names.
     """
     if not isinstance(model, str | os.PathLike):
         raise InputError(

@@ -1,1 +1,1 @@
-"""Arrays of pixels: checked, converted, compared. Numpy alone."""
+"""Check, convert and compare pixel arrays. Needs numpy only."""

@@ -1,4 +1,4 @@
-"""Image arrays: which ones are taken, and how they become a model's batch and come back."""
+"""Image arrays: checks, and conversion to and from a model's batch."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ FloatArray = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 FULL_SCALE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}
-"""The value of white, by the dtypes that images may have."""
+"""The white value by image dtype."""
 LARGEST_FLOAT = 16.0
-"""Float images are about 0..1, and noise may leave that range; beyond this they are in another unit."""
+"""Float images are about 0..1, and noise may leave this range; larger values mean another unit."""
 _NO_ARRAY = "an image must be an array of uint8 (0..255), uint16 (0..65535) or float32 (0..1), (H, W) or (H, W, C);"
 
 
@@ -32,25 +32,23 @@ def as_image(noisy: npt.ArrayLike) -> Array:
         An array that may share memory with `noisy`, in native byte order.
 
     Raises:
-        InputError: The dtype or the shape is another one, or it is no array at all.
+        InputError: The dtype or shape is another, or the value is not an array.
     """
     try:
         image = np.asarray(noisy)
     except (ValueError, TypeError) as error:  # rows of several lengths
         raise InputError(
-            f"{_NO_ARRAY} received {type(noisy).__name__}, which is none ({error}). Give rows of one length and one type."
+            f"{_NO_ARRAY} received {type(noisy).__name__}, not an array ({error}). Give rows of equal length and type."
         ) from error
     if image.dtype.kind in "USO":  # text, bytes, objects
         received = f"an array of {image.dtype}" if isinstance(noisy, np.ndarray) else type(noisy).__name__
-        raise InputError(
-            f"{_NO_ARRAY} received {received}. Read it first: dae_runtime.images.read_image(path).pixels is such an array."
-        )
-    if image.dtype not in FULL_SCALE:  # in another byte order, or not usable
+        raise InputError(f"{_NO_ARRAY} received {received}. Read files with dae_runtime.images.read_image(path).pixels.")
+    if image.dtype not in FULL_SCALE:  # another byte order, or unsupported
         image = image.astype(image.dtype.newbyteorder("="), copy=False)
     if image.dtype not in FULL_SCALE:
         raise InputError(
             f"an image must be uint8 (0..255), uint16 (0..65535) or float32 (0..1), not {image.dtype}. "
-            "Convert it first, for instance with image.astype(numpy.float32) for values from 0 to 1."
+            "Convert it first, e.g. with image.astype(numpy.float32) for values from 0 to 1."
         )
     if image.ndim not in (2, 3, 4) or image.size == 0:
         raise InputError(
@@ -67,10 +65,10 @@ def as_image(noisy: npt.ArrayLike) -> Array:
 
 
 def check_values(image: Array) -> None:
-    """Check that a float image is finite and in the unit of 0..1; integers always are.
+    """Check that a float image is finite and about 0..1.
 
     Raises:
-        InputError: It holds NaN, infinity, or values beyond 16.
+        InputError: It holds NaN, infinity, or values beyond +-16.
     """
     if image.dtype != np.float32:
         return
@@ -79,22 +77,22 @@ def check_values(image: Array) -> None:
         count = int(image.size - np.count_nonzero(np.isfinite(image)))
         raise InputError(
             f"the image holds {count} values that are NaN or infinite, of {image.size}. "
-            "Replace them first, for instance with numpy.nan_to_num."
+            "Replace them first, e.g. with numpy.nan_to_num."
         )
     if max(-low, high) > LARGEST_FLOAT:
         raise InputError(
-            f"a float32 image must be about 0..1; received values from {low:g} to {high:g}. Divide it by its white, "
-            "for instance by 255."
+            f"a float32 image must be about 0..1; received values from {low:g} to {high:g}. Divide it by its "
+            "white value, e.g. by 255."
         )
 
 
 def limit_to_range(denoised: Array) -> Array:
-    """Check what a model gave, and clip it to the value range.
+    """Check the output of a model, and clip it to the value range.
 
-    A clean image lies in [0, 1], so clipping never makes a result worse; and it can hide infinity, so it comes second.
+    Clipping never makes a result worse, since clean images lie in [0, 1]; it would hide infinity, so it comes second.
 
     Args:
-        denoised: uint8, which is returned as it is, or float32, which may be changed in place.
+        denoised: uint8, returned unchanged, or float32, clipped in place.
 
     Returns:
         `denoised`; float32 within [0, 1].
@@ -110,8 +108,8 @@ def limit_to_range(denoised: Array) -> Array:
     if not (math.isfinite(low) and math.isfinite(high)):
         count = int(denoised.size - np.count_nonzero(np.isfinite(denoised)))
         raise ModelError(
-            f"the model gave {count} values that are NaN or infinite, of {denoised.size}; expected numbers in 0..1. Its "
-            "training diverged, its file is damaged, or it is fp16 and overflows: take another model, or export it again."
+            f"the model returned {count} values that are NaN or infinite, of {denoised.size}; expected numbers in 0..1. Its "
+            "training diverged, its file is damaged, or it is fp16 and overflows: use another model, or export it again."
         )
     np.clip(denoised, 0, 1, out=denoised)
     return denoised
@@ -125,12 +123,12 @@ def as_batch(image: Array) -> Array:
 
 
 def color_channels(channels: int) -> int:
-    """Return how many of an image's channels are color: an even number of channels ends with alpha."""
+    """Return the number of color channels; an even number of channels ends with alpha."""
     return channels - 1 if channels % 2 == 0 else channels
 
 
 def to_model_channels(color: Array, channels: int) -> Array:
-    """Give a model the channels it wants.
+    """Convert colors to the channels of a model.
 
     Args:
         color: (N, H, W, 1 or 3).
@@ -151,11 +149,11 @@ def from_model_channels(denoised: Array, channels: int) -> Array:
     """Undo `to_model_channels`.
 
     Args:
-        denoised: What the model made of its result; uint8, or float32 in [0, 1].
+        denoised: Output of the model for `to_model_channels`; uint8, or float32 in [0, 1].
         channels: 1 or 3, the images'.
 
     Returns:
-        (N, H, W, channels), `denoised`'s dtype, but float32 in [0, 1] where a color model's result was averaged to gray.
+        (N, H, W, channels) in the dtype of `denoised`, or float32 in [0, 1] for a color result averaged to gray.
     """
     if denoised.shape[3] == channels:
         return denoised
@@ -167,9 +165,9 @@ def from_model_channels(denoised: Array, channels: int) -> Array:
 
 
 def convert(image: Array, dtype: npt.DTypeLike) -> Array:
-    """Convert between uint8, uint16 and float32 so that black and white stay black and white.
+    """Convert between uint8, uint16 and float32, mapping black to black and white to white.
 
-    Integers are rounded to the nearest and clipped. Returns `image` itself if it has the dtype already.
+    Integers are rounded to nearest and clipped. Returns `image` itself if the dtype is the same.
     """
     target = np.dtype(dtype)
     if image.dtype == target:
@@ -195,19 +193,15 @@ def pad_to_multiple(batch: Array, alignment_px: int) -> Array:
 
 
 def check_strength(strength: float) -> None:
-    """Check how much of the change is wanted.
-
-    Raises:
-        InputError: It is outside 0..1.
-    """
+    """Raise InputError unless a strength is in 0..1."""
     if not isinstance(strength, Real) or not 0 <= strength <= 1:
         raise InputError(f"strength must be from 0 (no change) to 1 (all of it), not {strength!r}.")
 
 
 def blend(noisy: Array, clean: Array, strength: float) -> Array:
-    """Return noisy + strength * (clean - noisy) in the dtype of `noisy`, for arrays of one shape and any image dtypes.
+    """Return noisy + strength * (clean - noisy) in the dtype of `noisy`, for arrays of equal shape and any image dtypes.
 
-    At a strength of 1 that is `clean`, and `clean` itself if it has the dtype already.
+    At strength 1 that is `clean`, without a copy if the dtype is the same.
     """
     if strength == 1:
         return convert(clean, noisy.dtype)
@@ -219,5 +213,5 @@ def blend(noisy: Array, clean: Array, strength: float) -> Array:
 
 def _extremes(values: Array) -> tuple[float, float]:
     """Return the smallest and the largest value; both are NaN if any value is."""
-    # The ufuncs themselves: half the time of the methods for small arrays.
+    # Ufuncs take half the time of the methods for small arrays.
     return float(np.minimum.reduce(values, axis=None)), float(np.maximum.reduce(values, axis=None))

@@ -1,4 +1,4 @@
-"""PSNR and SSIM of images as numpy arrays."""
+"""PSNR and SSIM of arrays."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def psnr_db(reference: npt.ArrayLike, image: npt.ArrayLike, data_range: float = 
 
 
 def psnr_of_mse(mse: float, data_range: float = 1.0, largest_db: float = math.inf) -> float:
-    """Return the peak signal-to-noise ratio in dB that belongs to a mean squared error.
+    """Return the peak signal-to-noise ratio in dB for a mean squared error.
 
     Args:
         mse: At least 0, in the square of the unit of `data_range`.
         data_range: Distance between the smallest and the largest possible value.
-        largest_db: What is returned for 0, and for an error too small to tell from it.
+        largest_db: Upper limit of the result, returned for 0.
     """
     return largest_db if mse == 0 else min(float(10 * np.log10(data_range**2 / mse)), largest_db)
 
@@ -62,8 +62,8 @@ def psnr_of_mse(mse: float, data_range: float = 1.0, largest_db: float = math.in
 def ssim(reference: npt.ArrayLike, image: npt.ArrayLike, data_range: float = 1.0) -> float:
     """Return the mean structural similarity, at most 1.
 
-    Gaussian window of 11 x 11 pixels and sigma 1.5 over the positions where it lies wholly inside, population covariance,
-    K1 = 0.01, K2 = 0.03; the mean over channels. A side shorter than 11 pixels gets the largest odd window that fits.
+    Gaussian window of 11 x 11 pixels and sigma 1.5 at positions fully inside, population covariance, K1 = 0.01, K2 = 0.03;
+    mean over channels. A side shorter than 11 pixels gets the largest odd window that fits.
 
     Args:
         reference: Clean image, (H, W) or (H, W, C).
@@ -71,7 +71,7 @@ def ssim(reference: npt.ArrayLike, image: npt.ArrayLike, data_range: float = 1.0
         data_range: Distance between the smallest and the largest possible value (1.0, 255 or 65535).
 
     Raises:
-        InputError: The shapes differ, or are not those of one image.
+        InputError: The shapes differ, or are not of single images.
 
     Source:
         Wang, Bovik, Sheikh, Simoncelli: Image quality assessment: from error visibility to structural similarity. IEEE
@@ -79,7 +79,7 @@ def ssim(reference: npt.ArrayLike, image: npt.ArrayLike, data_range: float = 1.0
     """
     x, y = np.asarray(reference, np.float64), np.asarray(image, np.float64)
     if x.shape != y.shape or x.ndim not in (2, 3) or x.size == 0:
-        raise InputError(f"SSIM compares two images of one shape, (H, W) or (H, W, C); received {x.shape} and {y.shape}.")
+        raise InputError(f"SSIM compares two images of equal shape, (H, W) or (H, W, C); received {x.shape} and {y.shape}.")
     mean_x, mean_y = _blur(x), _blur(y)
     variance_x = _blur(x * x) - mean_x**2
     variance_y = _blur(y * y) - mean_y**2

@@ -1,9 +1,9 @@
-"""How noisy is an image, when there is no clean one to compare with?
+"""Estimate the noise of an image without a clean reference.
 
-Source of the estimate: the 3 x 3 mask that cancels what varies slowly, from J. Immerkaer, Fast noise variance estimation,
-Computer Vision and Image Understanding 64(2), 1996; and the median absolute deviation in place of Immerkaer's mean, so that
-edges and texture count little, from D. Donoho and I. Johnstone, Ideal spatial adaptation by wavelet shrinkage, Biometrika
-81(3), 1994. Of the estimators that were tried on photographs with known noise it was the nearest from sigma 2 to 40 (of 255).
+Sources: the 3 x 3 mask that cancels slow variation, J. Immerkaer, Fast noise variance estimation, Computer Vision and Image
+Understanding 64(2), 1996; the median absolute deviation in place of Immerkaer's mean, so that edges and texture count little,
+D. Donoho and I. Johnstone, Ideal spatial adaptation by wavelet shrinkage, Biometrika 81(3), 1994. The most accurate of the
+estimators tried on photographs with known noise from sigma 2 to 40 (of 255).
 """
 
 from __future__ import annotations
@@ -18,25 +18,24 @@ from .arrays import Array, as_batch, as_image, color_channels, convert
 
 SMALLEST_PX = 3
 _MASK_NORM = 6.0
-"""Root of the sum of the squares of the mask's weights: what white noise is multiplied with."""
+"""L2 norm of the mask, the gain for white noise."""
 _MAD_TO_SIGMA = 0.6744897501960817
-"""The median of the absolute value of a standard normal variable."""
+"""Median of the absolute value of a standard normal variable."""
 
 
 def noise_sigma(image: npt.ArrayLike) -> float:
-    """Estimate the standard deviation of an image's noise, taken to be white and Gaussian.
+    """Estimate the standard deviation of an image's noise, assumed white and Gaussian.
 
-    Texture raises the estimate (by 1 to 2 of 255 on photographs); clipping at black and white, and noise that was smoothed
-    (by JPEG, say), lower it.
+    Texture raises the estimate (by 1 to 2 of 255 on photographs); clipping and smoothed noise (e.g. by JPEG) lower it.
 
     Args:
-        image: (H, W) or (H, W, C), both sides at least 3 pixels; uint8, uint16 or float32 of about 0..1. Alpha does not count.
+        image: (H, W) or (H, W, C), both sides at least 3 pixels; uint8, uint16 or float32 of about 0..1. Alpha is ignored.
 
     Returns:
-        The standard deviation on the scale where white is 1; for a color image the root of the channels' mean square.
+        The standard deviation on the scale where white is 1; for color the root mean square over channels.
 
     Raises:
-        InputError: The array is no image, or is smaller than 3 x 3 pixels.
+        InputError: The array is not an image, or smaller than 3 x 3 pixels.
     """
     checked = as_image(image)
     if checked.ndim == 4 or min(checked.shape[:2]) < SMALLEST_PX:
@@ -50,9 +49,9 @@ def noise_sigma(image: npt.ArrayLike) -> float:
 
 
 def expected_sigma(clean: npt.ArrayLike, sigma: float) -> float:
-    """Return what `noise_sigma` says of a clean image after noise of a known strength was added and clipped to 0..1.
+    """Return `noise_sigma` of a clean image with added noise of known strength, clipped to 0..1.
 
-    This is what an estimate must be compared with: it has the image's texture and its blacks and whites in it.
+    Estimates must be compared with this value, which includes the effects of texture and clipping.
 
     Args:
         clean: As `noise_sigma` takes it.

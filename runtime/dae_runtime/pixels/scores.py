@@ -1,4 +1,4 @@
-"""How much nearer a denoised image is to its clean reference."""
+"""Compare noisy and denoised images with their clean references."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .metrics import psnr_db, ssim
 
 @dataclass(frozen=True)
 class Scores:
-    """Likeness to the clean reference before and after denoising."""
+    """PSNR and SSIM against the clean reference before and after denoising."""
 
     noisy_psnr_db: float
     denoised_psnr_db: float
@@ -23,7 +23,7 @@ class Scores:
 
 
 def score(clean: Array, noisy: Array, denoised: Array) -> Scores:
-    """Compare a noisy and a denoised image with their clean reference; alpha does not count.
+    """Compare a noisy and a denoised image with the clean reference; alpha is ignored.
 
     Args:
         clean: (H, W) or (H, W, C); uint8, uint16 or float32 in [0, 1].
@@ -35,18 +35,18 @@ def score(clean: Array, noisy: Array, denoised: Array) -> Scores:
     """
     reference, before, after = (_colors(image) for image in (clean, noisy, denoised))
     if reference.shape != before.shape:
-        raise InputError(f"the reference has the shape {clean.shape}, the image {noisy.shape}; they must show one picture.")
+        raise InputError(f"the reference has the shape {clean.shape}, the image {noisy.shape}; they must show the same image.")
     return Scores(psnr_db(reference, before), psnr_db(reference, after), ssim(reference, before), ssim(reference, after))
 
 
 def mean_scores(scores: Sequence[Scores]) -> Scores:
-    """Return the mean of each figure over images; a PSNR is infinite if one of them is.
+    """Return the mean of each figure over images; a mean PSNR is infinite if any PSNR is.
 
     Raises:
-        InputError: There is none.
+        InputError: The sequence is empty.
     """
     if not scores:
-        raise InputError("there is no score to take the mean of.")
+        raise InputError("there are no scores to average.")
     psnr = [[each.noisy_psnr_db for each in scores], [each.denoised_psnr_db for each in scores]]
     noisy_psnr, denoised_psnr = (math.inf if math.inf in column else fmean(column) for column in psnr)
     return Scores(

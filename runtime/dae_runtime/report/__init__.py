@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page."""
+"""The report of a run: an HTML page."""
 
 from typing import TYPE_CHECKING
 

@@ -1,12 +1,11 @@
-"""The report of a run: one HTML page that shows and judges what became of the images.
+"""The report of a run: an HTML page with images and quality figures.
 
     report = RunReport(denoiser.model, len(jobs))
     for result in run_jobs(denoiser, jobs):
         report.add(result.job, result.error, result.scores)
     report.write("report.html", device=denoiser.device, seconds=12.3)
 
-The page needs no other file and no network. It shows a limited number of images, taken evenly from the whole run, each
-read again from its files: what is shown is what was written.
+The page is self-contained. It shows a limited number of images, spread evenly over the run and read again from their files.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 from ..contract import Contract
 from ..errors import DaeError, InputError
 from ..system.atomic import write_atomic
-from ..system.messages import reason
+from ..system.messages import describe_error
 from .figures import ReportedImage, crop_side, report_image
 from .page import MARK, page
 from .summary import RunSummary
@@ -31,14 +30,14 @@ if TYPE_CHECKING:
 
 MAX_IMAGES = 24
 MAX_ERRORS = 20
-"""Failed files that are named; the others are counted."""
+"""Most failed files listed; the rest is counted."""
 
 _FIRST_BYTES = 512
-"""Of a page: they hold its mark."""
+"""Start of a page, which holds MARK."""
 
 
 def is_report(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is a report that this package wrote, whatever its version; false if it cannot be read."""
+    """Tell whether a file is a report of any version of this package; false if it cannot be read."""
     try:
         with Path(path).open("rb") as file:
             return MARK.encode() in file.read(_FIRST_BYTES)
@@ -48,14 +47,14 @@ def is_report(path: str | os.PathLike[str]) -> bool:
 
 @dataclass
 class RunReport:
-    """Collects what a report needs while a run goes on, in memory that does not grow with the number of files."""
+    """Collects the content of a report during a run, in bounded memory."""
 
     model: Contract
-    """The model of the run; where several worked, the one whose noise the images are judged by."""
+    """The model of the run, whose training noise the images are compared with."""
     total: int
-    """How many files the run has."""
+    """Number of files of the run."""
     limit: int = MAX_IMAGES
-    """How many images the page shows at most."""
+    """Most images shown on the page."""
     _done: int = 0
     _failed: int = 0
     _seen: int = 0
@@ -69,8 +68,8 @@ class RunReport:
             raise InputError(f"a report shows at least 1 image, not {self.limit}.")
 
     def add(self, job: Job, error: str | None = None, scores: Scores | None = None) -> None:
-        """Take note of a file that was done, or failed with an error."""
-        due = len(self._shown) * max(self.total, 1) / self.limit  # so far into the run the next image is shown
+        """Add a file that was done, or failed with an error."""
+        due = len(self._shown) * max(self.total, 1) / self.limit  # position in the run of the next image to show
         self._seen += 1
         if error is not None:
             self._failed += 1
@@ -85,13 +84,13 @@ class RunReport:
                 self._sums[name] = self._sums.get(name, 0.0) + value
 
     def write(self, path: str | os.PathLike[str], *, device: str, seconds: float, models: Sequence[Contract] = ()) -> None:
-        """Write the page; the file is whole or not there.
+        """Write the page atomically.
 
         Args:
-            path: Where to; folders are made, and an existing file is replaced.
-            device: Where the model ran.
+            path: The file; missing folders are created, an existing file is replaced.
+            device: Device of the model.
             seconds: Wall time of the run.
-            models: All models that worked, where that was not `model` alone.
+            models: All models used, if not `model` alone.
 
         Raises:
             InputError: The file cannot be written.
@@ -103,8 +102,8 @@ class RunReport:
                 images.append(report_image(job, scores, self.model.noise, crop_side(len(self._shown))))
             except DaeError as error:
                 not_shown.append(str(error))
-            except Exception as error:  # one image that cannot be shown takes no page from the others
-                not_shown.append(f"{os.fspath(job.source)}: {reason(error)}")
+            except Exception as error:  # an image that cannot be shown does not prevent the page
+                not_shown.append(f"{os.fspath(job.source)}: {describe_error(error)}")
         summary = RunSummary(
             models=tuple(models) or (self.model,),
             device=device,

@@ -1,4 +1,4 @@
-"""What a run's report says about one image: figures over the whole image, pictures of its middle."""
+"""One image of a report: figures over the whole image, pictures of its middle."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from ..pixels.scores import Scores
 
 PAGE_PIXELS = 1_700_000
-"""Pixels of all crops of one kind together: keeps the page below some 5 MB."""
+"""Total pixels of all crops of one kind; keeps the page below about 5 MB."""
 LARGEST_CROP_PX = 560
 MEASURED_PX = 1024
-"""Noise is measured in the middle of larger images."""
+"""Noise of larger images is measured in a middle crop of this side."""
 TINY_PX = 96
-"""Images up to this size are shown enlarged and without loss."""
+"""Images up to this size are shown enlarged and lossless."""
 TOLERANCE = 0.25
-"""By this share an estimate may leave what is expected of the range that the model was trained on."""
+"""Relative tolerance of a noise estimate against the training range."""
 
 
 @dataclass(frozen=True)
@@ -41,39 +41,39 @@ class ReportedImage:
     height_px: int
     width_px: int
     scores: Scores | None
-    """Likeness to the reference before and after, where there is one."""
+    """PSNR and SSIM before and after, if there is a reference."""
     noisy_sigma: float | None
-    """Estimated noise before, on the scale where white is 1; None for images too small."""
+    """Estimated noise before, on the scale where white is 1; None for very small images."""
     denoised_sigma: float | None
     """Likewise after."""
     warning: str | None
-    """What speaks against using this model on this image."""
+    """Warning about this model on this image, if any."""
     residual: Residual
     gain: float
-    """What the residual's picture was multiplied with."""
+    """Amplification of the residual picture."""
     pictures: Mapping[str, str]
-    """`before`, `after`, `residual`, and `reference` where there is one, as data URLs of one size."""
+    """`before`, `after`, `residual`, and `reference` if any, as data URLs of equal size."""
     crop_px: tuple[int, int]
     """(height, width) of the pictures."""
 
     @property
     def tiny(self) -> bool:
-        """Whether it is to be shown enlarged."""
+        """Whether to show it enlarged."""
         return max(self.crop_px) <= TINY_PX
 
 
 def crop_side(count: int) -> int:
-    """Return the side of the pictures in pixels, so that the page stays small whatever their number."""
+    """Return the side of the pictures in pixels, which keeps the page small for any number of images."""
     return min(LARGEST_CROP_PX, math.isqrt(PAGE_PIXELS // max(count, 1)))
 
 
 def report_image(job: Job, scores: Scores | None, noise: str, side_px: int) -> ReportedImage:
-    """Measure and show one image, from its files.
+    """Measure one image and build its pictures, from its files.
 
     Args:
         job: Its files.
-        scores: Likeness to the reference, if it was compared.
-        noise: The contract's specification of what the model was trained on.
+        scores: PSNR and SSIM, if compared.
+        noise: The training noise of the contract.
         side_px: The largest side of a picture.
 
     Raises:
@@ -105,15 +105,15 @@ def report_image(job: Job, scores: Scores | None, noise: str, side_px: int) -> R
 
 
 def noise_warning(sigma: float, clean: Array, noise: str) -> str | None:
-    """Say that an image's noise lies outside what the model was trained on, or None.
+    """Return a warning if an image's noise lies outside the training range, or None.
 
-    The estimate is compared with what the same estimator says of the denoised image with noise of the weakest and of the
-    strongest kind that was trained on, so that texture and clipping count on both sides.
+    The estimate is compared with estimates of the denoised image plus the weakest and the strongest training noise, so that
+    texture and clipping affect both sides.
 
     Args:
         sigma: Estimated noise of the image, on the scale where white is 1.
         clean: The denoised image, float32 in [0, 1].
-        noise: The contract's specification.
+        noise: The training noise of the contract.
     """
     trained = gaussian_range(noise)
     if trained is None:
@@ -122,7 +122,7 @@ def noise_warning(sigma: float, clean: Array, noise: str) -> str | None:
     if sigma < low * (1 - TOLERANCE) - 1 / 255:
         kind, hint = "weaker", "the model may smooth detail away; --strength below 1, or a model for less noise, keeps more"
     elif sigma > high * (1 + TOLERANCE) + 1 / 255:
-        kind, hint = "stronger", "much of it may stay; take a model for more noise"
+        kind, hint = "stronger", "much of it may remain; use a model for more noise"
     else:
         return None
     bounds = "to".join(f" {255 * bound:.0f} " for bound in sorted(set(trained)))
@@ -130,7 +130,7 @@ def noise_warning(sigma: float, clean: Array, noise: str) -> str | None:
 
 
 def data_url(picture: Array) -> str:
-    """Return a picture, (H, W, 1 or 3) float32 in [0, 1], as the address of itself."""
+    """Return a picture, (H, W, 1 or 3) float32 in [0, 1], as a data URL."""
     pixels = convert(picture, np.uint8)
     kind = "png" if max(pixels.shape[:2]) <= TINY_PX else "webp"
     data = encode(pixels[..., 0] if pixels.shape[2] == 1 else pixels, kind)
@@ -138,7 +138,7 @@ def data_url(picture: Array) -> str:
 
 
 def _colors(path: Path) -> Array:
-    batch = as_batch(read_image(path).page_pixels)  # of several pages the first is shown
+    batch = as_batch(read_image(path).page_pixels)  # the first of several pages
     return convert(batch[0, ..., : color_channels(batch.shape[3])], np.float32)
 
 
@@ -153,6 +153,6 @@ def _reference(job: Job, shape: tuple[int, ...]) -> Array | None:
         return None
     try:
         reference = _colors(job.reference)
-    except DaeError:  # the run has told it already
+    except DaeError:  # already reported by the run
         return None
     return reference if reference.shape == shape else None

@@ -1,4 +1,4 @@
-"""The page of a run's report: HTML, CSS and a few lines of script in one text."""
+"""The HTML page of a run's report."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).parent
 SMALLEST_SHOWN_PX = 320
-"""Width to which tiny pictures are enlarged."""
+"""Display width of tiny pictures."""
 
 MARK = '<meta name="generator" content="dae-toolkit'
-"""What tells a report from other pages; stands within its first lines, and is followed by the version."""
+"""Marks a report in its first lines; the version follows."""
 
 _EXPLANATION = """
 <p><b>Noise</b> is the estimated standard deviation on the scale 0 to 255. Fine texture counts as noise, so a sharp clean
 photograph has 1 to 3; clipping at black and white lowers it.</p>
-<p><b>What was taken away</b> is the difference between before and after, amplified. It should look like noise alone. Where the
-picture shows in it, the model took detail too. <i>With image</i> is its correlation with the result; <i>neighbors</i> is its
-correlation with itself one pixel to the right (→) and below (↓). All three are near 0 for white noise.</p>
+<p><b>Removed</b> is the difference between before and after, amplified. It should look like pure noise; visible image
+structure means that the model removed detail too. <i>With image</i> is its correlation with the result; <i>neighbors</i> is
+its correlation with itself one pixel to the right (→) and below (↓). All three are near 0 for white noise.</p>
 """
 
 
@@ -35,8 +35,8 @@ def page(summary: RunSummary, images: Sequence[ReportedImage]) -> str:
     """Return the page.
 
     Args:
-        summary: About the run as a whole.
-        images: Those that are shown.
+        summary: The figures of the whole run.
+        images: The images shown.
     """
     names = escape(" and ".join(model.name for model in summary.models))
     cards = "\n".join(_card(number, image) for number, image in enumerate(images))
@@ -137,7 +137,7 @@ def _slider(image: ReportedImage, name: str) -> str:
 
 
 def _strip(image: ReportedImage, name: str) -> str:
-    captions = {"residual": f"taken away, &times;&nbsp;{image.gain:.2g}", "reference": "reference"}
+    captions = {"residual": f"removed, &times;&nbsp;{image.gain:.2g}", "reference": "reference"}
     figures = [
         f"<figure>{_image(image, kind, f'{name}: {caption}')}<figcaption>{caption}</figcaption></figure>"
         for kind, caption in captions.items()
@@ -160,7 +160,7 @@ def _figures(image: ReportedImage) -> str:
     if image.noisy_sigma is not None and image.denoised_sigma is not None:
         pairs.append(("noise, of 255", f"{255 * image.noisy_sigma:.1f} → {255 * image.denoised_sigma:.1f}"))
     residual = image.residual
-    pairs.append(("taken away", residual.verdict))
+    pairs.append(("removed", residual.verdict))
     pairs.append(("with image", _signed(residual.with_image)))
     pairs.append(("neighbors", f"→ {_signed(residual.horizontal)}, ↓ {_signed(residual.vertical)}"))
     return "".join(_pair(name, value) for name, value in pairs)

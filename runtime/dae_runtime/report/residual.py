@@ -1,6 +1,6 @@
-"""What a denoiser took away: noise alone, or the picture too?
+"""The structure of the residual, the difference between noisy and denoised image.
 
-A good residual looks like the noise: it does not follow the picture, and neighbors do not resemble each other.
+A good residual is pure noise: uncorrelated with the image and between neighboring pixels.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import numpy as np
 from ..pixels.arrays import Array
 
 WEAK = 0.1
-"""Correlations of a smaller size are what chance, clipping and rounding bring."""
+"""Correlations below this arise from chance, clipping and rounding."""
 STRONG = 0.3
 
 
 @dataclass(frozen=True)
 class Residual:
-    """The structure of what was taken away. All are correlations, from -1 to 1; 0 is best."""
+    """Correlations of a residual, from -1 to 1; 0 is best."""
 
     with_image: float
-    """With the denoised image: detail or contrast was taken, or brightness was shifted."""
+    """With the denoised image: high if detail or contrast was removed, or brightness shifted."""
     horizontal: float
-    """Between neighbors in a row (autocorrelation at lag 1): the noise was no white noise, or structure was taken."""
+    """Between neighbors in a row (autocorrelation at lag 1): high if the noise is not white, or structure was removed."""
     vertical: float
     """Between neighbors in a column."""
 
     @property
     def verdict(self) -> str:
-        """Say it in a few words."""
+        """Summary in a few words."""
         worst = max(abs(self.with_image), abs(self.horizontal), abs(self.vertical))
         if worst < WEAK:
             return "white, as noise is"
@@ -44,7 +44,7 @@ def residual_structure(noisy: Array, denoised: Array) -> Residual:
         denoised: Likewise, the same shape.
     """
     residual = (noisy - denoised).astype(np.float64)
-    # Noise that was clipped at black or white follows the picture through no fault of the denoiser.
+    # Clipped noise correlates with the image whatever the denoiser does.
     free = (noisy > 0) & (noisy < 1)
     return Residual(
         _correlation(residual[free], denoised[free]),

@@ -1,4 +1,4 @@
-"""What the page of a report says about the run as a whole."""
+"""The figures of a whole run on the page of its report."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ..contract import Contract
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What the page says about the run as a whole."""
+    """The figures of a whole run."""
 
     models: tuple[Contract, ...]
-    """All that worked; one at least."""
+    """All models used; at least one."""
     device: str
     seconds: float
     """Wall time of the run."""
     done: int
     failed: int
     compared: int
-    """Files that had a reference."""
+    """Files with a reference."""
     mean_scores: Mapping[str, float]
-    """Means over those files, by the names of the fields of `scores.Scores`."""
+    """Means over these files, by field name of `scores.Scores`."""
     errors: tuple[str, ...]
-    """Of the first failed files."""
+    """Errors of the first failed files."""
     not_shown: tuple[str, ...] = ()
-    """Why images that were to be shown are not."""
+    """Reasons why selected images are not shown."""
     version: str = __version__

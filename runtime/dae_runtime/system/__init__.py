@@ -1,1 +1,1 @@
-"""The machine below: processor, threads, files that are whole or not there, words for people."""
+"""System utilities: processor, threads, atomic files, messages."""

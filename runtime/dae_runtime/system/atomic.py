@@ -1,7 +1,7 @@
-"""Files that are either whole or not there.
+"""Atomic file writing.
 
 A file is written beside its destination under a temporary name, flushed to the disk, and renamed: POSIX `rename` is atomic
-within a file system, so a reader (or a crash) sees the old content or the new one, never a part of it.
+within a file system, so a reader (or a crash) sees the old or the new content, never a part.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 TEMPORARY_PREFIX = ".dae-tmp-"
-"""What the name of every unfinished file starts with; such files are safe to delete when no command runs.
+"""Prefix of unfinished files, which are safe to delete when no command runs.
 
-After it come the machine and the process that write it, as in `.dae-tmp-5f0c9a1e-4711-0123456789abcdef.png`."""
+The machine and the process follow, as in `.dae-tmp-5f0c9a1e-4711-0123456789abcdef.png`."""
 UNTOUCHED_S = 3600
-"""A file of another machine, whose processes cannot be seen, counts as left behind after so many seconds without change."""
+"""Seconds without change after which an unfinished file of another machine counts as abandoned."""
 
 
 @contextlib.contextmanager
 def atomic_path(destination: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
-    """Yield a temporary path that becomes `destination` when the block ends without an error.
+    """Yield a temporary path that is renamed to `destination` when the block ends without an error.
 
     Args:
         destination: The final path. Its parent folder must exist.
-        overwrite: If false, a destination that exists at the end is an error and stays as it was.
+        overwrite: If false, an existing destination is an error and stays unchanged.
 
     Yields:
         The path to write to, in the destination's folder and with the destination's suffix.
@@ -41,7 +41,7 @@ def atomic_path(destination: str | os.PathLike[str], *, overwrite: bool = True) 
         OSError: The folder cannot be written to, or the disk is full.
     """
     final = Path(destination)
-    # The mask of the process holds for it, unlike for files of the module tempfile; reading the mask is not safe with threads.
+    # Not the module tempfile, which ignores the umask; reading the umask is not thread-safe.
     owner = f"{_machine()}-{os.getpid()}"
     temporary = final.parent / f"{TEMPORARY_PREFIX}{owner}-{secrets.token_hex(8)}{final.suffix}"
     temporary.touch(exist_ok=False)
@@ -58,7 +58,7 @@ def atomic_path(destination: str | os.PathLike[str], *, overwrite: bool = True) 
 
 
 def write_atomic(destination: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) -> None:
-    """Write `data` to `destination` so that the file is whole or not there.
+    """Write `data` to `destination` atomically.
 
     Raises:
         FileExistsError: `overwrite` is false and the destination exists.
@@ -69,7 +69,7 @@ def write_atomic(destination: str | os.PathLike[str], data: bytes, *, overwrite:
 
 
 def remove_unfinished(folders: Iterable[Path]) -> None:
-    """Delete what killed processes left behind in folders; what a living one may be writing stays."""
+    """Delete unfinished files of killed processes in folders; files of living processes stay."""
     for folder in folders:
         for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
             with contextlib.suppress(OSError):
@@ -80,7 +80,7 @@ def remove_unfinished(folders: Iterable[Path]) -> None:
 def _is_abandoned(path: Path) -> bool:
     machine, _, rest = path.name.removeprefix(TEMPORARY_PREFIX).partition("-")
     process = rest.partition("-")[0]
-    if machine == _machine() and process.isdecimal() and os.name == "posix":  # elsewhere, signal 0 ends a process
+    if machine == _machine() and process.isdecimal() and os.name == "posix":  # on other systems signal 0 ends a process
         return not _lives(int(process))
     return time.time() - path.stat().st_mtime > UNTOUCHED_S
 
@@ -97,7 +97,7 @@ def _lives(process: int) -> bool:
 
 @functools.cache
 def _machine() -> str:
-    """Return a name of where process numbers mean something: of this machine, and of the container if it is one."""
+    """Return an identifier of this process namespace: the machine and the container."""
     container = Path()
     with contextlib.suppress(OSError):
         container = Path("/proc/self/ns/pid").readlink()  # as in pid:[4026531836]
@@ -109,7 +109,7 @@ def _move_to_new(temporary: Path, final: Path) -> None:
         os.link(temporary, final)  # unlike a rename, a link never replaces an existing file
     except FileExistsError:
         raise
-    except OSError:  # FAT and some network file systems have no links: the best they allow is to look first
+    except OSError:  # FAT and some network file systems have no links: check first
         if os.path.lexists(final):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(final)) from None
         temporary.replace(final)

@@ -1,4 +1,4 @@
-"""Faces of rooms that load a module only when one of its names is asked for (PEP 562)."""
+"""Packages that import their modules on first use (PEP 562)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def lazy_face(package: str, modules: Mapping[str, tuple[str, ...]]) -> Callable[[str], Any]:
-    """Return the `__getattr__` of a package whose names stand in modules of it.
+    """Return the `__getattr__` of a package with names defined in its modules.
 
     Args:
         package: `__name__` of the package.
-        modules: The names that each module gives, by the module's own name.
+        modules: Names by module.
     """
     homes = {name: module for module, names in modules.items() for name in names}
 

@@ -1,4 +1,4 @@
-"""Words in messages to people."""
+"""Helpers for messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..errors import DaeError
 
 NAMES_SHOWN = 5
-"""Names that a message lists at most."""
+"""Most names listed in a message."""
 
 
 def counted(number: int, noun: str) -> str:
@@ -17,18 +17,18 @@ def counted(number: int, noun: str) -> str:
 
 
 def listed(names: Sequence[str | os.PathLike[str]], total: int | None = None) -> str:
-    """Return the first few of some names: `a, b, c, d, e, and 2 more`.
+    """Return the first names: `a, b, c, d, e, and 2 more`.
 
     Args:
-        names: The names, or the first NAMES_SHOWN of them at least.
-        total: How many there are; None for as many as given.
+        names: The names, or at least the first NAMES_SHOWN.
+        total: Total number; None for the number of `names`.
     """
     more = (len(names) if total is None else total) - NAMES_SHOWN
     return ", ".join([*(os.fspath(name) for name in names[:NAMES_SHOWN]), *([f"and {more} more"] if more > 0 else [])])
 
 
-def reason(error: Exception) -> str:
-    """Return why something failed, for a message that goes on to other files: what nobody foresaw is named by its class."""
+def describe_error(error: Exception) -> str:
+    """Return the reason of a failure for a message; unexpected errors include their class."""
     if isinstance(error, DaeError):
         return str(error)
     if isinstance(error, MemoryError):

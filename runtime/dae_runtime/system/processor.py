@@ -1,4 +1,4 @@
-"""The processor: how many CPUs this process may use, and which instructions they have. Linux; elsewhere the plain count."""
+"""The processor: usable CPUs and instruction sets. On systems other than Linux only the CPU count."""
 
 from __future__ import annotations
 
@@ -9,70 +9,69 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FAST_INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "asimddp", "i8mm")
-"""Flags of /proc/cpuinfo that decide how fast a network runs, above all an INT8 one."""
+"""Flags of /proc/cpuinfo that determine the speed of networks, above all INT8."""
 _INT8_INSTRUCTIONS = (
     ({"amx_int8"}, "AMX"),
     ({"avx512_vnni", "avx_vnni"}, "VNNI"),
     ({"i8mm"}, "the ARM 8-bit matrix product"),
     ({"asimddp"}, "the ARM dot product"),
 )
-"""Flags of instructions that multiply 8-bit numbers, the fastest first, with names for people."""
+"""Flags of instructions that multiply 8-bit numbers, fastest first, with display names."""
 
 
 def available_cpus(root: Path = Path("/")) -> int:
-    """Return the number of CPUs that this process may really keep busy, at least 1.
+    """Return the number of CPUs that this process can use, at least 1.
 
-    The smaller of the affinity mask and the control group's quota: a container limited to 2 CPUs on a machine of 64 must
-    not start 64 threads.
+    The minimum of the affinity mask and the control group's quota, for containers limited to a few CPUs.
 
     Args:
-        root: Where `/proc` and `/sys` are found.
+        root: Parent of `/proc` and `/sys`.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([affinity, *(math.ceil(quota) for quota in _quotas(root))]))
 
 
 def cpu_features(root: Path = Path("/")) -> list[str]:
-    """Return those of FAST_INSTRUCTIONS that the processor has; empty when the system does not tell.
+    """Return the processor's FAST_INSTRUCTIONS; empty if unknown.
 
     Args:
-        root: Where `/proc` is found.
+        root: Parent of `/proc`.
     """
     present = (_cpuinfo(root, "flags") or _cpuinfo(root, "Features")).split()  # x86 or ARM
     return [flag for flag in FAST_INSTRUCTIONS if flag in present]
 
 
 def int8_advice(root: Path = Path("/")) -> tuple[str, str]:
-    """Say what the processor's instructions mean for INT8 models.
+    """Return advice on INT8 models for this processor.
 
-    Measured with the networks of this toolkit and onnxruntime's integer kernels: with AVX2 alone INT8 takes about half the
-    time of float32 (docs/processors.md); with the instructions listed, less.
+    Measured with the networks of this toolkit (docs/processors.md): INT8 takes about half the time of float32 with AVX2, and
+    less with the listed instructions.
 
     Args:
-        root: Where `/proc` is found.
+        root: Parent of `/proc`.
 
     Returns:
-        A level (`fast`, `good`, `slow` or `unknown`) and a sentence for people.
+        A level (`fast`, `good`, `slow` or `unknown`) and a sentence.
     """
     features = cpu_features(root)
     for flags, name in _INT8_INSTRUCTIONS:
         if flags.intersection(features):
-            return "fast", f"fast: {name} multiplies 8-bit numbers directly; take INT8 models (dae-export --quantize)"
+            return "fast", f"fast: {name} multiplies 8-bit numbers directly; use INT8 models (dae-export --quantize)"
     if not features:
-        return "unknown", "unknown: the system does not tell the processor's instructions; time both kinds"
+        return "unknown", "unknown: the system does not report the processor's instructions; time both kinds"
     if "avx2" in features:
         return "good", "good: with AVX2 an INT8 model takes about half the time of the float32 one; VNNI would take less"
     return "slow", (
-        "slow: the processor lacks AVX2, VNNI, AMX and the ARM dot product; time INT8 against float32 before you choose, INT8 "
-        "still is the smaller file"
+        "slow: the processor lacks AVX2, VNNI, AMX and the ARM dot product; time INT8 against float32 before you choose; INT8 "
+        "is still the smaller file"
     )
 
 
 def cpu_name(root: Path = Path("/")) -> str:
-    """Return the processor's name as its maker gives it, else its architecture.
+    """Return the processor's model name, else its architecture.
 
     Args:
-        root: Where `/proc` is found.
+        root: Parent of `/proc`.
     """
     return _cpuinfo(root, "model name") or platform.machine()
 
@@ -86,7 +85,7 @@ def _cpuinfo(root: Path, field: str) -> str:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Yield the CPU quota of each control group that holds this process, in CPUs.
+    """Yield the CPU quota, in CPUs, of each control group of this process.
 
     Source: https://docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max) and cgroup-v1 (cpu.cfs_quota_us).
     """
@@ -98,7 +97,7 @@ def _quotas(root: Path) -> Iterator[float]:
             continue
         base = groups if unified else groups / "cpu"
         group = base / path.lstrip("/")
-        while True:  # a limit on any ancestor holds for this process too
+        while True:  # limits of ancestors apply too
             quota = _unified_quota(group) if unified else _legacy_quota(group)
             if quota is not None:
                 yield quota

@@ -1,4 +1,4 @@
-"""Work done by several threads, handed out and taken back in order, a bounded amount of it at a time."""
+"""Ordered parallel work with bounded memory."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 AHEAD = 4
-"""Pieces of work per thread that may be finished or under way before the oldest one is taken, if the caller does not say."""
+"""Default number of items per thread that may be pending before the oldest result is yielded."""
 
 
 def ordered_map(
     items: Iterable[T], work: Callable[[T], R], threads: int, stop: threading.Event, ahead: int | None = None
 ) -> Iterator[R]:
-    """Yield `work(item)` for each item, in order, computed by several threads.
+    """Yield `work(item)` for each item in order, computed by several threads.
 
     Args:
         items: Taken only as far ahead as the threads need, by the caller's thread.
-        work: Called by the threads. What it raises is raised here, at its place.
-        threads: How many.
-        stop: Set when the caller stops taking results, is interrupted, or `work` raises: `work` should then return soon. All
-            threads have ended when this generator has.
-        ahead: Items that are taken before the first result is yielded, at most.
+        work: Called by the threads; its exceptions are raised in order.
+        threads: Number of threads.
+        stop: Set when the caller stops, is interrupted, or `work` raises: `work` should then return soon. All threads end
+            before this generator does.
+        ahead: Most items taken before the first result is yielded.
     """
     pending: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="dae")
@@ -45,10 +45,10 @@ def ordered_map(
 
 
 class Gate:
-    """Bounds what several threads hold together.
+    """Limits the total amount that several threads hold.
 
-    Whoever holds nothing yet waits until there is room; whoever holds something already is let through, so that two can never
-    wait for each other. What is larger than the limit is let through alone.
+    A thread that holds nothing waits for room; a thread that holds something may always take more, so deadlocks cannot occur.
+    An amount above the limit is admitted alone.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -57,7 +57,7 @@ class Gate:
         self._changed = threading.Condition()
 
     def enter(self, amount: int, stop: threading.Event) -> None:
-        """Wait for room for `amount`, and hold it for this thread; return at once when `stop` is set."""
+        """Wait until `amount` fits and hold it for this thread; return at once when `stop` is set."""
         thread = threading.get_ident()
         with self._changed:
             while self._held and thread not in self._held and self._full(amount) and not stop.is_set():
@@ -65,7 +65,7 @@ class Gate:
             self._held[thread] = self._held.get(thread, 0) + amount
 
     def leave(self) -> None:
-        """Give back all that this thread holds."""
+        """Release all that this thread holds."""
         with self._changed:
             self._held.pop(threading.get_ident(), None)
             self._changed.notify_all()

@@ -78,7 +78,7 @@ def test_how_it_looks_and_is_used(page, keep_screenshot, address, model_file, tm
     keep_screenshot(f"browser-{width}-{'dark' if dark else 'light'}")
 
 
-def test_what_is_no_model_is_told(page, address, tmp_path):
+def test_an_invalid_model_is_reported(page, address, tmp_path):
     (tmp_path / "text.onnx").write_text("no model")
     page.open(address)
     page.choose_file("#model", tmp_path / "text.onnx")

@@ -1,4 +1,4 @@
-"""Files and folders through `dae-run`: what is written, reported, compared."""
+"""`dae-run` on files and folders: outputs, reports, comparisons."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_fail_fast(tmp_path, images, blur_file, dae_run):
 
 
 def test_the_default_is_the_bundled_models(tmp_path, images, make_model, run_python):
-    """Gray images and color images have a model each; both are tested, and count as what a run was made with."""
+    """Gray and color images have a model each; both are tested, and count as settings of a run."""
     code = "import sys, pathlib; from dae_runtime import cli; from dae_runtime.models import bundled; "
     code += "bundled.MODEL_FOLDER = pathlib.Path(sys.argv.pop(1)); "
     run = partial(run_python, "-c", code + "cli.main()", tmp_path)
@@ -176,7 +176,7 @@ def test_a_report_names_all_models_that_worked(tmp_path, dae_run):
         (tmp_path / "r.html").unlink()
 
 
-def test_a_report_replaces_nothing_that_it_was_not_told_to(tmp_path, images, blur_file, dae_run):
+def test_a_report_replaces_files_only_with_overwrite(tmp_path, images, blur_file, dae_run):
     page, first = tmp_path / "page.html", images / "0.png"
     page.write_text("mine")
     done = dae_run("-m", blur_file, images, tmp_path / "out", "--report", page)

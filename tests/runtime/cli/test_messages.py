@@ -61,9 +61,10 @@ def test_names_that_the_terminal_cannot_print(tmp_path, dae_run, encoding):
 
 
 @pytest.mark.parametrize(
-    ("package", "options", "told"), [("onnxruntime", (), False), ("onnxruntime", ("-v",), True), ("onnxruntime-gpu", (), True)]
+    ("package", "options", "shown"),
+    [("onnxruntime", (), False), ("onnxruntime", ("-v",), True), ("onnxruntime-gpu", (), True)],
 )
-def test_the_device_is_news_only_where_there_was_a_choice(tmp_path, images, blur_file, run_python, package, options, told):
+def test_the_device_is_logged_only_where_there_was_a_choice(tmp_path, images, blur_file, run_python, package, options, shown):
     code = (
         "from dae_runtime import cli\nfrom dae_runtime.engine import packages\n"
         f"packages.installed_engines = lambda: {{{package!r}: '1.0'}}\n"
@@ -71,18 +72,18 @@ def test_the_device_is_news_only_where_there_was_a_choice(tmp_path, images, blur
     )
     result = run_python("-c", code, "-m", blur_file, images / "0.png", tmp_path / "a.png", *options)
     assert result.returncode == 0
-    assert ("running on" in result.stderr) == told
+    assert ("running on" in result.stderr) == shown
 
 
 def test_quiet_prints_only_errors(tmp_path, images, blur_file, dae_run):
     (images / "a.gif").touch()
     loud = dae_run("-m", blur_file, images, tmp_path / "a")
-    assert "1 image passed over" in loud.stderr
+    assert "1 image skipped" in loud.stderr
     quiet = dae_run("-q", "-m", blur_file, images, tmp_path / "b")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
 
 
-def test_a_lossy_name_of_a_lossless_file_is_told_once(tmp_path, images, blur_file, dae_run):
+def test_a_lossy_name_of_a_lossless_file_is_reported_once(tmp_path, images, blur_file, dae_run):
     for index in range(7):
         write_image(tmp_path / "a.png", Image(random_pixels((10, 12))))
         (tmp_path / "a.png").rename(images / f"{index}.jpg")
@@ -94,20 +95,20 @@ def test_a_lossy_name_of_a_lossless_file_is_told_once(tmp_path, images, blur_fil
     assert read_image(tmp_path / "out" / "0.jpg").kind == "jpeg"
 
 
-def test_bits_that_a_format_cannot_hold_are_told_once(tmp_path, blur_file, dae_run):
+def test_bits_that_a_format_cannot_hold_are_reported_once(tmp_path, blur_file, dae_run):
     (tmp_path / "in").mkdir()
     for name in ("a", "b"):
         write_image(tmp_path / "in" / f"{name}.png", Image(random_pixels((10, 12)).astype(np.uint16) * 257))
     write_image(tmp_path / "in" / "c.png", Image(random_pixels((10, 12))))
     kept = dae_run("-m", blur_file, tmp_path / "in", tmp_path / "kept", "--format", "tif")
-    assert "16 bits" not in kept.stderr
+    assert "8 bits" not in kept.stderr
     cut = dae_run("-m", blur_file, tmp_path / "in", tmp_path / "cut", "--format", "bmp")
-    (line,) = (line for line in cut.stderr.splitlines() if "16 bits" in line)
-    assert line.startswith("2 files of 16 bits written with 8")
+    (line,) = (line for line in cut.stderr.splitlines() if "8 bits" in line)
+    assert line.startswith("2 files reduced from 16 to 8 bits")
     assert line.endswith("in/b.png. Write PNG or TIFF to keep every bit")
 
 
-def test_folders_that_are_left_out_are_told(tmp_path, images, blur_file, dae_run):
+def test_skipped_folders_are_reported(tmp_path, images, blur_file, dae_run):
     alone = dae_run("-m", blur_file, images, tmp_path / "a")
     (images / "more").mkdir()
     flat = dae_run("-m", blur_file, images, tmp_path / "b")

@@ -1,4 +1,4 @@
-"""What `dae-run` leaves as it is, whatever else it is told: files that it has not made, and files that others are writing."""
+"""Files that `dae-run` never replaces: those of other programs, and those still being written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_references_are_never_written_to(tmp_path, images, clean, blur_file):
         arguments = ("-m", blur_file, images / "0.png", tmp_path / "out/", "--reference", page, "--overwrite", *extra)
         done = invoke(command, *arguments)
         assert done.exit_code == 2, done.output
-        assert f"{extra[0]} {page} is " in done.stderr
+        assert f"{extra[0]} {page} " in done.stderr
     assert contents(clean) == before
     assert not (tmp_path / "out").exists()
 
@@ -49,7 +49,7 @@ def test_a_manifest_takes_no_name_of_an_image(tmp_path, images, blur_file, extra
     manifest = tmp_path / "out" / "1.PNG"
     done = invoke(command, "-m", blur_file, images, tmp_path / "out", "--manifest", manifest, *extra)
     assert done.exit_code == 2, done.output
-    assert f"--manifest {manifest} is named as an image" in done.stderr
+    assert f"--manifest {manifest} has an image suffix" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -62,7 +62,7 @@ def test_resuming_replaces_only_its_own_report(tmp_path, images, blur_file, dae_
 
     idle = dae_run(*command)
     assert idle.returncode == 0, idle.stderr
-    assert f"{page} stays as it is" in idle.stderr
+    assert f"{page} stays unchanged" in idle.stderr
     assert page.read_bytes() == first
 
     write_image(images / "3.png", picture(3))
@@ -83,7 +83,7 @@ def test_resuming_replaces_only_its_own_report(tmp_path, images, blur_file, dae_
 
 
 @pytest.mark.slow
-def test_a_report_of_another_run_is_told_from_other_files(tmp_path, images, blur_file, dae_run):
+def test_a_report_of_another_run_is_recognized(tmp_path, images, blur_file, dae_run):
     """A dry run ends as the run would."""
     page = tmp_path / "page.html"
     command = ("-m", blur_file, images, tmp_path / "out", "--report", page)
@@ -113,7 +113,7 @@ def test_a_hot_folder_leaves_alone_what_others_changed(tmp_path, images, blur_fi
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)
     assert (out / "0.png").read_text() == "retouched by hand"
-    assert errors.count("0.png has been written or changed by others") == 1
+    assert errors.count("0.png was written or changed by another program") == 1
     assert "Traceback" not in errors
 
 
@@ -130,14 +130,14 @@ def run_bytes(*arguments, content=b""):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_bits_that_a_stream_loses_are_told(tmp_path, blur_file, dtype):
-    source, told = tmp_path / "a.png", dtype == np.uint16
+def test_lost_bits_of_a_stream_are_reported(tmp_path, blur_file, dtype):
+    source, reported = tmp_path / "a.png", dtype == np.uint16
     write_image(source, picture(0, dtype))
     named = run_bytes("-m", blur_file, source, "-", "--format", "jpg")
     piped = run_bytes("-m", blur_file, "-", tmp_path / "a.jpg", content=source.read_bytes())
     for done, name in ((named, str(source)), (piped, "the image")):
         assert done.returncode == 0, done.stderr
-        assert (f"{name}: 16 bits written with 8" in done.stderr.decode()) == told
+        assert (f"{name}: reduced from 16 to 8 bits" in done.stderr.decode()) == reported
     assert read_image(tmp_path / "a.jpg").pixels.dtype == np.uint8
     kept = run_bytes("-m", blur_file, source, "-", "--format", "tif")
     quiet = run_bytes("-q", "-m", blur_file, source, "-", "--format", "jpg")

@@ -1,4 +1,4 @@
-"""Runs that were cut off, and what `--resume` replaces."""
+"""Interrupted runs, and the files that `--resume` replaces."""
 
 from __future__ import annotations
 
@@ -59,24 +59,24 @@ def test_resuming_does_only_what_is_not_complete(tmp_path, images, blur_file, da
     os.utime(abandoned, (0, 0))
     planned = dae_run("--dry-run", *command)
     marks = [line.partition("  (")[2].partition(":")[0] for line in planned.stdout.splitlines()]
-    assert (planned.returncode, marks) == (0, ["exists", "", "complete already", "failed before"])
+    assert (planned.returncode, marks) == (0, ["exists", "", "already complete", "failed before"])
     second = dae_run(*command)
     assert re.search(r"^failed before: \S*/3\.png: .*no PNG", second.stderr, re.MULTILINE)
     assert "--retry-failed" in second.stderr
     assert "--retry-failed" not in dae_run("-q", *command).stderr
     assert second.returncode == 3
-    assert "2 of 4 files denoised, 1 complete already, 1 failed" in second.stdout
+    assert "2 of 4 files denoised, 1 already complete, 1 failed" in second.stdout
     assert outputs(tmp_path / "out") == complete
 
     write_image(images / "3.png", Image(random_pixels((10, 12), seed=3)))
     third = dae_run(*command, "--retry-failed")
     assert third.returncode == 0
-    assert "1 of 4 files denoised, 3 complete already, 0 failed" in third.stdout
+    assert "1 of 4 files denoised, 3 already complete, 0 failed" in third.stdout
     fourth = dae_run(*command)
-    assert "0 of 4 files denoised, 4 complete already" in fourth.stdout
+    assert "0 of 4 files denoised, 4 already complete" in fourth.stdout
 
 
-def test_outputs_of_another_model_or_strength_are_replaced_only_when_told_to(
+def test_outputs_of_another_model_or_strength_are_replaced_only_on_request(
     tmp_path, images, make_model, identity_kernel, blur_file, dae_run
 ):
     command = (images, tmp_path / "out", "--resume")
@@ -104,12 +104,12 @@ def test_outputs_of_another_model_or_strength_are_replaced_only_when_told_to(
 
 def test_resuming_without_a_manifest_replaces_nothing(tmp_path, images, blur_file, dae_run):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "1.png").write_text("somebody else's")
+    (tmp_path / "out" / "1.png").write_text("another program's")
     result = dae_run("-m", blur_file, images, tmp_path / "out", "--resume")
     assert result.returncode == 1
     assert "--overwrite" in result.stderr
-    assert "out/dae-manifest.jsonl is missing" in result.stderr
-    assert (tmp_path / "out" / "1.png").read_text() == "somebody else's"
+    assert "out/dae-manifest.jsonl, written by a run with --resume or --manifest, is missing" in result.stderr
+    assert (tmp_path / "out" / "1.png").read_text() == "another program's"
 
 
 def start(*arguments, **options):
@@ -138,13 +138,13 @@ def test_an_interrupted_run_is_resumed_to_the_same_outputs(tmp_path, blur_file, 
         assert (out / "dae-manifest.jsonl").read_bytes().count(b'"status": "done"') == done
     resumed = dae_run(*command)
     assert resumed.returncode == 0, resumed.stderr
-    assert "complete already" in resumed.stdout
+    assert "already complete" in resumed.stdout
     whole = dae_run("-m", blur_file, folder, tmp_path / "whole")
     assert whole.returncode == 0
     assert outputs(out) == outputs(tmp_path / "whole")
 
 
-def test_resuming_replaces_no_file_of_others(tmp_path, images, blur_file, dae_run):
+def test_resuming_replaces_no_file_of_other_programs(tmp_path, images, blur_file, dae_run):
     out = tmp_path / "out"
     assert dae_run("-m", blur_file, images, out, "--resume").returncode == 0
     first = sorted(images.iterdir())[0]
@@ -153,7 +153,7 @@ def test_resuming_replaces_no_file_of_others(tmp_path, images, blur_file, dae_ru
     write_image(out / first.name, Image(random_pixels((5, 6), seed=99)), overwrite=True)
     retouched = (out / first.name).read_bytes()
     plan = dae_run("-m", blur_file, images, out, "--resume", "--dry-run")
-    assert plan.stdout.count("not of the run to resume") == 2
+    assert plan.stdout.count("not written by the run to resume") == 2
     result = dae_run("-m", blur_file, images, out, "--resume")
     assert result.returncode == plan.returncode == 1
     assert "2 files where outputs belong are not of the run" in result.stderr

@@ -26,9 +26,9 @@ from dae_runtime.contract import Golden
         (("-m", "{model}", "{in}", "{out}", "-b", "0"), "--batch-size"),
         (("-m", "{model}", "{in}", "{out}", "--format", "gif"), "gif"),
         (("-m", "{model}", "{in}", "{out}", "--reference", "none"), "reference none"),
-        (("-m", "{model}", "{in}", "{out}", "--self-test"), "stand alone"),
+        (("-m", "{model}", "{in}", "{out}", "--self-test"), "exclude each other"),
         (("--no-such-option",), "no-such-option"),
-        (("-m", "{model}", "{in}/0.png", "{out}.xyz"), "out.xyz is neither a file"),
+        (("-m", "{model}", "{in}/0.png", "{out}.xyz"), "out.xyz is neither an image file"),
         (("-m", "{model}", "{in}", "{out}.png"), "give {out}.png/"),
         (("-m", "{model}", "{in}", "{out}", "--max-memory-mb", "1"), "x>=64"),
         (("-m", "{model}", "{in}", "{out}", "--report", "{in}"), "is a folder"),
@@ -106,18 +106,18 @@ def test_bundled_models_are_listed(tmp_path, make_model, monkeypatch, capsys):
     ("arguments", "words"),
     [
         (("{in}", "{out}", "--strength", "1.5"), "0<=x<=1"),
-        (("{in}", "{out}", "--watch", "--resume"), "--resume has no use with --watch"),
+        (("{in}", "{out}", "--watch", "--resume"), "--resume cannot be used with --watch"),
         (("{in}/0.png", "{out}", "--watch"), "not a folder"),
-        (("-", "-", "--resume"), "--resume has no use with standard input or output"),
-        (("-", "{out}"), "needs a file as output (.png, "),
-        (("-", "{in}"), "needs a file as output (.png, "),
-        (("-", "{out}.png", "--format", "tif"), "leave out --format"),
+        (("-", "-", "--resume"), "--resume cannot be used with standard input or output"),
+        (("-", "{out}"), "needs an image file as output (.png, "),
+        (("-", "{in}"), "needs an image file as output (.png, "),
+        (("-", "{out}.png", "--format", "tif"), "leave it out"),
         (("-", "-", "--format", "gif"), "'gif'"),
-        (("{in}", "-"), "takes one image, and {in} is a folder"),
+        (("{in}", "-"), "takes one image, but {in} is a folder"),
         (("{in}/*.png", "-"), "is no file"),
         (("--raw", "10", "-", "-"), "1920x1080x3"),
-        (("--raw", "10x10", "-", "-", "--watch"), "--watch has no use with --raw"),
-        (("--raw", "10x10", "{in}/0.png", "{out}", "--recursive"), "--recursive has no use with --raw"),
+        (("--raw", "10x10", "-", "-", "--watch"), "--watch cannot be used with --raw"),
+        (("--raw", "10x10", "{in}/0.png", "{out}", "--recursive"), "--recursive cannot be used with --raw"),
     ],
 )
 def test_wrong_usage_of_streams_and_folders(tmp_path, images, blur_file, arguments, words):
@@ -129,7 +129,7 @@ def test_wrong_usage_of_streams_and_folders(tmp_path, images, blur_file, argumen
     assert not list(tmp_path.glob("out*"))
 
 
-# Root may write everywhere; without its capabilities it is told off like anybody else (capset(2), version 3).
+# Root may write everywhere; without its capabilities it gets permission errors (capset(2), version 3).
 POWERLESS = """
 import ctypes
 ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)())
@@ -150,11 +150,11 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path, images, blur_fil
     assert re.fullmatch(r"error: the folder .* cannot be .*Permission denied.*\n", result.stderr)
 
 
-def test_references_of_which_none_fits_are_refused(tmp_path, images, blur_file):
+def test_references_without_a_match_are_refused(tmp_path, images, blur_file):
     (tmp_path / "clean").mkdir()
     result = invoke(command, "-m", blur_file, images, tmp_path / "out", "--reference", tmp_path / "clean")
     assert result.exit_code == 2
-    assert "holds no image of the name of an input, as 0.png" in result.stderr
+    assert "holds no image with the name of an input, e.g. 0.png" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -84,7 +84,7 @@ def test_a_contract_survives_json():
         ({"golden": {"shape": 4, "noisy": "", "denoised": "", "max_abs_error": 1}}, "damaged"),
     ],
 )
-def test_an_impossible_contract_is_refused_by_name(changes, word):
+def test_an_invalid_contract_is_refused_by_name(changes, word):
     with pytest.raises(ModelError, match=word) as caught:
         from_json(json.dumps({**json.loads(to_json(PLAIN)), **changes}), "some.onnx")
     assert "some.onnx" in str(caught.value)

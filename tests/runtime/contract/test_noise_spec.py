@@ -1,4 +1,4 @@
-"""Noise specifications: what texts mean, which are refused, and what a new kind takes."""
+"""Noise specifications: the meaning of texts, refused texts, and new kinds."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_specification_means(text: str, expected: tuple[NoiseStep, ...]) -> None
     ("text", "said"),
     [
         ("", "use one of"),
-        ("gauss:0.5", "'gauss' is no kind of noise"),
+        ("gauss:0.5", "'gauss' is not a kind of noise"),
         ("gaussian", "expected gaussian:S"),
         ("gaussian:", "expected gaussian:S"),
         ("gaussian:0.1,0.2", "expected gaussian:S"),
@@ -60,7 +60,7 @@ def test_specification_means(text: str, expected: tuple[NoiseStep, ...]) -> None
         ("salt-pepper:1.5", "P must be from 0 up to 1"),
         ("jpeg:0", "QUALITY must be from 1 up to 100"),
         ("jpeg:101", "received 101"),
-        ("gaussian:0.1++jpeg:5", "'' is no kind of noise"),
+        ("gaussian:0.1++jpeg:5", "'' is not a kind of noise"),
     ],
 )
 def test_wrong_specification_is_explained(text: str, said: str) -> None:

@@ -82,7 +82,7 @@ def test_files_of_another_version_are_a_problem(tmp_path, run_python):
     install(tmp_path, "onnxruntime", "1.2.3")
     code = "import sys; sys.path.insert(0, sys.argv[1]); from dae_runtime.cli import main; sys.argv[1:] = ['--doctor']; main()"
     result = run_python("-c", code, tmp_path)
-    assert re.search(r"problem: onnxruntime 1\.2\.3 is installed, but the files are those of version", result.stdout)
+    assert re.search(r"problem: onnxruntime 1\.2\.3 is installed, but its files are of version", result.stdout)
     assert "--force-reinstall" in result.stdout
 
 

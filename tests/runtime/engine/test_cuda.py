@@ -1,4 +1,4 @@
-"""A GPU gives what the processor gives."""
+"""A GPU computes what the CPU computes."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_a_device_that_takes_no_operation_is_refused(blur_bytes, monkeypatch):
         return [SimpleNamespace(ep_name=name, get_nodes=lambda n=n: [None] * n) for name, n in counts.items()]
 
     monkeypatch.setattr(session, "get_provider_graph_assignment_info", assignment)
-    with pytest.raises(DeviceError, match="takes none of the model's 5 operations"):
+    with pytest.raises(DeviceError, match="runs none of the model's 5 operations"):
         engine._check_share(session, Device("xnnpack"))
     counts["XnnpackExecutionProvider"] = 1
     engine._check_share(session, Device("xnnpack"))

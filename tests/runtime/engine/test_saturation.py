@@ -1,4 +1,4 @@
-"""Files of before on an engine that cuts off sums: exact kernels, one line in the log, or a refusal; never a wrong picture."""
+"""Older files on an engine that saturates sums: exact kernels and a log line, or an error; never a wrong picture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OLD_COLOR = Path(__file__).parents[2] / "data/color-version-1.onnx"
 
 @pytest.fixture
 def cutting(monkeypatch):
-    """Let the probe say that sums are cut off, with and without exact kernels as asked for; returns what sessions ask for."""
+    """Let the probe report saturated sums, with and without exact kernels as requested; return the requests of sessions."""
 
     def pretend(plain: bool, exact: bool) -> list[bool]:
         asked: list[bool] = []
@@ -44,16 +44,16 @@ def test_a_file_of_before_opens_and_says_nothing_of_its_sums():
     with Denoiser(OLD_COLOR, "cpu") as denoiser:
         model = denoiser.model
         assert (model.pair_limit, model.any_size, model.golden.mean_abs_error, model.is_exact) == (None, False, None, False)
-        assert self_test(denoiser).passed  # on any processor: where sums are cut off it runs on exact kernels
+        assert self_test(denoiser).passed  # on any processor: it runs on exact kernels where sums saturate
 
 
-def test_a_file_of_before_gets_exact_kernels_and_one_line(cutting, caplog):
+def test_an_older_file_gets_exact_kernels_and_one_log_line(cutting, caplog):
     asked = cutting(plain=True, exact=False)
     with caplog.at_level(logging.WARNING, "dae_runtime"), Denoiser(OLD_COLOR, "cpu") as denoiser:
         assert self_test(denoiser).passed
     assert asked == [False, True]
     (line,) = caplog.messages
-    assert "color: this processor cuts off sums of this older INT8 file" in line
+    assert "color: this processor saturates sums of this older INT8 file" in line
     assert "--calibration-data" in line
 
 
@@ -61,7 +61,7 @@ def test_where_there_are_no_exact_kernels_it_is_refused_with_file_processor_and_
     cutting(plain=True, exact=True)
     with pytest.raises(ModelError) as caught:
         Denoiser(OLD_COLOR, "cpu")
-    for word in (str(OLD_COLOR), "cuts off sums", "dae-export OLD.onnx"):
+    for word in (str(OLD_COLOR), "saturates sums", "dae-export OLD.onnx"):
         assert word in str(caught.value)
 
 

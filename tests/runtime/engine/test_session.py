@@ -1,4 +1,4 @@
-"""Sessions: opened from sound files, refused for others, and run."""
+"""Sessions: opened from valid files, refused for others, and run."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def outputs(folder):
 
 
 def entries(manifest):
-    """Return what a manifest says, but for what differs from run to run."""
+    """Return the entries of a manifest without the fields that differ between runs."""
     lines = map(json.loads, manifest.read_text().splitlines())
     return sorted((line["status"], line["path"], line["model_sha256"], line["output_sha256"] or "") for line in lines)
 
@@ -110,10 +110,10 @@ def test_fail_fast_ends_the_run_at_the_first_bad_file(tmp_path, denoiser):
     assert outcome.done < 30
 
 
-def test_progress_is_told_after_each_file_and_what_it_raises_ends_the_run(tmp_path, images, denoiser):
-    told: list[tuple[int, int]] = []
-    run_folder(FolderRequest(images, tmp_path / "a"), denoiser, progress=lambda *counts: told.append(counts))
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+def test_progress_is_called_after_each_file_and_its_errors_end_the_run(tmp_path, images, denoiser):
+    reported: list[tuple[int, int]] = []
+    run_folder(FolderRequest(images, tmp_path / "a"), denoiser, progress=lambda *counts: reported.append(counts))
+    assert reported == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
     def fails(finished, total):
         raise KeyError("mine")
@@ -202,10 +202,10 @@ def test_an_image_is_limited_in_size(tmp_path, images, denoiser):
     write_image(images / "large.png", Image(random_pixels((20, 20))))
     outcome = run_folder(FolderRequest(images, tmp_path / "out", max_pixels=120), denoiser)
     assert [failure.source.name for failure in outcome.failures] == ["large.png"]
-    assert "more than the limit" in outcome.failures[0].reason
+    assert "exceed the limit" in outcome.failures[0].reason
 
 
-def test_losses_that_nobody_asked_for_are_counted(tmp_path, images, denoiser):
+def test_unrequested_losses_are_counted(tmp_path, images, denoiser):
     for index in range(7):
         (images / f"{index}.png").unlink(missing_ok=True)
         write_image(tmp_path / "a.png", Image(random_pixels((10, 12), dtype=np.uint16)))
@@ -230,17 +230,17 @@ def test_a_report_with_nothing_to_add_stays(tmp_path, images, denoiser):
         ({"output": "{tmp}/in/sub"}, InputError, "inside the input"),
         ({"format": "gif"}, InputError, "gif"),
         ({"reference": "{tmp}/none"}, InputError, "not a folder of clean images"),
-        ({"manifest": "{tmp}/a.png"}, InputError, "named as an image"),
+        ({"manifest": "{tmp}/a.png"}, InputError, "has an image suffix"),
         ({"report": "{tmp}/in"}, InputError, "is a folder"),
         ({"report": "{tmp}/blur.onnx", "overwrite": True}, InputError, "its model"),
         ({"report": "{tmp}/in/00.png", "overwrite": True}, InputError, "is an image of this run"),
         ({"report": "{tmp}/mine"}, OutputExistsError, "mine exists already"),
-        ({"report": "{tmp}/mine/r.html"}, InputError, "cannot be made"),
+        ({"report": "{tmp}/mine/r.html"}, InputError, "cannot be created"),
         ({"output": "{tmp}/other"}, OutputExistsError, "01.png"),
         ({"output": "{tmp}/other", "resume": True}, OutputExistsError, "nothing to resume"),
     ],
 )
-def test_what_is_refused_is_refused_before_anything_is_written(tmp_path, images, denoiser, changes, error, words):
+def test_refusals_before_anything_is_written(tmp_path, images, denoiser, changes, error, words):
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "01.png").write_text("mine")

@@ -1,4 +1,4 @@
-"""BMP files: kept, read as others write them, damaged."""
+"""BMP files: round trip, files of other programs, damaged files."""
 
 from __future__ import annotations
 

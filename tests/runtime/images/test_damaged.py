@@ -113,11 +113,11 @@ def test_a_file_is_not_given_the_reason_of_another():
     foreign = ["unable to call pngload_source", "  tiff2vips: Bad magic", "system error: No space left on device"]
     cases = (
         ([*foreign, "vipspng: libpng read error", "pngload_source: load error"], "png", "vipspng: libpng read error"),
-        ([*foreign, "VipsJpeg: premature end of JPEG image"], "png", "libvips gave no reason"),
+        ([*foreign, "VipsJpeg: premature end of JPEG image"], "png", "libvips reports no reason"),
         ([*foreign, "VipsJpeg: premature end of JPEG image"], "jpeg", "VipsJpeg: premature end of JPEG image"),
         (["unable to write", "vips_tracked: out of memory"], "webp", "vips_tracked: out of memory"),
         (["unable to call tiffload_source", "  tiff2vips: a", "tiffload_source: load error"], "tiff", "tiff2vips: a"),
-        ([], "png", "libvips gave no reason"),
+        ([], "png", "libvips reports no reason"),
     )
     for lines, kind, reason in cases:
         assert reading_reason("\n".join(lines), kind) == reason
@@ -132,21 +132,21 @@ def test_large_images_are_refused_before_they_are_decoded(tmp_path):
     for name in ("a.png", "a.jpg", "a.tif", "a.webp", "a.bmp", "a.pgm"):
         write_image(tmp_path / name, Image(np.zeros((300, 200), np.uint8)))
         asked = []
-        assert read_image(tmp_path / name, max_pixels=60_000, admit=asked.append).pixels.shape[:2] == (300, 200)
+        assert read_image(tmp_path / name, max_pixels=60_000, before_allocate=asked.append).pixels.shape[:2] == (300, 200)
         assert asked[0] >= 60_000
         with pytest.raises(ImageError, match=r"200 x 300 pixels.*0\.06 million"):
-            read_image(tmp_path / name, max_pixels=59_999, admit=pytest.fail)
+            read_image(tmp_path / name, max_pixels=59_999, before_allocate=pytest.fail)
 
 
-def test_a_png_that_cannot_hold_what_it_announces(tmp_path, run_python):
+def test_a_png_too_short_for_its_header_is_refused(tmp_path, run_python):
     """60,000 x 8,000 pixels over no data: an error before a single byte of them is allocated."""
     header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 8_000, 8, 2, 0, 0, 0)
     data = b"IDAT" + zlib.compress(bytes(1000))
     parts = [struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (header, data, b"IEND")]
     path = tmp_path / "a.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
-    with pytest.raises(ImageError, match=r"announces 60000 x 8000 pixels, which \d+ bytes of PNG cannot hold"):
-        read_image(path, admit=pytest.fail)
+    with pytest.raises(ImageError, match=r"promises 60000 x 8000 pixels, which \d+ bytes of PNG cannot hold"):
+        read_image(path, before_allocate=pytest.fail)
 
 
 def test_a_full_disk_is_our_error():

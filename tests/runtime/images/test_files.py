@@ -158,10 +158,10 @@ def test_finding_images(tmp_path):
         find_images(tmp_path / "none")
 
 
-def test_images_of_other_kinds_are_named(tmp_path, caplog):
+def test_images_of_unsupported_kinds_are_logged(tmp_path, caplog):
     (tmp_path / "x.gif").touch()
     assert find_images(tmp_path) == []
-    assert "1 image passed over (x.gif)" in caplog.text
+    assert "1 image skipped (x.gif)" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".webp"])
@@ -170,7 +170,7 @@ def test_pages_are_read_and_written(tmp_path, suffix, shape):
     if suffix == ".webp" and shape == (6, 5):
         shape = (6, 5, 3)  # WebP has no gray
     pages = random_pixels((3, *shape))
-    pages[..., -1] |= 1  # what lies under a transparent pixel is WebP's to choose
+    pages[..., -1] |= 1  # WebP may choose the color of a transparent pixel
     image = Image(
         pages.reshape(18, *shape[1:]), {"delay": [40, 50, 60], "loop": 3, "compression": ("webp", {"lossless": True})}, 3
     )
@@ -217,8 +217,8 @@ def test_colors_that_alpha_hides_stay_in_a_lossless_webp(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "b.webp").pixels, pixels)
 
 
-def test_the_first_image_of_a_jpeg_with_several_is_kept_and_said_so(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("dae_runtime.images.files._further_images_told", threading.Event())
+def test_the_first_image_of_a_jpeg_with_several_is_kept_and_logged(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("dae_runtime.images.files._warned_multi_image", threading.Event())
     caplog.set_level(logging.INFO, "dae_runtime")
     one = encode(smooth_pixels((16, 16)), "jpeg")
     index = b"MPF\0II*\0\x08\0\0\0" + bytes(20)
@@ -227,8 +227,8 @@ def test_the_first_image_of_a_jpeg_with_several_is_kept_and_said_so(tmp_path, ca
         (tmp_path / name).write_bytes(data)
         assert read_image(tmp_path / name).pixels.shape == (16, 16)
     records = [record for record in caplog.records if record.name.startswith("dae_runtime")]
-    assert [record.levelname for record in records] == ["WARNING", "INFO"]  # a folder from a phone is told of once
-    assert "a.jpg: holds further images" in caplog.text
+    assert [record.levelname for record in records] == ["WARNING", "INFO"]  # one warning per process
+    assert "a.jpg: holds several images" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", [".ppm", ".bmp", ".png", ".tif"])

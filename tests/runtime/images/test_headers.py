@@ -8,7 +8,7 @@ import pyvips
 
 from dae_runtime.errors import ImageError
 from dae_runtime.images import decode
-from dae_runtime.images.headers import compression, holds_more_images, jpeg_quality
+from dae_runtime.images.headers import compression, has_more_images, jpeg_quality
 
 
 def reader(data):
@@ -66,9 +66,9 @@ def test_the_chroma_of_a_jpeg_is_halved_again_only_where_it_was(factors, mode):
 
 def test_a_jpeg_of_several_pictures():
     plain, several = jpeg(segment(0xE2, b"ICC_PROFILE\0")), jpeg(segment(0xE2, b"ICC_PROFILE\0"), segment(0xE2, b"MPF\0II*\0"))
-    assert not holds_more_images("jpeg", reader(plain))
-    assert holds_more_images("jpeg", reader(several))
-    assert not holds_more_images("png", reader(several))
+    assert not has_more_images("jpeg", reader(plain))
+    assert has_more_images("jpeg", reader(several))
+    assert not has_more_images("png", reader(several))
 
 
 def test_a_jpeg_of_16_bit_tables_is_read_and_written():
@@ -96,7 +96,7 @@ def test_damaged_heads_are_never_another_error():
         for position in rng.integers(2, 200, 3):
             damaged[position] = rng.integers(0, 256)
         compression("jpeg", reader(bytes(damaged)))
-        holds_more_images("jpeg", reader(bytes(damaged)))
+        has_more_images("jpeg", reader(bytes(damaged)))
         try:
             decode(bytes(damaged))
         except ImageError:

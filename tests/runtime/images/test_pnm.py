@@ -1,4 +1,4 @@
-"""Portable maps: as others write them, and several in one file."""
+"""Portable maps: files of other programs, and several images in one file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_several_images_in_one_portable_map(tmp_path):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_pgm_is_gray_and_a_ppm_is_in_color(tmp_path, dtype):
     gray, color = random_pixels((4, 5), dtype), random_pixels((4, 5, 3), dtype)
-    with pytest.raises(ImageError, match=r"a\.pgm: PGM holds gray alone.*\(4, 5, 3\).*PPM or PNG"):
+    with pytest.raises(ImageError, match=r"a\.pgm: PGM holds gray only.*\(4, 5, 3\).*PPM or PNG"):
         write_image(tmp_path / "a.pgm", Image(color))
     write_image(tmp_path / "a.pgm", Image(gray[..., None]))
     write_image(tmp_path / "gray.ppm", Image(gray))

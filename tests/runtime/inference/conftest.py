@@ -1,4 +1,4 @@
-"""What the engine is given, run by run."""
+"""Records the input of each run of the engine."""
 
 from __future__ import annotations
 

@@ -169,14 +169,14 @@ def test_floats_beyond_black_and_white_reach_the_model_and_its_result_is_clipped
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [None, (8, 12)])
 @pytest.mark.parametrize("weight", [np.nan, 3e38, -3e38])
-def test_a_model_that_gives_no_numbers_is_an_error(make_model, dtype, size, weight):
+def test_a_model_that_returns_nan_is_an_error(make_model, dtype, size, weight):
     denoiser = Denoiser(make_model(np.full((3, 3), weight, np.float32), size=size), "cpu", 1)
     bright = np.full((20, 30), 1 if dtype == np.float32 else np.iinfo(dtype).max, dtype)
-    with pytest.raises(ModelError, match=r"the model gave \d+ values that are NaN or infinite.*export it again"):
+    with pytest.raises(ModelError, match=r"the model returned \d+ values that are NaN or infinite.*export it again"):
         denoiser.denoise(bright)
 
 
-def test_an_8_bit_model_says_once_that_it_coarsens(make_model, caplog):
+def test_an_8_bit_model_warns_once_of_lost_precision(make_model, caplog):
     content = make_model(io_dtype="uint8")
     for dtype in (np.uint16, np.float32):
         denoiser = Denoiser(content, "cpu", 1)
@@ -186,7 +186,7 @@ def test_an_8_bit_model_says_once_that_it_coarsens(make_model, caplog):
             list(pool.map(denoiser.denoise, [random_pixels((5, 6), dtype)] * 8))
         (record,) = caplog.records
         assert record.name.startswith("dae_runtime")
-        assert f"{np.dtype(dtype)} images lose" in record.getMessage()
+        assert f"{np.dtype(dtype)} images are rounded" in record.getMessage()
         caplog.clear()
 
 

@@ -22,7 +22,7 @@ def window_blur(make_model) -> Denoiser:
 def test_windows_of_a_fixed_size_leave_no_seam(window_blur, blur, size):
     down, across = np.meshgrid(np.linspace(0, 5, size[0]), np.linspace(0, 7, size[1]), indexing="ij")
     smooth = (0.5 + 0.4 * np.sin(down) * np.cos(across)).astype(np.float32)
-    half_a_step = 0.5 / 255  # what an 8-bit picture cannot show
+    half_a_step = 0.5 / 255  # invisible in an 8-bit picture
     for image in (np.full(size, 0.8, np.float32), smooth):
         inside = (window_blur.denoise(image) - blur.denoise(image))[1:-1, 1:-1]
         assert np.abs(inside).max() < half_a_step
@@ -42,7 +42,7 @@ def test_windows_need_no_memory_for_the_whole_image_in_float(window_blur):
 def test_a_memory_limit_decides_the_number_of_windows(record_shapes, make_model, window_blur, shape):
     limited = Denoiser(make_model(size=(28, 28)), "cpu", 1, max_memory_mb=10)
     most = limited._first.limits.run_px // 28**2
-    assert 1 < most <= 0.4 * 10 * 2**20 / 256 / 28**2  # what is assumed at least of a pixel
+    assert 1 < most <= 0.4 * 10 * 2**20 / 256 / 28**2  # the lower bound of the need per pixel
     shapes = record_shapes(limited)
     image = np.random.default_rng(0).random(shape, np.float32)
     np.testing.assert_allclose(limited.denoise(image), window_blur.denoise(image), atol=1e-6)

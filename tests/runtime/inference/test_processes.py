@@ -25,7 +25,7 @@ def child(work):
     pid = os.fork()
     if pid == 0:
         work()
-        sys.exit(7)  # the whole way out, with destructors: what a preloading server's workers do
+        sys.exit(7)  # a full exit with destructors, as the workers of a preloading server do
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 """
 
@@ -40,7 +40,7 @@ def child(work):
         ("twice", "print(child(lambda: (check(), sys.exit(child(check)))))"),
         ("threads", "def work():\n    ts = [threading.Thread(target=check) for _ in range(6)]\n"
          "    [t.start() for t in ts]; [t.join() for t in ts]\nprint(child(work))"),
-        ("parent goes on", "print(child(check)); check()"),
+        ("parent continues", "print(child(check)); check()"),
     ],
 )  # fmt: skip
 def test_a_forked_child_opens_the_model_for_itself(blur_file, run_python, name, code):
@@ -63,7 +63,7 @@ stop.set(); [t.join() for t in threads]
     assert result.stdout.split() == ["7"] * 5, result.stderr
 
 
-def test_a_model_that_is_gone_after_fork_is_told(blur_file, run_python):
+def test_a_model_missing_after_fork_is_reported(blur_file, run_python):
     code = """
 os.unlink(sys.argv[1])
 def work():

@@ -1,4 +1,4 @@
-"""Tiles: an image in pieces gives what the whole image gives."""
+"""Tiles give the same result as the whole image."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_tiles_cover_the_image_once_with_their_halo(length, largest, alignment, 
 
 
 def test_sizes_of_tiles_are_few():
-    """A thousand image sizes need no more than a dozen shapes per axis: the engine plans its memory anew for each."""
+    """A thousand image sizes need no more than a dozen shapes per axis: the engine plans its memory for each."""
     sides = {plan_tiles((size, size), 512, 4, 8).height_px for size in range(1000, 2000)}
     assert len(sides) <= 12
     wasted = [plan_tiles((s, s), 512, 4, 8) for s in range(1000, 2000, 7)]

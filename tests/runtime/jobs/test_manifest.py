@@ -82,13 +82,13 @@ def test_outputs_of_other_settings_are_not_trusted(recorded, jobs, settings):
     assert left(recorded, jobs, settings) == ([0, 1, 2, 3], 0, 0)
 
 
-def test_outputs_of_other_settings_are_told_apart_while_they_exist(recorded, jobs):
-    others = Settings("cd" * 32, 1.0)
+def test_existing_outputs_of_other_settings_are_listed(recorded, jobs):
+    other = Settings("cd" * 32, 1.0)
     jobs[1].destination.unlink()
-    assert remaining_jobs(jobs, read_manifest(recorded), others).others == [jobs[0]]
-    assert remaining_jobs(jobs, read_manifest(recorded), SETTINGS).others == []
+    assert remaining_jobs(jobs, read_manifest(recorded), other).other_settings == [jobs[0]]
+    assert remaining_jobs(jobs, read_manifest(recorded), SETTINGS).other_settings == []
     jobs[0].source.write_text("another picture")  # whatever it was made from, its settings are not these
-    assert remaining_jobs(jobs, read_manifest(recorded), others).others == [jobs[0]]
+    assert remaining_jobs(jobs, read_manifest(recorded), other).other_settings == [jobs[0]]
 
 
 def test_the_entry_of_a_job(recorded, jobs):
@@ -161,11 +161,11 @@ def test_a_manifest_that_cannot_be_used(tmp_path, jobs):
         manifest.record(jobs[0], stamp(jobs[0]), None, 0.1, "00")
 
 
-def test_nothing_is_appended_to_a_file_that_is_no_manifest(tmp_path):
+def test_other_files_are_not_appended_to(tmp_path):
     picture = tmp_path / "picture.png"
     write_image(picture, Image(np.zeros((4, 4), np.uint8)))
     before = picture.read_bytes()
-    with pytest.raises(DaeError, match="is no manifest"):
+    with pytest.raises(DaeError, match="is not a manifest"):
         Manifest(picture, Settings("m"))
     assert picture.read_bytes() == before
     for beginning in (b"", b'{"pa', b'{"path": "/a.png", '):
@@ -174,8 +174,8 @@ def test_nothing_is_appended_to_a_file_that_is_no_manifest(tmp_path):
         Manifest(torn, Settings("m")).close()
 
 
-def test_files_that_the_run_has_not_made_are_told_apart(recorded, jobs):
-    """Made by others: at an output that was never begun, that failed, or another image since it was done."""
+def test_files_not_written_by_the_run_are_foreign(recorded, jobs):
+    """Files of other programs: at an output that was never begun, that failed, or that changed since it was done."""
 
     def foreign(**changes):
         remaining = remaining_jobs(jobs, read_manifest(recorded), SETTINGS, **changes)
@@ -202,9 +202,9 @@ def test_an_output_of_this_run_whose_input_has_changed_is_its_own(recorded, jobs
 
 
 def test_an_input_that_changed_after_it_was_read_is_done_again(tmp_path, jobs):
-    """The stamp is that of what was read, whenever the line is written."""
+    """The stamp is that of the file as read, whenever the line is written."""
     path, read = tmp_path / "m.jsonl", stamp(jobs[0])
-    jobs[0].source.write_text("saved anew meanwhile")
+    jobs[0].source.write_text("saved again meanwhile")
     with Manifest(path, SETTINGS) as manifest:
         manifest.begin(jobs[0], read)
         manifest.record(jobs[0], read, None, 0.1, file_sha256(jobs[0].destination))

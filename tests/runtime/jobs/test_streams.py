@@ -68,7 +68,7 @@ def test_an_image_that_does_not_fit_into_memory(blur: Denoiser, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(blur, "denoise", full)
-    with pytest.raises(InputError, match=r"^the image does not fit into memory\. Free some"):
+    with pytest.raises(InputError, match=r"^the image does not fit into memory\. Free memory"):
         denoise_file_bytes(blur, encode(np.zeros((9, 7), np.uint8), "png"))
 
 
@@ -122,8 +122,8 @@ def test_the_kinds_of_a_portable_map(blur: Denoiser):
     assert denoise_file_bytes(blur, data, "ppm")[:2] == b"P6"
 
 
-def test_bytes_that_are_no_image(blur: Denoiser):
+def test_bytes_that_are_not_an_image(blur: Denoiser):
     with pytest.raises(ImageError, match="the image: the content is no PNG"):
         denoise_file_bytes(blur, os.urandom(4) + b"junk")
-    with pytest.raises(ImageError, match="more than the limit"):
+    with pytest.raises(ImageError, match="exceed the limit"):
         denoise_file_bytes(blur, encode(np.zeros((9, 7), np.uint8), "png"), max_pixels=62)

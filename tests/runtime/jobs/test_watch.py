@@ -21,14 +21,14 @@ def names(jobs):
 
 
 def make(hot, job, content=b"made"):
-    """Do what a run does with a job."""
+    """Write the output of a job."""
     job.destination.parent.mkdir(exist_ok=True)
     job.destination.write_bytes(content)
     hot.note(FileResult(job, None, 0.1, output_stamp=file_stamp(job.destination)))
 
 
 def change(hot, path, number):
-    """Write a file anew, and return what is to be done once it is found whole."""
+    """Write a file, and return the jobs found once it is complete."""
     os.utime(path, ns=(number, number))
     assert hot.look() == []
     return hot.look()
@@ -100,9 +100,9 @@ def test_an_output_that_others_have_changed_stays(tmp_path, folder, caplog, over
     job.destination.write_bytes(b"retouched by hand")
     assert hot.may_replace(job) == overwrite
     assert change(hot, folder / "a.png", 5) == ([job] if overwrite else [])
-    assert caplog.text.count("a.png has been written or changed by others") == (0 if overwrite else 1)
+    assert caplog.text.count("a.png was written or changed by another program") == (0 if overwrite else 1)
     hot.look()
-    assert caplog.text.count("a.png has been written or changed by others") == (0 if overwrite else 1)
+    assert caplog.text.count("a.png was written or changed by another program") == (0 if overwrite else 1)
     job.destination.unlink()
     assert change(hot, folder / "a.png", 6) == [job]
 

@@ -1,4 +1,4 @@
-"""Files that fail, or change under the worker: each keeps its place, and the run goes on."""
+"""Files that fail or change during a run: each keeps its place, and the run continues."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def test_outputs_that_appear_or_cannot_be_written(tmp_path, blur: Denoiser):
         write_image(tmp_path / "in" / f"{name}.png", Image(random_pixels((8, 8))))
     jobs = plan(tmp_path / "in", tmp_path / "out", format="jpg")
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a.jpg").write_text("somebody else's")
+    (tmp_path / "out" / "a.jpg").write_text("another program's")
     (tmp_path / "out" / "b.jpg").mkdir()
     results = list(run_jobs(blur, jobs))
     assert [result.error is None for result in results] == [False, False, True]
     assert "exists" in results[0].error
-    assert (tmp_path / "out" / "a.jpg").read_text() == "somebody else's"
+    assert (tmp_path / "out" / "a.jpg").read_text() == "another program's"
     assert [result.error is None for result in run_jobs(blur, jobs, may_replace=lambda job: True)] == [True, False, True]
 
 
@@ -61,7 +61,7 @@ def test_a_file_in_the_way_of_a_folder(tmp_path, blur: Denoiser):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sub").write_text("")
     (result,) = run_jobs(blur, jobs)
-    assert "folder cannot be made" in result.error
+    assert "folder cannot be created" in result.error
 
 
 def folder_of(tmp_path, shapes):
@@ -83,7 +83,7 @@ def folder_of(tmp_path, shapes):
         ("png", "a.tif", None, False),
     ],
 )
-def test_a_loss_that_nobody_asked_for_is_told(tmp_path, blur: Denoiser, content, name, format, loss):
+def test_an_unrequested_loss_is_reported(tmp_path, blur: Denoiser, content, name, format, loss):
     (tmp_path / "in").mkdir()
     write_image(tmp_path / f"x.{content}", Image(random_pixels((8, 8))))
     (tmp_path / f"x.{content}").rename(tmp_path / "in" / name)
@@ -111,7 +111,7 @@ def breaking(function, name, error):
     ],
 )
 @pytest.mark.parametrize("function", ["read_image", "write_image"])
-def test_an_error_that_nobody_foresaw_stays_its_files_own(tmp_path, blur: Denoiser, monkeypatch, function, error, words):
+def test_an_unexpected_error_fails_only_its_file(tmp_path, blur: Denoiser, monkeypatch, function, error, words):
     jobs = folder_of(tmp_path, [(9, 8)] * 3)
     monkeypatch.setattr(folder_worker, function, breaking(getattr(folder_worker, function), "001.png", error))
     with Manifest(tmp_path / "m.jsonl", Settings("m")) as manifest:

@@ -1,4 +1,4 @@
-"""The bundled models: what is told of them, and that each of them is sound. The package's own and small ones made here."""
+"""The bundled models: descriptions, and validity of each. The package's own and small ones made here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LARGEST_BYTES = 10**6
 
 
 def faults(folder=None) -> list[str]:
-    """Return what is wrong with the bundled models of a folder, None for the package's own."""
+    """Return the problems of the bundled models of a folder, None for the package's own."""
     found = []
     for model in models.describe_models(folder):
         contract, path = model.contract, models.find_model(model.name, folder)
@@ -66,7 +66,7 @@ def test_faults_are_found(tmp_path, make_model, identity_kernel):
         faults(tmp_path)
 
 
-def test_a_line_says_what_somebody_must_know_to_choose(tmp_path, make_model):
+def test_a_line_describes_the_model(tmp_path, make_model):
     (tmp_path / "scans.onnx").write_bytes(
         make_model(channels=3, noise="gaussian:0-50/255", quality=Quality(8, 20.1, 28.5, 28.43))
     )

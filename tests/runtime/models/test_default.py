@@ -1,4 +1,4 @@
-"""The default models: which of the two gets an image, and what a Denoiser of both tells and does."""
+"""The default models: which of the two gets an image, and the properties of their Denoiser."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_bundled_name_is_one_model_for_all_images(folder, blur):
     np.testing.assert_array_equal(Denoiser("gray", "cpu", 1).denoise(image), blur.denoise(image))
 
 
-def test_without_a_default_model_the_remedy_is_told(folder):
+def test_without_a_default_model_the_error_names_the_remedy(folder):
     (folder / "gray.onnx").rename(folder / "document.onnx")
     (folder / "color.onnx").unlink()
     with pytest.raises(ModelError, match=r"no default model \(gray or color\).*path of an \.onnx file.*document"):
@@ -162,6 +162,6 @@ def test_without_a_default_model_the_remedy_is_told(folder):
 
 
 @pytest.mark.parametrize("model", [None, 3, ["gray"]])
-def test_what_is_no_model_is_told(model):
+def test_an_invalid_model_is_reported(model):
     with pytest.raises(InputError, match=r"must be the path .* received .* Leave it out"):
         Denoiser(model)

@@ -78,11 +78,11 @@ def test_batches_are_cut_by_number_and_by_size():
 
 
 @pytest.mark.parametrize("value", ["x.png", b"x.png", ["a.png", "b.png"], Path("x.png"), None, np.array("x.png")])
-def test_a_name_is_no_image(value):
-    with pytest.raises(InputError, match=r"must be an array of uint8.*Read it first: dae_runtime\.images\.read_image"):
+def test_a_name_is_not_an_image(value):
+    with pytest.raises(InputError, match=r"must be an array of uint8.*Read files with dae_runtime\.images\.read_image"):
         as_image(value)
 
 
-def test_rows_of_several_lengths_are_no_image():
-    with pytest.raises(InputError, match=r"must be an array.*received list.*one length"):
+def test_rows_of_several_lengths_are_not_an_image():
+    with pytest.raises(InputError, match=r"must be an array.*received list.*equal length"):
         as_image([[1, 2], [3]])

@@ -75,7 +75,7 @@ def test_scores_ignore_alpha_and_compare_across_dtypes():
     assert result.denoised_psnr_db > 100
     assert result.noisy_psnr_db < 60
     assert result.denoised_ssim == pytest.approx(1)
-    with pytest.raises(InputError, match="one picture"):
+    with pytest.raises(InputError, match="the same image"):
         score(clean[..., 0], worse, worse)
 
 

@@ -104,7 +104,7 @@ def test_the_pictures_are_those_of_the_files(blur: Denoiser, tmp_path):
 
 
 def test_sliders_work_by_keyboard_and_touch(dae_run, blur_file, tmp_path):
-    """A range control is both by nature; what is left is that each has a name and moves its picture."""
+    """Each range control has a name and moves its picture."""
     write_folder(tmp_path, count=3)
     assert dae_run(tmp_path / "in", tmp_path / "out", "-m", blur_file, "--report", tmp_path / "r.html").returncode == 0
     page = Page(tmp_path / "r.html")
@@ -158,7 +158,7 @@ def test_the_page_stays_small_whatever_the_number(blur: Denoiser, tmp_path):
     assert crop_side(1) > crop_side(24) >= 256
 
 
-def test_files_that_are_gone_are_told(blur: Denoiser, tmp_path):
+def test_missing_files_are_reported(blur: Denoiser, tmp_path):
     report = RunReport(blur.model, 1)
     report.add(Job(tmp_path / "gone.png", tmp_path / "out.png"))
     report.write(tmp_path / "r.html", device="cpu", seconds=1.0)
@@ -177,7 +177,7 @@ def test_an_image_that_cannot_be_shown_takes_no_page_from_the_others(blur: Denoi
     assert "odd.png: unexpected ZeroDivisionError: division by zero" in Page(tmp_path / "r.html").text
 
 
-def test_a_report_is_told_from_other_pages(blur: Denoiser, tmp_path):
+def test_a_report_is_recognized_among_other_pages(blur: Denoiser, tmp_path):
     page = tmp_path / "r.html"
     RunReport(blur.model, 0).write(page, device="cpu", seconds=0.0)
     (mark,) = (each for each in Page(page).all("meta") if each.get("name") == "generator")
@@ -207,7 +207,7 @@ def test_a_report_that_cannot_be_written(blur: Denoiser, tmp_path):
     ],
 )
 @pytest.mark.parametrize("ground", ["scene", "black"])
-def test_noise_outside_the_training_range_is_told(sigma, noise, word, ground):
+def test_noise_outside_the_training_range_is_reported(sigma, noise, word, ground):
     from dae_runtime.pixels.noise_level import noise_sigma
 
     clean = scene((200, 200)) if ground == "scene" else np.zeros((200, 200), np.float32)

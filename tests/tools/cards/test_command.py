@@ -1,4 +1,4 @@
-"""A model's card: what it measures, and what it writes."""
+"""A model's card: measurements and text."""
 
 from __future__ import annotations
 

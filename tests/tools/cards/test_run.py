@@ -1,4 +1,4 @@
-"""What a card takes from words and run, and what it refuses of them."""
+"""Cards: text from the recipe and the run, and refused inputs."""
 
 from __future__ import annotations
 
@@ -62,20 +62,20 @@ def test_a_start_that_was_trained_anew_is_refused(make_finished_run, tmp_path):
     start = f'[training]\ninit = "{(tmp_path / "start").as_posix()}"\ninit_sha256 = "{digest}"'
     (run / "run.toml").write_text(described.replace("[training]", start), "utf-8")
     assert read_training(run).before is not None
-    (tmp_path / "start" / "model.keras").write_bytes(b"trained anew")
-    with pytest.raises(CardError, match=f"is not the network that this training began with: expected SHA-256 {digest}"):
+    (tmp_path / "start" / "model.keras").write_bytes(b"trained again")
+    with pytest.raises(CardError, match=f"is not the initial network of this training: expected SHA-256 {digest}"):
         read_training(run)
 
 
 def test_a_card_names_the_bundled_model_that_the_training_began_with(request_for, tmp_path):
-    for start, told in (("gray", True), ("elsewhere/first.keras", False)):
+    for start, reported in (("gray", True), ("elsewhere/first.keras", False)):
         request = request_for("digits")
         description = request.run / "run.toml"
         text = description.read_text("utf-8")
         description.write_text(text.replace("[training]", f'[training]\ninit = "{start}"'), "utf-8")
         write_card(request, tmp_path / "toy.md")
         line = f"- Began with the network of `{start}`: [its training]({start}.md#training)."
-        assert (line in (tmp_path / "toy.md").read_text("utf-8").splitlines()) == told
+        assert (line in (tmp_path / "toy.md").read_text("utf-8").splitlines()) == reported
 
 
 def test_the_late_gain():

@@ -1,4 +1,4 @@
-"""The benchmark on a small network: everybody computes the same, the page holds the figures, the command runs."""
+"""The benchmark on a small network: every contender computes the same, the page holds the figures, the command runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def small(make_v2) -> KerasModel:
     return KerasModel(make_v2(filters=(8, 8, 16)), "small")
 
 
-def test_it_times_everybody_and_writes_a_page(small):
+def test_it_times_every_contender_and_writes_a_page(small):
     bench = run_bench(small, "a small network", threads=1, rounds=1, sizes=[(1, 30, 32), (3, 28, 28)])
     assert list(bench.times) == [(1, 32, 32, 1), (3, 28, 28, 1)]
     for times in bench.times.values():

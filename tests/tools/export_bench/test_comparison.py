@@ -1,4 +1,4 @@
-"""Other denoisers beside ours: their graphs are what they are said to be, everybody is timed, the page holds the figures."""
+"""Other denoisers for comparison: their graphs are as described, all are timed, the page holds the figures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_non_local_means_is_a_denoiser(channels):
     assert np.mean((denoised - clean) ** 2) < 0.3 * np.mean((noisy - clean) ** 2)
 
 
-def test_everybody_is_timed_and_the_page_holds_the_ratios(blur_denoiser):
+def test_every_denoiser_is_timed_and_the_page_holds_the_ratios(blur_denoiser):
     result = compare({"ours": blur_denoiser.SerializeToString()}, (1, 32, 48, 1), threads=1, rounds=1)
     assert list(result.denoisers) == [DNCNN, FFDNET, FFDNET_INT8, NLM, "ours"]
     ours = result.denoisers["ours"]

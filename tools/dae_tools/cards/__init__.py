@@ -1,1 +1,1 @@
-"""The card of a bundled model, written as Markdown."""
+"""Write the card of a bundled model as Markdown."""

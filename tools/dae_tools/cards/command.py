@@ -34,12 +34,12 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class CardRequest:
-    """What a card is made of."""
+    """The inputs of a card."""
 
     run: Path
     """Run directory of the training."""
     model: Path
-    """The `.onnx` file that was made of it."""
+    """The exported `.onnx` file."""
     words: Path
     """TOML file with the table `[card]`."""
     test: Path
@@ -47,27 +47,27 @@ class CardRequest:
     reference: Path | None = None
     """Folder of clean images of the same relative paths as those of `test`."""
     pictures: Path = PICTURES
-    """Folder of clean photographs, one of which is shown."""
+    """Folder of clean photographs; one is shown."""
     threads: int = THREADS
-    """CPU threads of what is timed."""
+    """CPU threads of the timed runs."""
     seed: int = 0
-    """Of the test noise."""
+    """Seed of the test noise."""
     rounds: int | None = None
-    """Turns of everything that is timed; None for as many as give steady medians."""
+    """Timed runs of each denoiser; None: enough for stable medians."""
 
 
 def write_card(request: CardRequest, output: Path) -> Card:
     """Measure a model and write its card, and the picture beside it with the same name and `.png`.
 
     Args:
-        request: What to describe.
+        request: The inputs of the card.
         output: The Markdown file; replaced if it exists.
 
     Returns:
         What was written.
 
     Raises:
-        CardError: Something is missing, damaged, or does not fit the protocol.
+        CardError: An input is missing, damaged, or does not fit the protocol.
         DaeError: The model or an image cannot be used.
     """
     text, training = check_request(request, output)
@@ -103,7 +103,7 @@ def check_request(request: CardRequest, output: Path) -> tuple[CardText, Trainin
     """Check everything that needs no model, and return what words and run say.
 
     Raises:
-        CardError: Something is missing, damaged, or does not fit the protocol.
+        CardError: An input is missing, damaged, or does not fit the protocol.
     """
     text, training = read_card_text(request.words), read_training(request.run)
     _check(request.model.is_file(), f"there is no model file {request.model}. Export it first: dae-export {request.run} ...")
@@ -156,7 +156,7 @@ def _command(request: CardRequest, output: Path) -> str:
 
 
 def _portable(path: Path) -> str:
-    """Return a relative path as it is, of another its last part: where files lie on one machine tells nobody anything."""
+    """Return a relative path unchanged, and of an absolute path the last part: local folders are of no interest."""
     return path.name if path.is_absolute() else str(path)
 
 
@@ -176,10 +176,10 @@ def _portable(path: Path) -> str:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=PICTURES,
     show_default=True,
-    help="Photographs, one of which is shown.",
+    help="Photographs; one is shown.",
 )
 @click.option("--threads", type=click.IntRange(min=1), default=THREADS, show_default=True, help="CPU threads.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the test noise.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the test noise.")
 @click.option("--rounds", type=click.IntRange(min=1), hidden=True)
 def command(
     run: Path,
@@ -193,7 +193,7 @@ def command(
     seed: int,
     rounds: int | None,
 ) -> None:
-    """Measure a model that was trained and exported, and write its card and a picture."""
+    """Measure a trained and exported model, and write its card with a picture."""
     require("dae_tools.cards", "export", "onnx")
     require("dae_tools.cards", "cpu", "onnxruntime")
     words = words or default_words(model.stem)
@@ -203,5 +203,5 @@ def command(
 
 
 def default_words(name: str) -> Path:
-    """Return where the words of a bundled model's card are: beside this module."""
+    """Return the path of the words of a bundled model's card."""
     return Path(__file__).with_name(f"{name}.toml")

@@ -1,4 +1,4 @@
-"""A page and digits drawn here, to show what models of documents and digits do without using anybody's pictures."""
+"""A drawn page and drawn digits, to show document and digit models without third-party images."""
 
 from __future__ import annotations
 

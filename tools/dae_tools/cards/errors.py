@@ -1,4 +1,4 @@
-"""What a card may fail of."""
+"""The errors of a card."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from dae_runtime.errors import DaeError
 
 
 class CardError(DaeError):
-    """A model's card cannot be written: its words, its run or its test images are missing or damaged."""
+    """A card cannot be written: its words, run or test images are missing or damaged."""

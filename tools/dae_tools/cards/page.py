@@ -1,4 +1,4 @@
-"""A model's card as Markdown: what a model that comes with the package is, how it was made, what it can do and what not."""
+"""The card of a model as Markdown: training, quality, speed and limits."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .scores import DigitScores, GaussianScores, PairScores, Scores
 
 @dataclass(frozen=True)
 class Card:
-    """Everything that a card tells."""
+    """The content of a card."""
 
     name: str
-    """Of the model, as `dae-run -m` takes it."""
+    """Name of the model, for `dae-run -m`."""
     text: CardText
     training: Training
     contract: Contract
@@ -32,12 +32,12 @@ class Card:
     """Likewise."""
     scores: Scores
     comparison: Comparison
-    """Has the model by its name."""
+    """Includes the model by name."""
     picture: str
     """Name of the picture beside the card."""
     caption: str
     command: str
-    """That wrote the card."""
+    """The command that wrote the card."""
 
 
 def page(card: Card) -> str:

@@ -23,14 +23,14 @@ PICTURE_SIGMA = 25.0
 
 
 def photograph_strip(denoiser: Denoiser, folder: Path) -> tuple[Pixels, str]:
-    """Return the strip of the first photograph that has the model's channels, and the name of its file.
+    """Return the strip of the first photograph with the model's channels, and its file name.
 
     Args:
         denoiser: An opened model.
-        folder: Of clean images; the middle of one is taken.
+        folder: Clean images; the middle of one is shown.
 
     Raises:
-        CardError: None of them has the model's channels.
+        CardError: No image has the model's channels.
     """
     for path in find_images(folder):
         clean = convert(read_image(path).pixels, np.uint8)
@@ -54,7 +54,7 @@ def digit_strip(denoiser: Denoiser, sigma: float) -> Pixels:
 
     Args:
         denoiser: An opened gray model.
-        sigma: Of the noise, 1 being white.
+        sigma: Standard deviation of the noise, white being 1.
     """
     clean = drawings.digits()
     noisy = convert(add_gaussian(clean, 255 * sigma, (0,)), np.uint8)

@@ -1,4 +1,4 @@
-"""Figures that others published, to print beside ours: PSNR in dB by the protocol of `dae_tools.gaussian`.
+"""Published figures for comparison: PSNR in dB by the protocol of `dae_tools.gaussian`.
 
 Sources:
     BM3D, DnCNN: Zhang, Zuo, Chen, Meng, Zhang: Beyond a Gaussian denoiser: residual learning of deep CNN for image denoising.

@@ -1,4 +1,4 @@
-"""What a model's card tells of its making: words that people wrote, and what the run directory holds."""
+"""The training part of a card: its words, and the figures of the run directory."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from .errors import CardError
 GAUSSIAN, PAIRS, DIGITS = "gaussian", "pairs", "digits"
 PROTOCOLS = (GAUSSIAN, PAIRS, DIGITS)
 LATE = 0.1
-"""The least part of a training, at its end, that shows whether more of it would have helped."""
+"""The final part of a training that shows whether longer training would help."""
 _CURVES = {"val_psnr": "dB of PSNR", "val_est_psnr": "dB of estimated PSNR"}
 _ABSOLUTE = re.compile(r"(?<![\w./-])/(?:[^\s\"'/]+/)*([^\s\"'/]+)")
 
 
 @dataclass(frozen=True)
 class CardText:
-    """The table `[card]` of a file of words: what no program can find out."""
+    """The table `[card]` of a words file."""
 
     purpose: str
-    """What the model is for."""
+    """Purpose of the model."""
     protocol: str
-    """How it is measured, one of `PROTOCOLS`."""
+    """Measurement protocol, one of `PROTOCOLS`."""
     data: str
-    """What it was trained on."""
+    """Training data."""
     terms: str
-    """Under which terms these data may be used."""
+    """License terms of the training data."""
     test_data: str
-    """What it is measured on."""
+    """Test data."""
     licence: str
-    """Of the weights."""
+    """License of the weights."""
     repeat: str
-    """The command that makes model and card again."""
+    """The command that reproduces model and card."""
     limits: tuple[str, ...] = ()
-    """What it cannot do."""
+    """Known limits."""
     published: str | None = None
-    """Name of the test images, if figures of others on them are published; see `published`."""
+    """Name of the test images in `published`, if any."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "limits", tuple(self.limits))
@@ -59,7 +59,7 @@ class CardText:
 
 @dataclass(frozen=True)
 class LateGain:
-    """What the last part of the training brought."""
+    """The gain of the last part of a training."""
 
     gain: float
     unit: str
@@ -72,7 +72,7 @@ class Training:
     """A finished run."""
 
     command: str
-    """As `run.toml` has it, absolute paths shortened to their last part."""
+    """As in `run.toml`, absolute paths shortened to their last part."""
     settings: str
     """`run.toml`, likewise."""
     device: str
@@ -82,15 +82,15 @@ class Training:
     batch_size: int
     seconds: float
     late: LateGain | None
-    """None where the history is too short to tell."""
+    """None if the history is too short."""
     noise: str
     clip: bool
     test: Mapping[str, Any] | None
-    """Figures of the Keras model on the test images of the data, if they have any."""
+    """Figures of the Keras model on the test images of the data, if any."""
     before: Training | None
-    """The finished run that it started from, if that is at hand."""
+    """The finished run that it started from, if present."""
     start: str | None
-    """Name or path of the network that it started from; None: random weights."""
+    """Name or path of the initial network; None: random weights."""
 
 
 def read_card_text(words: Path) -> CardText:
@@ -107,7 +107,7 @@ def read_card_text(words: Path) -> CardText:
     needed = {field.name for field in fields if field.default is dataclasses.MISSING}
     if not isinstance(table, dict) or needed - set(table):
         missing = ", ".join(sorted(needed - set(table or ())))
-        raise CardError(f"{words}: the table [card] lacks {missing}. Write it; docs/models tells what it is for.")
+        raise CardError(f"{words}: the table [card] lacks {missing}. Write it; docs/models describes it.")
     if unknown := sorted(set(table) - {field.name for field in fields}):
         raise CardError(f"{words}: [card] has unknown keys {', '.join(unknown)}. Known: {', '.join(f.name for f in fields)}.")
     return CardText(**table)
@@ -118,7 +118,7 @@ def read_training(folder: Path) -> Training:
 
     Raises:
         CardError: The run is not finished, or its files are damaged.
-        DaeError: The folder is no run directory, or its history is damaged.
+        DaeError: The folder is not a run directory, or its history is damaged.
     """
     run = RunDirectory(folder)
     description = read_description(run)
@@ -155,14 +155,14 @@ def _before(training: Mapping[str, Any]) -> Training | None:
     found = file_sha256(model)
     if expected not in (None, found):
         raise CardError(
-            f"{model} is not the network that this training began with: expected SHA-256 {expected}, received {found}. "
+            f"{model} is not the initial network of this training: expected SHA-256 {expected}, received {found}. "
             "Train the later part again, or restore the earlier one."
         )
     return read_training(Path(init))
 
 
 def late_gain(rows: list[dict[str, float]]) -> LateGain | None:
-    """Return what the steps since the last row before 90 % brought; None without a PSNR in the history or such a row.
+    """Return the gain since the last row before 90 % of the steps; None without such a row or a PSNR.
 
     Args:
         rows: Of the history, each with its `step`.
@@ -176,5 +176,5 @@ def late_gain(rows: list[dict[str, float]]) -> LateGain | None:
 
 
 def shortened(text: str) -> str:
-    """Return text with each absolute path replaced by its last part: where data lie on one machine tells nobody anything."""
+    """Return text with each absolute path replaced by its last part: local folders are of no interest."""
     return _ABSOLUTE.sub(lambda match: os.fspath(match[1]), text)

@@ -1,4 +1,4 @@
-"""The figures of a model's card: how good the file is, measured through the runtime as everybody runs it."""
+"""The quality figures of a card, measured through the runtime."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .errors import CardError
 
 DIGITS_AT_ONCE = 500
 BCE_EPSILON = 1e-7
-"""As Keras has it: probabilities of exactly 0 or 1 would cost infinitely much."""
+"""As in Keras: probabilities of exactly 0 or 1 have infinite loss."""
 LARGEST_PSNR_DB = 100.0
-"""Of images without an error, so that a mean can be had."""
+"""PSNR of images without error, to keep means finite."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class GaussianScores:
 
 @dataclass(frozen=True)
 class PairScores:
-    """Of images that have noise of their own, written with 8 bits as dae-run writes them."""
+    """Scores of images with real noise, written with 8 bits as by dae-run."""
 
     pairs: int
     noisy_rmse: float
-    """Over all pixels of all images, 1 being white."""
+    """Over all pixels of all images, white being 1."""
     rmse: float
     noisy_psnr_db: float
     """Mean over the images."""
@@ -53,11 +53,11 @@ class PairScores:
 
 @dataclass(frozen=True)
 class DigitScores:
-    """Of small images with Gaussian noise of one strength; all means are over all pixels of all images."""
+    """Scores of small images with Gaussian noise of fixed strength; means over all pixels of all images."""
 
     images: int
     sigma: float
-    """1 being white."""
+    """White being 1."""
     clipped: bool
     noisy_mse: float
     bce: float
@@ -78,14 +78,14 @@ Scores = GaussianScores | PairScores | DigitScores
 
 
 def gaussian_scores(denoiser: Denoiser, folder: Path, seed: int, threads: int) -> GaussianScores:
-    """Measure a model on the clean images of a folder at the published levels of noise, and without."""
+    """Measure a model on the clean images of a folder at the published noise levels, and without noise."""
     paths = _images(folder)
     scores = tuple(score_gaussian(denoiser, paths, sigma, seed) for sigma in (0.0, *SIGMAS))
     return GaussianScores(scores, seed, _non_local_means(paths, denoiser.model.channels, seed, threads))
 
 
 def pair_scores(denoiser: Denoiser, noisy: Path, clean: Path) -> PairScores:
-    """Measure a model on noisy images and clean ones of the same relative paths.
+    """Measure a model on noisy and clean images of the same relative paths.
 
     Raises:
         CardError: An image has no counterpart, or one of another size.
@@ -105,10 +105,10 @@ def digit_scores(denoiser: Denoiser, archive: Path, noise: str, clip: bool, seed
         archive: Holds `x_test`, uint8 (N, H, W).
         noise: `gaussian:S` with a number or a fraction.
         clip: Whether noisy values are clipped to [0, 1].
-        seed: Of the noise.
+        seed: Seed of the noise.
 
     Raises:
-        CardError: The file or the noise is another one.
+        CardError: The file or the noise is of another kind.
     """
     sigma = fixed_sigma(noise)
     clean = read_digits(archive)
@@ -129,7 +129,7 @@ def fixed_sigma(noise: str) -> float:
     """Return S of the noise `gaussian:S`.
 
     Raises:
-        CardError: It is another noise.
+        CardError: The noise is of another kind.
     """
     deviations = gaussian_range(noise)
     if deviations is None or deviations[0] != deviations[1]:
@@ -163,14 +163,14 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _errors(denoiser: Denoiser, noisy_path: Path, clean_path: Path) -> tuple[float, float, int]:
-    """Return the mean squared errors before and after, 1 being white, and the number of pixels."""
+    """Return the mean squared errors before and after, white being 1, and the number of pixels."""
     if not clean_path.is_file():
         raise CardError(f"{noisy_path} has no clean counterpart {clean_path}. Give folders of the same relative paths.")
     noisy = convert(read_image(noisy_path).pixels, np.uint8)
     images = [_colors(image) for image in (read_image(clean_path).pixels, noisy, denoiser.denoise(noisy))]
     if images[0].shape != images[1].shape:
         raise CardError(
-            f"{noisy_path} is {images[1].shape}, its clean counterpart {images[0].shape}: they must be of one size."
+            f"{noisy_path} is {images[1].shape}, its clean counterpart {images[0].shape}: they must have equal sizes."
         )
     return mean_square_error(images[0], images[1]), mean_square_error(images[0], images[2]), images[0].size
 

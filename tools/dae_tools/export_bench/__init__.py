@@ -1,1 +1,1 @@
-"""The exported graphs timed beside other ways to run them, and beside other denoisers."""
+"""Benchmarks of exported graphs against other engines and other denoisers."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dae_runtime.command import require, stderr_kept_back
+from dae_runtime.command import buffered_stderr, require
 from dae_runtime.contract import Shape
 from dae_runtime.system.atomic import write_atomic
 
@@ -43,9 +43,9 @@ def run_bench(keras: KerasModel, name: str, threads: int, rounds: int | None, si
 
     Args:
         keras: The model.
-        name: What it is, in words.
+        name: Description of the model.
         threads: CPU threads.
-        rounds: Turns of each contender; None for as many as give steady medians.
+        rounds: Timed runs of each contender; None: enough for stable medians.
         sizes: (N, H, W) to run; empty for the usual ones. Heights and widths are rounded up to the alignment.
 
     Raises:
@@ -76,11 +76,11 @@ def run_bench(keras: KerasModel, name: str, threads: int, rounds: int | None, si
 
 
 def run_comparison(threads: int, rounds: int | None, sizes: Sequence[tuple[int, int, int]]) -> Comparison:
-    """Time the residual networks beside other denoisers on one gray image.
+    """Time the residual networks and other denoisers on one gray image.
 
     Args:
         threads: CPU threads.
-        rounds: Turns of each; None for as many as give steady medians.
+        rounds: Timed runs of each; None: enough for stable medians.
         sizes: (N, H, W), of which the first size counts; empty for the usual one.
     """
     from .comparison import COMPARED_PX, COMPARISON_ROUNDS, compare, edge_models
@@ -102,7 +102,7 @@ def _times(contenders: Contenders, shape: Shape, rounds: int | None) -> dict[str
 @click.argument("model", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Markdown file to write [default: print it].")
 @click.option("--threads", type=click.IntRange(min=1), default=THREADS, show_default=True, help="CPU threads.")
-@click.option("--edge-only", is_flag=True, help="Time only the residual networks beside other denoisers: a few minutes less.")
+@click.option("--edge-only", is_flag=True, help="Time only the residual networks and other denoisers; a few minutes faster.")
 @click.option("--rounds", type=click.IntRange(min=1), hidden=True)
 @click.option("--size", "sizes", type=(int, int, int), multiple=True, hidden=True)
 def command(
@@ -113,13 +113,13 @@ def command(
     rounds: int | None,
     sizes: tuple[tuple[int, int, int], ...],
 ) -> None:
-    """Time the exported graphs beside what else runs the same network, and our networks beside other denoisers.
+    """Time exported graphs against other engines, and our networks against other denoisers.
 
-    MODEL is a run directory of dae-train or a .keras file; without it, the network v2 with random weights is taken, and
-    edge-s, edge-m and edge-l are compared with other denoisers, too.
+    MODEL is a run directory of dae-train or a .keras file; without it, the network v2 with random weights is used, and
+    edge-s, edge-m and edge-l are compared with other denoisers.
     """
     if model is not None and edge_only:
-        raise click.UsageError("--edge-only times no MODEL; leave one of the two out.")
+        raise click.UsageError("--edge-only does not time MODEL; leave out one of them.")
     require("dae_tools.export_bench", "export", "tensorflow", "tf2onnx", "onnx")
     require("dae_tools.export_bench", "cpu", "onnxruntime")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -141,7 +141,7 @@ def _import_frameworks(threads: int) -> None:
 
     from .contenders import limit_tensorflow
 
-    with stderr_kept_back():
+    with buffered_stderr():
         import_keras()
         limit_tensorflow(threads)
 

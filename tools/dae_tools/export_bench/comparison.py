@@ -1,4 +1,4 @@
-"""Our models timed beside other denoisers, in one run and taking turns."""
+"""Time our models against other denoisers, in alternating runs."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Compared:
     latency: Latency
     """Of the whole input."""
     macs_per_pixel: float | None
-    """None for what is no network."""
+    """None for methods without a network."""
     size_bytes: int | None
-    """Of the file; None for what has none."""
+    """Size of the file; None without one."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Denoisers that were timed in one run."""
+    """Denoisers timed in one run."""
 
     shape: Shape
     """(N, H, W, C) of the input."""
@@ -52,7 +52,7 @@ class Comparison:
     """By name."""
 
     def ratio(self, name: str, peer: str) -> float | None:
-        """Return a denoiser's median time over that of another; None if the other was not there."""
+        """Return the ratio of median times of two denoisers; None if the second is missing."""
         if peer not in self.denoisers:
             return None
         return self.denoisers[name].latency.median_ms / self.denoisers[peer].latency.median_ms
@@ -65,13 +65,13 @@ def compare(
     rounds: int = COMPARISON_ROUNDS,
     networks: Collection[str] = (DNCNN, FFDNET, FFDNET_INT8),
 ) -> Comparison:
-    """Time models beside published networks and, where OpenCV is installed, its non-local means.
+    """Time models against published networks and, if installed, OpenCV's non-local means.
 
     Args:
         ours: Contents of ONNX files with our edges, by name; input float32 or uint8.
-        shape: (1, H, W, C) of the image, even sides that the models take.
+        shape: (1, H, W, C) of the image, with even sides accepted by the models.
         threads: CPU threads of each.
-        rounds: Turns of each.
+        rounds: Timed runs of each.
         networks: The published networks to time.
     """
     noisy = noisy_images((2, *shape[1:]))[1:]  # the first one is black and white noise
@@ -85,7 +85,7 @@ def compare(
 
 
 def edge_models(tolerance: float = 1e-4) -> dict[str, bytes]:
-    """Return INT8 files of all residual presets, by name, gray: those that come with the package, else of random weights."""
+    """Return gray INT8 files of all residual presets by name: bundled ones, else with random weights."""
     from .networks import EDGE_PRESETS
 
     bundled = _bundled_edge()
@@ -100,7 +100,7 @@ def edge_models(tolerance: float = 1e-4) -> dict[str, bytes]:
 
 
 def compared_shape(model: bytes) -> Shape:
-    """Return the (1, H, W, C) to time a model of ours at: about 512 pixels a side, or its fixed size."""
+    """Return the (1, H, W, C) for timing a model: about 512 pixels per side, or its fixed size."""
     contract = read_contract(open_session(model, "cpu", 1), "the model")
     unit = contract.alignment_px * (2 if contract.alignment_px % 2 else 1)
     side = max(COMPARED_PX // unit, 1) * unit

@@ -1,4 +1,4 @@
-"""Everybody who runs the same network in the benchmark: other exports and engines, and ours."""
+"""Contenders of the benchmark: exports and engines for one network."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ OURS_INT8 = "dae-export --quantize"
 
 FLOAT_TOLERANCE = 1e-4
 INTEGER_TOLERANCE = 16 / 255
-"""Largest difference of any pixel from Keras: enough to tell a wrong graph from rounding to 8 bits."""
+"""Largest difference of any pixel from Keras; distinguishes a wrong graph from rounding to 8 bits."""
 
 _CALIBRATION_SIDE_PX = 128
 
 
 class Contenders:
-    """The contenders of one network; their models are made once and run on any size."""
+    """The contenders for one network; models are built once and run on any size."""
 
     def __init__(self, network: Network, threads: int) -> None:
-        """Make the models.
+        """Build the models.
 
         Args:
             network: What they all compute.
@@ -58,7 +58,7 @@ class Contenders:
         }
 
     def runs(self, shape: Shape) -> dict[str, Run]:
-        """Return what to call for images of one shape (N, H, W, C), by name.
+        """Return the run functions for images of a shape (N, H, W, C), by name.
 
         Raises:
             ParityError: One of them does not compute what Keras computes.
@@ -95,7 +95,7 @@ class Contenders:
 
 
 def limit_tensorflow(threads: int) -> None:
-    """Let TensorFlow use so many threads; only before its first operation in this process."""
+    """Limit TensorFlow's threads; call before its first operation in this process."""
     import tensorflow
 
     tensorflow.config.threading.set_intra_op_parallelism_threads(threads)

@@ -1,4 +1,4 @@
-"""What the benchmark measured."""
+"""The results of the benchmark."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bench:
-    """What was measured."""
+    """The results of the benchmark."""
 
     network: str
-    """What ran, in words."""
+    """Description of the network."""
     threads: int
     forms: dict[str, str]
-    """Which form was the fastest, by contender."""
+    """Fastest form, by contender."""
     times: dict[Shape, dict[str, Latency]]
     """By input (N, H, W, C) and contender, in milliseconds for the whole input."""
     profiles: dict[str, list[NodeTime]]
     """By contender."""
     macs: dict[str, int]
-    """Multiplications with their additions on the profiled input, by contender."""
+    """Multiply-accumulate operations on the profiled input, by contender."""
     profiled: Shape
     """The input (N, H, W, C) of the profiles."""
     comparison: Comparison | None = None
-    """The residual networks beside other denoisers; None if they were not asked for."""
+    """The comparison with other denoisers; None if not requested."""

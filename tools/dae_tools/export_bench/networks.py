@@ -1,4 +1,4 @@
-"""The networks of the training with random weights, for timing: times hardly depend on what was learned."""
+"""Networks with random weights for timing, which hardly depends on the weights."""
 
 from __future__ import annotations
 

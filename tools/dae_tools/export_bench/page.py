@@ -18,24 +18,24 @@ from .measured import Bench
 from .profile import PROFILE_RUNS, NodeTime, by_kind
 
 MULTIPLYING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""How the names of the kinds end that multiply, also where onnxruntime puts QLinear or Fused before them."""
+"""Suffixes of the multiplying node kinds; onnxruntime may add the prefix QLinear or Fused."""
 SMALLEST_SHARE = 0.01
-"""Nodes that take a smaller share of the time are listed together."""
+"""Nodes with a smaller share of the time are listed together."""
 
 
 def page(bench: Bench, model: Path | None = None) -> str:
     """Return the whole page.
 
     Args:
-        bench: What was measured.
-        model: The argument of the command, if there was one.
+        bench: The results.
+        model: The argument of the command, if any.
     """
     compared = comparison_section(bench.comparison) if bench.comparison else ()
     return "\n".join([*_head(bench, model), *_tables(bench), *compared, *_profiles(bench)]) + "\n"
 
 
 def comparison_page(comparison: Comparison) -> str:
-    """Return a page of the comparison with other denoisers alone."""
+    """Return a page with only the comparison with other denoisers."""
     lines = ["# Our networks beside other denoisers", "", *_machine(comparison.threads), "", *comparison_section(comparison)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -149,7 +149,7 @@ def _profiles(bench: Bench) -> Iterator[str]:
 
 
 def _bound(bench: Bench, name: str) -> str:
-    """Say what no better placing of pixels could undercut."""
+    """Return the lower bound for any arrangement of pixels."""
     ms = sum(node.ms for node in bench.profiles[name] if node.kind.endswith(MULTIPLYING))
     giga = bench.macs[name] / 1e9
     plain = bench.times[bench.profiled][PLAIN].fastest_ms

@@ -1,4 +1,4 @@
-"""Other denoisers to time ours beside: the shapes of published networks with random weights, and OpenCV's non-local means.
+"""Other denoisers for comparison: shapes of published networks with random weights, and OpenCV's non-local means.
 
 Sources:
     Zhang, Zuo, Chen, Meng, Zhang: Beyond a Gaussian denoiser: residual learning of deep CNN for image denoising. IEEE
@@ -27,7 +27,7 @@ FFDNET_LAYERS = {1: (15, 64), 3: (12, 96)}
 """Convolutions and their channels, by the channels of the image."""
 DNCNN_LAYERS = {1: (17, 64), 3: (20, 64)}
 NLM_H = 25.0
-"""Strength of non-local means for noise of sigma 25: of 20, 25, 30 and 35 that with the highest PSNR on photographs."""
+"""Strength of non-local means for sigma 25: the best PSNR on photographs among 20, 25, 30 and 35."""
 NLM_WINDOWS_PX = (7, 21)
 """Sides of template and search window: OpenCV's defaults."""
 _OPSET = 18
@@ -49,7 +49,7 @@ def dncnn(channels: int = 1) -> onnx.ModelProto:
 
 
 def has_opencv() -> bool:
-    """Say whether OpenCV is installed."""
+    """Tell whether OpenCV is installed."""
     return importlib.util.find_spec("cv2") is not None
 
 
@@ -57,8 +57,8 @@ def non_local_means(noisy: FloatArray, threads: int) -> Callable[[], FloatArray]
     """Return a call of OpenCV's fast non-local means.
 
     Args:
-        noisy: (1, H, W, 1 or 3) in [0, 1]; rounded to the 8 bits that OpenCV wants here, outside the call.
-        threads: For OpenCV in this whole process.
+        noisy: (1, H, W, 1 or 3) in [0, 1]; rounded to 8 bits for OpenCV, outside the timed call.
+        threads: Threads of OpenCV, for the whole process.
     """
     cv2: Any = importlib.import_module("cv2")
     cv2.setNumThreads(threads)

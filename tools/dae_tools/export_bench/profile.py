@@ -1,4 +1,4 @@
-"""Where the time of a model goes: onnxruntime's own profile, node by node."""
+"""Profile a model with onnxruntime, node by node."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class NodeTime:
     shape: tuple[int, ...]
     """Of its output."""
     ms: float
-    """Of the fastest run: what disturbs a machine only ever adds."""
+    """Time of the fastest run: disturbances only add time."""
 
 
 def profile(model: bytes, noisy: FloatArray, threads: int, runs: int = PROFILE_RUNS) -> list[NodeTime]:
-    """Return the time of every node, in the order of running.
+    """Return the time of every node, in execution order.
 
     Args:
         model: Content of the ONNX file.
         noisy: (N, H, W, C) float32.
         threads: CPU threads.
-        runs: How often to run.
+        runs: Number of runs.
     """
     engine = load_engine()
     with tempfile.TemporaryDirectory(prefix="dae-export-") as folder:

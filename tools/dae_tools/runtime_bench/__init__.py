@@ -1,1 +1,1 @@
-"""What the runtime costs beside the bare engine and codec."""
+"""Benchmarks of the runtime's overhead over engine and codec."""

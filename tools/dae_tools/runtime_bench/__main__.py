@@ -1,4 +1,4 @@
-"""`python -m dae_tools.runtime_bench` prints what the runtime costs."""
+"""`python -m dae_tools.runtime_bench` prints the overhead of the runtime."""
 
 from dae_runtime.command import run_command
 

@@ -1,4 +1,4 @@
-"""The runtime's benchmark: `python -m dae_tools.runtime_bench -m MODEL` prints what it costs beside the bare engine and codec.
+"""The runtime's benchmark: `python -m dae_tools.runtime_bench -m MODEL` prints its overhead over engine and codec.
 
 Everything is made on the fly and compared within one run, since times differ from machine to machine and from hour to hour.
 Nothing else should run meanwhile.
@@ -26,7 +26,7 @@ PARTS = ("speed", "folder", "memory", "start")
 @click.option(
     "--plain", metavar="FILE.onnx", help="The same network as a plain float32 file, for the loop without this package."
 )
-@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Measure only this; may be given again.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Measure only this part; repeatable.")
 @click.option("--photos", default=200, show_default=True, help="Photographs in the folder run.")
 @click.option("--small-files", default=10_000, show_default=True, help="Small files in the memory test.")
 @click.option("--side", default=12_000, show_default=True, help="Side of the large image in pixels.")
@@ -34,7 +34,7 @@ PARTS = ("speed", "folder", "memory", "start")
 def command(
     model: str, plain: str | None, parts: tuple[str, ...], photos: int, small_files: int, side: int, rounds: int
 ) -> int:
-    """Measure the runtime: beside a bare session, over folders, in memory, at the start."""
+    """Measure the runtime against a bare session, over folders, its memory, and its start."""
     sizes = Sizes(photos, small_files, side, rounds)
     click.echo(f"{cpu_name()}, {available_cpus()} CPUs, model {model}\n")
     missed = 0

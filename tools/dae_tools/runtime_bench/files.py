@@ -1,4 +1,4 @@
-"""Benchmark, second part: real runs of `dae-run` over files made on the fly: wall time, peak memory, time to start."""
+"""Benchmark of `dae-run` over generated files: wall time, peak memory, start time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ finally:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured."""
+    """Size of the measurement."""
 
     photos: int
     small_files: int
@@ -48,7 +48,7 @@ class Sizes:
 
 
 def folder_figures(model: str, plain: str | None, sizes: Sizes, folder: Path) -> Iterator[Figure]:
-    """Compare a folder run with half of the CPU time that inference and codec take alone, and with the obvious loop."""
+    """Compare a folder run with half of the CPU time of inference and codec alone, and with a simple loop."""
     source = folder / "photos"
     _write_folder(source, sizes.photos, _PHOTO)
     inference, codec = _cpu_seconds(model, source, folder / "codec")
@@ -63,7 +63,7 @@ def folder_figures(model: str, plain: str | None, sizes: Sizes, folder: Path) ->
 
 
 def memory_figures(model: str, sizes: Sizes, folder: Path) -> Iterator[Figure]:
-    """Measure the peak memory of a very large image, and of very many small ones."""
+    """Measure the peak memory for a very large image, and for very many small ones."""
     large, clean = folder / "large.png", folder / "large-clean.png"
     write_image(large, Image(_noisy((sizes.side, sizes.side))))
     start = time.perf_counter()
@@ -81,7 +81,7 @@ def memory_figures(model: str, sizes: Sizes, folder: Path) -> Iterator[Figure]:
 
 
 def start_figures(model: str, sizes: Sizes, folder: Path) -> Iterator[Figure]:
-    """Measure what importing and starting costs: the fastest of the rounds."""
+    """Measure import and start time: the fastest of the rounds."""
     image = folder / "start.png"
     write_image(image, Image(_noisy((512, 512))))
     numpy_s = _fastest_process(sizes.rounds, "-c", "import numpy")
@@ -93,7 +93,7 @@ def start_figures(model: str, sizes: Sizes, folder: Path) -> Iterator[Figure]:
 
 
 def _noisy(shape: tuple[int, ...], seed: int = 0) -> Array:
-    """Return uint8 waves with noise, row by row: a large image must not need several times its memory here."""
+    """Return uint8 waves with noise, built row by row to save memory."""
     rng = np.random.default_rng(seed)
     columns = np.arange(shape[1])[:, None] if len(shape) == 3 else np.arange(shape[1])
     result = np.empty(shape, np.uint8)
@@ -129,7 +129,7 @@ def _cpu_seconds(model: str, source: Path, target: Path) -> tuple[float, float]:
 
 
 def _pillow_loop(plain: str, source: Path, target: Path) -> float:
-    """Return the wall seconds of the loop that everybody writes first, the start of the process left out."""
+    """Return the wall seconds of a simple loop, without process start."""
     pillow = importlib.import_module("PIL.Image")  # for this comparison only; the package does not need it
     session = importlib.import_module("onnxruntime").InferenceSession(plain, providers=["CPUExecutionProvider"])
     node = session.get_inputs()[0]
@@ -145,7 +145,7 @@ def _pillow_loop(plain: str, source: Path, target: Path) -> float:
 
 
 def _crop_difference(model: str, source: Path, clean: Path) -> float:
-    """Return the largest difference between the result and that of a cut-out that was denoised whole."""
+    """Return the largest difference between the result and a crop denoised as a whole."""
     with Denoiser(model, "cpu") as denoiser:
         step = denoiser.model.alignment_px
         middle = read_image(source).pixels.shape[0] // 2 // step * step

@@ -1,4 +1,4 @@
-"""Benchmark, first part: the Denoiser beside a bare onnxruntime session on the same arrays."""
+"""Benchmark of the Denoiser against a bare onnxruntime session on the same arrays."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SMALL_BATCHES = 4
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number beside its target."""
+    """One measured number with its target."""
 
     name: str
     value: float
@@ -46,9 +46,9 @@ class Figure:
 
 
 def speed_figures(model: str, rounds: int) -> Iterator[Figure]:
-    """Compare throughputs, in alternation, by the fastest of the rounds: what disturbs only ever slows down."""
+    """Compare throughputs in alternating rounds by the fastest; disturbances only slow down."""
     with Denoiser(model) as denoiser:
-        run = denoiser._first._session.run  # its own session: the waiting threads of a second one would disturb it
+        run = denoiser._first._session.run  # the same session: waiting threads of a second one would disturb it
 
         def bare(batch: Array) -> object:
             return run([OUTPUT_NAME], {INPUT_NAME: batch})

@@ -6,7 +6,7 @@ import os
 from importlib import import_module
 from importlib.util import find_spec
 
-from dae_runtime.command import stderr_kept_back
+from dae_runtime.command import buffered_stderr
 from dae_runtime.errors import DeviceError, MissingDependencyError
 
 from ..errors import ConfigError
@@ -36,7 +36,7 @@ def backend() -> str:
 def load_backend() -> None:
     """Import the framework, which takes seconds; `start` does so if necessary."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors are raised as exceptions
-    with stderr_kept_back():  # no setting silences the startup messages
+    with buffered_stderr():  # no setting silences the startup messages
         import_module(backend())
 
 
