@@ -118,7 +118,8 @@ def test_kinds_apply_in_order() -> None:
 
 @pytest.mark.parametrize("kind", list(NOISE_KINDS))
 def test_every_kind_keeps_shape_and_type_and_input(kind: str) -> None:
-    spec = f"{kind}:{','.join(['0.5'] * len(NOISE_KINDS[kind]))}".replace("jpeg:0.5", "jpeg:50")
+    amounts = {"jpeg": ["50"], "camera": ["800"]}.get(kind, ["0.5"] * len(NOISE_KINDS[kind]))
+    spec = f"{kind}:{','.join(amounts)}"
     image = np.random.default_rng(0).random((3, 10, 14, 3), np.float32)
     before = image.copy()
     found = noisy(spec, image)

@@ -16,7 +16,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from dae_train import DataSettings, NoiseSettings, RunConfig, TrainingSettings, resume, train
-spec = "gaussian:0.3-0.5+poisson:20-2000+poisson-gaussian:0.01,0.02+salt-pepper:0.01+speckle:0.1+jpeg:60-90"
+spec = "gaussian:0.3-0.5+poisson:20-2000+poisson-gaussian:0.01,0.02+salt-pepper:0.01+speckle:0.1+jpeg:60-90+camera"
 config = RunConfig(
     noise=NoiseSettings(spec),
     data=DataSettings(sys.argv[1]),

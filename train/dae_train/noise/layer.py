@@ -17,6 +17,7 @@ from dae_runtime.contract import NoiseAmount, NoiseStep
 
 from ..data.image_set import FloatArray, Images, Pixels, to_unit
 from ..settings.noise import CustomNoise, NoiseSettings
+from .camera import camera
 from .custom import add_custom
 from .jpeg import jpeg
 
@@ -72,6 +73,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "salt-pepper": salt_pepper,
     "speckle": speckle,
     "jpeg": compress,
+    "camera": camera,
 }
 """The functions by the names of `dae_runtime.contract.NOISE_KINDS`."""
 
