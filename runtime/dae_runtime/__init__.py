@@ -49,7 +49,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # These need numpy, which costs more than everything else here: load them when they are asked for (PEP 562).
+    # These load numpy, which takes longer than everything else here (PEP 562).
     if name == "Denoiser":
         from .inference import Denoiser
 

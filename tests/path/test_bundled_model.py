@@ -53,7 +53,7 @@ def test_a_recipe_is_a_configuration_and_its_card_has_words(path, tmp_path):
 
 
 @pytest.mark.parametrize("path", SECOND, ids=lambda path: path.stem)
-def test_a_second_part_goes_on_with_the_same_network_and_noise(path):
+def test_a_second_part_continues_with_the_same_network_and_noise(path):
     first, second = from_toml(path.with_stem(path.stem.removesuffix("-int8"))), from_toml(path)
     assert second.training.qat
     assert (second.model, second.noise) == (first.model, first.noise)

@@ -18,16 +18,8 @@ from .options import RunOptions, usage_errors
 STANDARD = "-"
 """Standard input or output."""
 _FILE_OPTIONS = (
-    "suffix",
-    "recursive",
-    "reference",
-    "report",
-    "manifest",
-    "resume",
-    "retry_failed",
-    "watch",
-    "dry_run",
-    "fail_fast",
+    *("suffix", "recursive", "reference", "report", "manifest"),
+    *("resume", "retry_failed", "watch", "dry_run", "fail_fast"),
 )
 
 

@@ -91,31 +91,14 @@ class Contract:
         check(1 <= self.alignment_px <= LARGEST_ALIGNMENT_PX, "alignment_px", f"1..{LARGEST_ALIGNMENT_PX}", self.alignment_px)
         sound = self.halo_px is None or 0 <= self.halo_px <= LARGEST_SIDE_PX
         check(sound, "halo_px", f"null or 0..{LARGEST_SIDE_PX}", self.halo_px)
-        check(
-            (self.height_px is None) == (self.width_px is None),
-            "width_px",
-            "fixed like height_px",
-            self.width_px,
-        )
-        for name, size in (("height_px", self.height_px), ("width_px", self.width_px)):
-            check(
-                size is None or (0 < size <= LARGEST_SIDE_PX and size % self.alignment_px == 0),
-                name,
-                f"null or a multiple of alignment_px up to {LARGEST_SIDE_PX}",
-                size,
-            )
-        check(
-            (self.calibration is not None) == (self.precision == "int8"),
-            "calibration",
-            "present exactly for int8",
-            self.calibration,
-        )
-        check(
-            self.golden.shape[3] == self.channels,
-            "golden.shape",
-            f"{self.channels} channels",
-            self.golden.shape,
-        )
+        sound = (self.height_px is None) == (self.width_px is None)
+        check(sound, "width_px", "fixed like height_px", self.width_px)
+        for name, side in (("height_px", self.height_px), ("width_px", self.width_px)):
+            sound = side is None or (0 < side <= LARGEST_SIDE_PX and side % self.alignment_px == 0)
+            check(sound, name, f"null or a multiple of alignment_px up to {LARGEST_SIDE_PX}", side)
+        sound = (self.calibration is not None) == (self.precision == "int8")
+        check(sound, "calibration", "present exactly for int8", self.calibration)
+        check(self.golden.shape[3] == self.channels, "golden.shape", f"{self.channels} channels", self.golden.shape)
         for name in ("tools", "report"):
             check(isinstance(getattr(self, name), Mapping), name, "an object", getattr(self, name))
         texts = all(isinstance(text, str) for pair in self.tools.items() for text in pair)
@@ -175,10 +158,9 @@ def from_json(text: str, where: str = "the model file") -> Contract:
         for key in ("noisy", "denoised"):
             golden[key] = base64.b64decode(golden.get(key, ""), validate=True)
         fields["golden"] = _build(Golden, golden, "golden")
-        if fields.get("calibration") is not None:
-            fields["calibration"] = _build(Calibration, fields["calibration"], "calibration")
-        if fields.get("quality") is not None:
-            fields["quality"] = _build(Quality, fields["quality"], "quality")
+        for kind, key in ((Calibration, "calibration"), (Quality, "quality")):
+            if fields.get(key) is not None:
+                fields[key] = _build(kind, fields[key], key)
         contract: Contract = _build(Contract, fields, "contract")
         return contract
     except (ModelError, AttributeError, TypeError, ValueError, binascii.Error) as error:

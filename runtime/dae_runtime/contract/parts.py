@@ -82,12 +82,8 @@ class Golden:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
-        check(
-            len(self.shape) == 4 and self.shape[0] == 1 and all(map(is_count, self.shape)),
-            "golden.shape",
-            "(1, H, W, C)",
-            self.shape,
-        )
+        sound = len(self.shape) == 4 and self.shape[0] == 1 and all(map(is_count, self.shape))
+        check(sound, "golden.shape", "(1, H, W, C)", self.shape)
         check(len(self.noisy) == len(self.denoised), "golden", "arrays of one size", len(self.denoised))
         sound = is_number(self.max_abs_error) and self.max_abs_error >= 0
         check(sound, "golden.max_abs_error", "a finite number, at least 0", self.max_abs_error)

@@ -66,15 +66,7 @@ def run_folder(
 
 
 class FolderRun:
-    """A running folder run; create it with `open_run`.
-
-    Args:
-        plan: The checked plan.
-        denoiser: The open denoiser.
-        manifest: Gets a line per file; None for no manifest.
-        cancel: As for `run_folder`.
-        step: Called before each run of the engine, by any thread.
-    """
+    """A running folder run; create it with `open_run`."""
 
     def __init__(
         self,

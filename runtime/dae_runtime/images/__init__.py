@@ -44,7 +44,7 @@ __all__ = [
 __getattr__ = lazy_face(
     __name__,
     {
-        "codec": ("KINDS_OF_8_BITS", "MAX_PIXELS", "codec_versions", "decode", "disable_cache", "encode"),
+        "codec": ("KINDS_OF_8_BITS", "MAX_PIXELS", "decode", "encode"),
         "files": (
             "FORMATS",
             "IMAGE_SUFFIXES",

@@ -183,13 +183,8 @@ def find_images(folder: str | os.PathLike[str], recursive: bool = False, *, warn
     found = list(_find(os.fspath(folder), recursive))
     other = sorted(path.name for path in found if path.suffix.lower() in OTHER_SUFFIXES)
     if other and warn:
-        logger.warning(
-            "%s: %s skipped (%s): %s are not supported; convert them",
-            folder,
-            counted(len(other), "image"),
-            listed(other),
-            ", ".join(OTHER_SUFFIXES),
-        )
+        skipped, kinds = counted(len(other), "image"), ", ".join(OTHER_SUFFIXES)
+        logger.warning("%s: %s skipped (%s): %s are not supported; convert them", folder, skipped, listed(other), kinds)
     return sorted(path for path in found if is_image_name(path))
 
 

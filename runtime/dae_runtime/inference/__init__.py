@@ -17,10 +17,5 @@ __all__ = [
 ]
 
 __getattr__ = lazy_face(
-    __name__,
-    {
-        "denoiser": ("Denoiser",),
-        "grouping": ("by_shape", "windows"),
-        "limits": ("ENGINE_SHARE",),
-    },
+    __name__, {"denoiser": ("Denoiser",), "grouping": ("by_shape", "windows"), "limits": ("ENGINE_SHARE",)}
 )

@@ -135,17 +135,11 @@ class Manifest:
     def _append(
         self, job: Job, source_stamp: Stamp, status: str, error: str | None, seconds: float, output_sha256: str | None
     ) -> None:
-        entry = Entry(
-            _absolute(job.source),
-            _absolute(job.destination),
-            status,
-            error,
-            round(seconds, 6),
-            self.settings.model_sha256,
-            self.settings.strength,
-            *source_stamp,
-            output_sha256,
+        paths, settings = (
+            (_absolute(job.source), _absolute(job.destination)),
+            (self.settings.model_sha256, self.settings.strength),
         )
+        entry = Entry(*paths, status, error, round(seconds, 6), *settings, *source_stamp, output_sha256)
         line = json.dumps(dataclasses.asdict(entry)).encode("ascii") + b"\n"
         with self._lock:
             try:

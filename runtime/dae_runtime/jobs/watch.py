@@ -97,11 +97,10 @@ class HotFolder:
             if owner is None:
                 logger.info("%s: skipped, %s exists", path, output)
             else:
-                logger.warning(
-                    "%s: skipped, %s was written or changed by another program; move it away, or replace it with --overwrite",
-                    path,
-                    output,
+                text = (
+                    "%s: skipped, %s was written or changed by another program; move it away, or replace it with --overwrite"
                 )
+                logger.warning(text, path, output)
             return None
         self._owners[output] = path
         return job

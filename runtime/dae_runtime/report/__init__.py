@@ -12,12 +12,4 @@ __all__ = [
     "is_report",
 ]
 
-__getattr__ = lazy_face(
-    __name__,
-    {
-        "collector": (
-            "RunReport",
-            "is_report",
-        ),
-    },
-)
+__getattr__ = lazy_face(__name__, {"collector": ("RunReport", "is_report")})

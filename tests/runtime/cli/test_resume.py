@@ -156,7 +156,7 @@ def test_resuming_replaces_no_file_of_other_programs(tmp_path, images, blur_file
     assert plan.stdout.count("not written by the run to resume") == 2
     result = dae_run("-m", blur_file, images, out, "--resume")
     assert result.returncode == plan.returncode == 1
-    assert "2 files where outputs belong are not of the run" in result.stderr
+    assert "2 files at output paths were not written by the run" in result.stderr
     assert "--overwrite" in result.stderr
     assert ((out / "late.png").read_text(), (out / first.name).read_bytes()) == ("precious", retouched)
     assert dae_run("-m", blur_file, images, out, "--resume", "--overwrite").returncode == 0

@@ -40,7 +40,7 @@ def cutting(monkeypatch):
     return pretend
 
 
-def test_a_file_of_before_opens_and_says_nothing_of_its_sums():
+def test_an_older_file_opens_without_a_statement_on_its_sums():
     with Denoiser(OLD_COLOR, "cpu") as denoiser:
         model = denoiser.model
         assert (model.pair_limit, model.any_size, model.golden.mean_abs_error, model.is_exact) == (None, False, None, False)
@@ -74,7 +74,7 @@ def test_a_file_of_today_never_gets_them(cutting, plain, caplog):
     assert caplog.messages == []
 
 
-def test_an_exact_engine_gives_a_file_of_before_its_fast_kernels(cutting):
+def test_an_exact_engine_runs_an_older_file_on_fast_kernels(cutting):
     asked = cutting(plain=False, exact=False)
     Denoiser(OLD_COLOR, "cpu").close()
     assert asked == [False]

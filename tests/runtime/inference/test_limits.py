@@ -52,7 +52,7 @@ class _Broken:
         return self.run(batch)
 
 
-def test_a_shortage_halves_the_tile_and_goes_on(caplog):
+def test_a_shortage_halves_the_tile_and_continues(caplog):
     denoiser = Denoiser(make_hourglass("int8"), "cpu", 1)
     image = np.random.default_rng(1).random((900, 900), np.float32)
     expected = denoiser.denoise(image)

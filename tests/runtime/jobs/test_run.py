@@ -191,7 +191,7 @@ def test_a_memory_limit_keeps_few_images_at_once(tmp_path, blur_bytes, monkeypat
     assert 0 < most <= 0.6 * 40 * 2**20
 
 
-def test_a_manifest_is_written_while_the_run_goes_on(tmp_path, blur: Denoiser):
+def test_a_manifest_is_written_during_the_run(tmp_path, blur: Denoiser):
     jobs = folder_of(tmp_path, [(200, 200, 3)] * 30)
     jobs[3].source.write_text("text")
     with Manifest(tmp_path / "m.jsonl", Settings("00" * 32)) as manifest:

@@ -148,7 +148,7 @@ def test_what_concerns_the_whole_run_ends_it(tmp_path, blur: Denoiser, monkeypat
         list(run_jobs(blur, jobs))
 
 
-def test_an_input_that_is_saved_anew_while_it_is_in_work_is_not_complete(tmp_path, blur: Denoiser):
+def test_an_input_saved_during_its_processing_is_not_complete(tmp_path, blur: Denoiser):
     (job,) = jobs = folder_of(tmp_path, [(9, 8)])
 
     def step():

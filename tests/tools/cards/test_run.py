@@ -53,7 +53,7 @@ def test_an_unfinished_or_damaged_run_is_refused(make_finished_run):
         read_training(run)
 
 
-def test_a_start_that_was_trained_anew_is_refused(make_finished_run, tmp_path):
+def test_a_retrained_initial_network_is_refused(make_finished_run, tmp_path):
     run = make_finished_run()
     shutil.copytree(run, tmp_path / "start")
     (tmp_path / "start" / "model.keras").write_bytes(b"of then")

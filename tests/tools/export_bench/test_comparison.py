@@ -105,4 +105,4 @@ def test_the_command_times_only_the_residual_networks(monkeypatch, keras):
     assert "| edge-s, INT8 (random weights) |" in finished.output
     refused = CliRunner().invoke(bench.command, ["--edge-only", "."])
     assert refused.exit_code == 2
-    assert "leave one of the two out" in refused.output
+    assert "leave out one of them" in refused.output

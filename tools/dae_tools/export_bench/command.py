@@ -81,7 +81,7 @@ def run_comparison(threads: int, rounds: int | None, sizes: Sequence[tuple[int, 
     Args:
         threads: CPU threads.
         rounds: Timed runs of each; None: enough for stable medians.
-        sizes: (N, H, W), of which the first size counts; empty for the usual one.
+        sizes: (N, H, W), only the first is used; empty for the default.
     """
     from .comparison import COMPARED_PX, COMPARISON_ROUNDS, compare, edge_models
 
