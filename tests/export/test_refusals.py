@@ -96,7 +96,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_model_is_loaded(tm
     (run / "model.keras").write_bytes(b"never read")
     for target, words in {
         tmp_path: "is a folder",
-        tmp_path / "no" / "model.onnx": "no folder",
+        tmp_path / "no" / "model.onnx": "does not exist",
         run / "model.keras": r"ends in \.onnx",
     }.items():
         with pytest.raises(DestinationError, match=words):
