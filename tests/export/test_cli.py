@@ -111,7 +111,7 @@ def test_an_old_file_is_checked_and_converted(dae_export, tmp_path, pictures):
     assert (contract.name, contract.pair_limit, contract.any_size) == ("color", 128, True)
     again = dae_export(old, "--calibration-data", tmp_path / "samples.npz", "-o", tmp_path / "new.onnx")
     assert again.returncode == 1
-    assert "exists already" in again.stderr
+    assert "already exists" in again.stderr
 
 
 def test_the_arguments_are_checked_once_and_before_tensorflow_is_loaded(run, tmp_path, monkeypatch):

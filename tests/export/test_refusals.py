@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 def test_an_existing_file_is_replaced_only_on_request(run, tmp_path):
     target = tmp_path / "model.onnx"
     target.write_bytes(b"precious")
-    with pytest.raises(DestinationError, match="exists already"):
+    with pytest.raises(DestinationError, match="already exists"):
         export(run, target)
     assert target.read_bytes() == b"precious"
     renamed = export(run, target, ExportOptions(overwrite=True, name="blur"))
@@ -87,7 +87,7 @@ def test_missing_samples_are_refused_before_the_model_is_loaded(tmp_path, make_r
     (run / "model.keras").write_bytes(b"never read")
     refused(run, tmp_path / "out", CalibrationError, "--calibration-data", quantize=True)
     refused(run, tmp_path / "out", CalibrationError, "FP16 needs noisy images for the quality gates", dtype="fp16")
-    refused(run, tmp_path / "out", CalibrationError, "there is nothing", calibration_data=tmp_path / "missing")
+    refused(run, tmp_path / "out", CalibrationError, "does not exist", calibration_data=tmp_path / "missing")
     refused(run, tmp_path / "out", KerasFileError, "not a zip archive")
 
 
@@ -96,7 +96,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_model_is_loaded(tm
     (run / "model.keras").write_bytes(b"never read")
     for target, words in {
         tmp_path: "is a folder",
-        tmp_path / "no" / "model.onnx": "no folder",
+        tmp_path / "no" / "model.onnx": "does not exist",
         run / "model.keras": r"ends in \.onnx",
     }.items():
         with pytest.raises(DestinationError, match=words):

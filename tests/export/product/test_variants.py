@@ -35,7 +35,7 @@ def preferring(monkeypatch: pytest.MonkeyPatch, winner: str) -> None:
             run()
         return {name: Latency(9.0, 1.0 if name == winner else 9.0) for name in contenders}
 
-    monkeypatch.setattr(tune, "measure", measure)
+    monkeypatch.setattr(tune, "time_alternately", measure)
 
 
 def test_the_fastest_form_is_taken_and_proved(network, monkeypatch):
@@ -60,12 +60,12 @@ def test_a_form_that_is_hardly_faster_is_not_taken(network, monkeypatch):
     def measure(contenders, **_):
         return {name: Latency(1.0, 10.0 if name == "canonical" else 9.9) for name in contenders}
 
-    monkeypatch.setattr(tune, "measure", measure)
+    monkeypatch.setattr(tune, "time_alternately", measure)
     assert choose_float(network, 1e-5).name == "canonical"
 
 
 def test_without_rewrites_nothing_is_timed(network, monkeypatch):
-    monkeypatch.setattr(tune, "measure", None)
+    monkeypatch.setattr(tune, "time_alternately", None)
     form = choose_float(network, 1e-5, rewrite=False)
     assert (form.name, form.choice, form.model) == ("canonical", None, network.model)
     images = np.random.default_rng(0).random((1, 32, 32, 1), np.float32)

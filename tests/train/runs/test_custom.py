@@ -176,22 +176,22 @@ def test_a_resumed_run_needs_the_custom_parts(digits_file: Path, tmp_path: Path,
     train(settings, folder, model=network(), noise=stripes)
     with pytest.raises(ConfigError, match=r"run has model 'custom'.*Pass the keras.Model as model="):
         resume(folder, epochs=2, noise=stripes)
-    with pytest.raises(ConfigError, match=r"run says noise 'custom'.*pass the function again, as noise="):
+    with pytest.raises(ConfigError, match=r"run has noise 'custom'.*Pass the function as noise="):
         resume(folder, epochs=2, model=network())
-    with pytest.raises(ConfigError, match=r"was begun with another model: expected .*channels=1.*received .*channels=3"):
+    with pytest.raises(ConfigError, match=r"started with another model: expected .*channels=1.*received .*channels=3"):
         resume(folder, epochs=2, model=network(channels=3), noise=stripes)
-    with pytest.raises(RunError, match="cannot be continued from"):
+    with pytest.raises(RunError, match="cannot be resumed from"):
         resume(folder, epochs=2, model=network(filters=4), noise=stripes)
-    with pytest.raises(ConfigError, match=r"the configuration says model 'custom'"):
+    with pytest.raises(ConfigError, match=r"the configuration has model 'custom'"):
         train(from_toml(folder / "run.toml"), tmp_path / "again")
     done = dae_train("--resume", "-o", folder)
     assert done.returncode == 2
-    assert "only the program which made it can give" in done.stderr
+    assert "only the program which defines it can provide" in done.stderr
     resumed = resume(folder, epochs=2, model=network(), noise=stripes)
     assert resumed.epochs == 2
     plain = train(config(digits_file, "gaussian:0.3", epochs=1), tmp_path / "plain")
     for given in ({"model": network()}, {"noise": stripes}):
-        with pytest.raises(ConfigError, match=r"was begun with a .* of its settings"):
+        with pytest.raises(ConfigError, match=r"started with a .* from its settings"):
             resume(plain.run.root, epochs=2, **given)
 
 

@@ -68,7 +68,7 @@ def test_resumed_run_does_not_need_what_it_started_from(trained: RunDirectory, d
     with pytest.raises(ConfigError, match=r"no trained network at .*first\.keras"):
         resume(run.root)
     shutil.copy(trained.last_model, first)
-    with pytest.raises(ConfigError, match="is not the file that the run describes"):
+    with pytest.raises(ConfigError, match="differs from the file of the run"):
         resume(run.root)
 
 
@@ -108,7 +108,9 @@ def test_network_that_does_not_fit_is_refused(trained: RunDirectory, digits_file
         train(config(tmp_path / "color.npy", init=str(trained.root)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     alone = shutil.copy(trained.best_model, tmp_path / "alone.keras")
-    with pytest.raises(ConfigError, match=r"instead of .*not in its run directory, beside run\.toml, says its preset only"):
+    with pytest.raises(
+        ConfigError, match=r"instead of .*Outside its run directory, without run\.toml, a file names its preset only"
+    ):
         train(dataclasses.replace(other, training=TrainingSettings(init=str(alone))), tmp_path / "run")
     (tmp_path / "text.keras").write_text("no archive")
     for name in ("text.keras", "missing"):
@@ -209,7 +211,7 @@ def test_teacher_for_other_images_is_refused(trained: RunDirectory, tmp_path: Pa
     np.save(tmp_path / "gray.npy", np.zeros((6, 28, 28), np.uint8))
     for data, teacher, said in (
         ("color.npy", trained.root, "--teacher .* is for gray images"),
-        ("gray.npy", tmp_path / "narrow.keras", "expected a network for pieces of 28x28 pixels in 1 channels"),
+        ("gray.npy", tmp_path / "narrow.keras", "expected a network for patches of 28x28 pixels in 1 channels"),
         ("gray.npy", tmp_path / "missing.keras", "no trained network"),
     ):
         with pytest.raises(ConfigError, match=said):

@@ -64,7 +64,7 @@ def test_another_number_of_epochs_is_recorded(run: RunDirectory) -> None:
 
 def test_epochs_below_those_done_are_rejected(run: RunDirectory) -> None:
     before = run.description.read_bytes()
-    with pytest.raises(ConfigError, match=r"--epochs 1: the run has done 2 epochs already.*Give 2 or more"):
+    with pytest.raises(ConfigError, match=r"--epochs 1: the run has already completed 2.*Give 2 or more"):
         resume(run.root, epochs=1)
     assert run.description.read_bytes() == before
 
@@ -78,7 +78,7 @@ def test_steps_of_a_run_are_not_fewer_than_an_epoch_has(digits_file: Path, tmp_p
 
 @pytest.mark.parametrize("place", [0.02, 0.5, 0.9])
 def test_damaged_models_are_a_one_line_error(run: RunDirectory, place: float) -> None:
-    for path, said in ((run.last_model, "cannot be continued from"), (run.best_model, "cannot be loaded")):
+    for path, said in ((run.last_model, "cannot be resumed from"), (run.best_model, "cannot be loaded")):
         whole = path.read_bytes()
         start = int(place * len(whole))
         path.write_bytes(whole[:start] + bytes(300) + whole[start + 300 :])
@@ -90,7 +90,7 @@ def test_damaged_models_are_a_one_line_error(run: RunDirectory, place: float) ->
 def test_missing_best_model_is_an_error_before_anything_is_read(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     run.best_model.unlink()
     monkeypatch.setattr("dae_train.runs.run.prepare", None)
-    with pytest.raises(RunError, match=r"model\.keras, the best model so far, is gone\. Restore it"):
+    with pytest.raises(RunError, match=r"model\.keras, the best model so far, is missing\. Restore it"):
         resume(run.root)
 
 
@@ -131,7 +131,7 @@ def test_smaller_batches_than_requested_are_logged(digits_file: Path, caplog: py
         prepare(config(digits_file, batch_size=304))
         assert not caplog.messages
         prepare(config(digits_file, batch_size=400))
-    assert caplog.messages == ["batches of 304, not of 400: there are no more images to train on"]
+    assert caplog.messages == ["batch size 304 instead of 400: there are fewer training images"]
 
 
 @pytest.mark.parametrize(

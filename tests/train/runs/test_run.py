@@ -151,7 +151,7 @@ def test_resuming_a_finished_run_trains_nothing(finished: RunDirectory) -> None:
 
 
 def test_another_number_of_epochs_needs_a_constant_rate(finished: RunDirectory) -> None:
-    with pytest.raises(TrainError, match="cosine schedule of this run ends after 3 epochs"):
+    with pytest.raises(TrainError, match="cosine schedule of this run depends on its number of epochs, 3"):
         resume(finished.root, epochs=5)
 
 
@@ -161,7 +161,7 @@ def test_a_run_is_not_overwritten_unasked(finished: RunDirectory, digits_file: P
         train(config(digits_file), finished.root)
     assert finished.best_model.read_bytes() == before
     (tmp_path / "letter.txt").write_text("mine")
-    with pytest.raises(RunError, match="is no run directory"):
+    with pytest.raises(RunError, match="is not a run directory"):
         train(config(digits_file), tmp_path, overwrite=True)
     assert (tmp_path / "letter.txt").read_text() == "mine"
 
@@ -246,7 +246,7 @@ def test_damaged_run_cannot_be_continued(finished: RunDirectory, tmp_path: Path)
     run.history.write_bytes(finished.history.read_bytes())
     run.best_model.write_bytes(finished.best_model.read_bytes())
     run.last_model.write_bytes(finished.last_model.read_bytes()[:5000])
-    with pytest.raises(RunError, match=r"last\.keras cannot be continued from"):
+    with pytest.raises(RunError, match=r"last\.keras cannot be resumed from"):
         resume(tmp_path)
 
 
