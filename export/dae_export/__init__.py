@@ -58,7 +58,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from dae_runtime.command import require
+    from dae_runtime.system.command import require
 
     home, *packages = _HOMES[name]
     require("dae_export", "export", *packages)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import dae_runtime
-from dae_runtime.command import EXIT_FAILED, buffered_stderr, require, run_command
 from dae_runtime.contract import CALIBRATION_METHODS, IO_DTYPES
 from dae_runtime.errors import InputError
+from dae_runtime.system.command import EXIT_FAILED, buffered_stderr, require, run_command
 
 from .options import AUTO, DTYPES, OPSETS, ExportOptions
 

@@ -25,12 +25,12 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from dae_runtime.command import run_command
 from dae_runtime.errors import InputError
 from dae_runtime.images import find_images, read_image
 from dae_runtime.inference import Denoiser
 from dae_runtime.pixels.arrays import color_channels, convert
 from dae_runtime.pixels.metrics import psnr_db
+from dae_runtime.system.command import run_command
 
 SIGMAS = (15.0, 25.0, 50.0)
 """On the scale 0..255: the levels published most often."""

@@ -18,12 +18,12 @@ from dae_export.graph.model import Graph, make_node
 from dae_export.measure.latency import Latency, time_alternately
 from dae_export.measure.tune import tuning_shape
 from dae_export.precision import float_weights
-from dae_runtime.command import run_command
 from dae_runtime.contract import OUTPUT_NAME
 from dae_runtime.engine.opening import open_model
 from dae_runtime.engine.saturation import saturates
 from dae_runtime.engine.session import load_engine, open_session, run_session
 from dae_runtime.models import bundled_models
+from dae_runtime.system.command import run_command
 from dae_runtime.system.processor import available_cpus, cpu_features, cpu_name
 
 ROUNDS = 7

@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from dae_runtime.command import require, run_command
 from dae_runtime.system.atomic import atomic_path
+from dae_runtime.system.command import require, run_command
 from dae_train.settings.trained_file import find_init
 
 

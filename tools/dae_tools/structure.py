@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from dae_runtime.command import run_command
+from dae_runtime.system.command import run_command
 
 ROOT = Path(__file__).parents[2]
 LONGEST_LINES = 300
@@ -22,7 +22,7 @@ LONGEST_LINES = 300
 ORDER: dict[str, tuple[str, ...]] = {
     "dae_runtime": (
         "_version errors",
-        "command contract system",
+        "contract system",
         "pixels engine",
         "images models",
         "inference",

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from dae_runtime.command import EXIT_INTERRUPTED, require, run_command
 from dae_runtime.contract import RunDirectory, noise_forms
+from dae_runtime.system.command import EXIT_INTERRUPTED, require, run_command
 
 from . import runs
 from .data.sources import check_source

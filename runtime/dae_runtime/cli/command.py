@@ -14,9 +14,9 @@ from typing import Any
 import click
 
 from .._version import __version__
-from ..command import EXIT_FAILED, run_command
 from ..errors import InputError
 from ..models import bundled_models, describe_models
+from ..system.command import EXIT_FAILED, run_command
 from .files import denoise_files, watch_folder
 from .options import RunOptions
 from .streams import STANDARD, denoise_frames, denoise_image

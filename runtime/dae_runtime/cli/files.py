@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..command import EXIT_SOME_FILES_FAILED
+from ..system.command import EXIT_SOME_FILES_FAILED
 from .options import RunOptions, usage_errors
 from .progress import Progress
 from .summary import print_failure, print_summary

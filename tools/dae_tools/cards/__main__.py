@@ -1,6 +1,6 @@
 """`python -m dae_tools.cards` writes the card of a bundled model."""
 
-from dae_runtime.command import run_command
+from dae_runtime.system.command import run_command
 
 from .command import command
 

@@ -16,10 +16,10 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from dae_runtime.command import require
 from dae_runtime.images import Image, write_image
 from dae_runtime.inference import Denoiser
 from dae_runtime.system.atomic import write_atomic
+from dae_runtime.system.command import require
 
 from .errors import CardError
 from .run import DIGITS, GAUSSIAN, PAIRS, CardText, Training, read_card_text, read_training

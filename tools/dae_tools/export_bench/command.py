@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dae_runtime.command import buffered_stderr, require
 from dae_runtime.contract import Shape
 from dae_runtime.system.atomic import write_atomic
+from dae_runtime.system.command import buffered_stderr, require
 
 from .measured import Bench
 

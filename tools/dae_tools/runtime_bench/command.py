@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from dae_runtime.command import EXIT_FAILED
+from dae_runtime.system.command import EXIT_FAILED
 from dae_runtime.system.processor import available_cpus, cpu_name
 
 from .files import Sizes, folder_figures, memory_figures, start_figures

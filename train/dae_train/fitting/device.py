@@ -6,8 +6,8 @@ import os
 from importlib import import_module
 from importlib.util import find_spec
 
-from dae_runtime.command import buffered_stderr
 from dae_runtime.errors import DeviceError, MissingDependencyError
+from dae_runtime.system.command import buffered_stderr
 
 from ..errors import ConfigError
 

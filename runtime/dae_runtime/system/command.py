@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import click
 
-from .errors import DaeError, MissingDependencyError
+from ..errors import DaeError, MissingDependencyError
 
 EXIT_FAILED = 1
 EXIT_SOME_FILES_FAILED = 3
