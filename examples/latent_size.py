@@ -56,7 +56,7 @@ class Study(NamedTuple):
 
 def read(settings: DataSettings, channels: int | None = None, seed: int = 0) -> tuple[Array, Array, Array, Array]:
     """Return training images (N, H, W, C), their labels, test images, and theirs; raise DataError if they are not for v1."""
-    data, side = sources.load(settings, channels, seed), PRESETS["v1"].image_px
+    data, side = sources.load_dataset(settings, channels, seed), PRESETS["v1"].image_px
     known, test = data.train, data.test
     if test is None or test.labels is None or known.labels is None or known.sizes | test.sizes != {(side, side)}:
         raise DataError(f"{settings.source}: expected labeled training and test images of {side} x {side} pixels.")
@@ -69,7 +69,7 @@ def measure(run: RunDirectory) -> Study:
 
     config = from_toml(run.description)
     images, labels, test, truth = read(config.data, config.model.channels, config.training.seed)
-    network = networks.load(str(run.root), "--runs")
+    network = networks.load_trained(str(run.root), "--runs")
     known, latents = (
         network.get_layer("encoder").predict(draw_noisy(part, config.noise, seed), _BATCH, verbose=0)
         for part, seed in ((images, VALIDATION_SEED), (test, TEST_SEED))

@@ -7,7 +7,11 @@ other files: the loader or saver that a line starts with decides.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,6 +20,7 @@ from ..errors import ImageError, MissingDependencyError
 from .metadata import attach_metadata
 from .pnm import Pixels
 
+_COMPLETING = threading.Lock()
 _KINDS = ("png", "jpeg", "tiff", "webp")
 _SYSTEM_ERROR = "system error: "
 _VAGUE = ("load error", "unable to open source for input")
@@ -34,7 +39,21 @@ def load_vips() -> Any:
             f"reading and writing image files needs pyvips with libvips ({error}). "
             "Install it with: pip install 'pyvips[binary]'"
         ) from error
+    _complete_types(pyvips.ffi)
     return pyvips
+
+
+@cache
+def _complete_types(ffi: Any) -> None:
+    """Have cffi complete its types before threads use them: two that first meet one at once abort the process.
+
+    Source:
+        https://github.com/python-cffi/cffi/issues/271
+    """
+    with _COMPLETING:
+        for name in chain(*ffi.list_types()):
+            with suppress(ffi.error):  # a type that only pointers know
+                ffi.sizeof(name)
 
 
 def disable_cache() -> None:

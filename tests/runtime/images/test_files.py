@@ -6,6 +6,8 @@ import itertools
 import logging
 import os
 import struct
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -247,3 +249,16 @@ def test_an_image_through_a_pipe(tmp_path):
     writer.start()
     np.testing.assert_array_equal(read_image(tmp_path / "pipe.png").pixels, random_pixels((9, 8)))
     writer.join()
+
+
+def test_threads_that_first_meet_libvips_together_all_read(tmp_path):
+    write_image(tmp_path / "a.png", Image(random_pixels((9, 7, 3))))
+    code = (
+        "import sys, threading\nfrom dae_runtime.images import read_image\nsys.setswitchinterval(1e-6)\n"
+        "start, done = threading.Barrier(8), []\n"
+        "def read():\n    start.wait()\n    done.append(read_image(sys.argv[1]).pixels.shape)\n"
+        "threads = [threading.Thread(target=read) for _ in range(8)]\n"
+        "[t.start() for t in threads]\n[t.join() for t in threads]\nassert done == [(9, 7, 3)] * 8, done\n"
+    )
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code, tmp_path / "a.png"], check=True)

@@ -89,7 +89,7 @@ def test_every_network_setting_is_a_key(tmp_path: Path) -> None:
             "an output in [0, 1], which edge-s can exceed. Use --preset",
         ),
         ({"training": {"loss": "bce"}, "model": {"preset": "digits", "sigmoid": False}}, "model.sigmoid = true"),
-        ({"noise": {"spec": "fog:1"}}, "no kind of noise"),
+        ({"noise": {"spec": "fog:1"}}, "not a kind of noise"),
         ({"noise": {"spec": "none"}}, "nothing to remove"),
         ({"noise": {"clip": "yes"}}, "noise.clip must be true or false"),
     ],

@@ -50,8 +50,8 @@ def test_a_request_to_measure_stays_a_request(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("gauss:0.5", "noise 'gauss:0.5': 'gauss' is no kind of noise. Use one of: gaussian:S, poisson:PEAK, "),
-        ("fit", "noise 'fit': 'fit' is no kind of noise"),
+        ("gauss:0.5", "noise 'gauss:0.5': 'gauss' is not a kind of noise. Use one of: gaussian:S, poisson:PEAK, "),
+        ("fit", "noise 'fit': 'fit' is not a kind of noise"),
         ("fit:", "noise 'fit:': expected fit:FOLDER or fit:LOW-HIGH:FOLDER, as fit:0.7-1.4:shots."),
         ("fit:1.4-0.7:x", "the factors must be above 0, the smaller one first; received 1.4 and 0.7."),
         ("fit:0-1:x", "the factors must be above 0, the smaller one first; received 0 and 1."),
