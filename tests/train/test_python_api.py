@@ -12,6 +12,7 @@ import pytest
 import dae_train
 from dae_runtime.images import Image, write_image
 
+pytestmark = pytest.mark.slow
 PAGE = (Path(__file__).parents[2] / "docs/python-api.md").read_text("utf-8")
 TRAINING = PAGE.partition("## Training\n")[2].partition("\n## ")[0]
 PROGRAMS = re.findall(r"```python\n(.*?)```", TRAINING, re.DOTALL)

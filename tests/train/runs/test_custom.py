@@ -27,6 +27,8 @@ from dae_train import (
 )
 from dae_train.settings.networks import CustomSettings
 
+pytestmark = pytest.mark.slow
+
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 
 

@@ -64,6 +64,7 @@ def test_wrong_texts_are_errors_of_the_configuration(text: str, said: str) -> No
     assert said in str(caught.value)
 
 
+@pytest.mark.slow
 def test_dae_train_reads_the_text_once(digits_file: Path, tmp_path: Path) -> None:
     words = f"{digits_file} --noise gaussian:0.5+jpeg:50 --epochs 1 --steps-per-epoch 2 --device cpu -o {tmp_path / 'run'}"
     line = [sys.executable, "-c", COUNTED, *words.split()]
