@@ -17,14 +17,15 @@ from typing import Any
 
 from ..errors import ModelError
 from .image_spec import ImageSpec
-from .parts import Calibration, Golden, Parity, Quality, check, is_count
+from .parts import Calibration, Golden, Parity, Quality, SigmaInput, check, is_count
 
 METADATA_KEY = "dae"
 FORMAT_NAME = "dae-model"
-FORMAT_VERSION = 2
-READABLE_VERSIONS = (1, 2)
-"""Version 1 lacks the fields `pair_limit`, `any_size` and `golden.mean_abs_error`."""
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
+"""Version 1 lacks the fields `pair_limit`, `any_size` and `golden.mean_abs_error`; 1 and 2 lack `sigma` and `golden.sigma`."""
 INPUT_NAME = "noisy"
+SIGMA_NAME = "sigma"
 OUTPUT_NAME = "denoised"
 
 IO_DTYPES = {"float32": 4, "uint8": 1}
@@ -72,6 +73,8 @@ class Contract:
     the processor; None: not known."""
     any_size: bool = False
     """Whether the graph pads and crops by itself, so that height and width may be any from 1 up in any program."""
+    sigma: SigmaInput | None = None
+    """What the second input is; None: there is none, and the model estimates the noise by itself."""
     tools: Mapping[str, str] = field(default_factory=dict)
     """Versions of what made the file, by package name."""
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -116,6 +119,7 @@ class Contract:
             f"{self.channels} channels",
             self.golden.shape,
         )
+        check((self.golden.sigma is None) == (self.sigma is None), "golden.sigma", "present exactly with sigma", self.golden.sigma)
         for name in ("tools", "report"):
             check(isinstance(getattr(self, name), Mapping), name, "an object", getattr(self, name))
         texts = all(isinstance(text, str) for pair in self.tools.items() for text in pair)
@@ -179,6 +183,8 @@ def from_json(text: str, where: str = "the model file") -> Contract:
             fields["calibration"] = _build(Calibration, fields["calibration"], "calibration")
         if fields.get("quality") is not None:
             fields["quality"] = _build(Quality, fields["quality"], "quality")
+        if fields.get("sigma") is not None:
+            fields["sigma"] = _build(SigmaInput, fields["sigma"], "sigma")
         contract: Contract = _build(Contract, fields, "contract")
         return contract
     except (ModelError, AttributeError, TypeError, ValueError, binascii.Error) as error:
