@@ -119,7 +119,12 @@ class Contract:
             f"{self.channels} channels",
             self.golden.shape,
         )
-        check((self.golden.sigma is None) == (self.sigma is None), "golden.sigma", "present exactly with sigma", self.golden.sigma)
+        check(
+            (self.golden.sigma is None) == (self.sigma is None),
+            "golden.sigma",
+            "present exactly with sigma",
+            self.golden.sigma,
+        )
         for name in ("tools", "report"):
             check(isinstance(getattr(self, name), Mapping), name, "an object", getattr(self, name))
         texts = all(isinstance(text, str) for pair in self.tools.items() for text in pair)
