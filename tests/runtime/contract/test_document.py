@@ -104,8 +104,10 @@ def test_an_impossible_contract_is_refused_by_name(changes, word):
     assert "some.onnx" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Contract) if field.name not in
-                                  ("calibration", "quality", "pair_limit", "any_size", "sigma", "tools", "report")])  # fmt: skip
+OPTIONAL = ("calibration", "quality", "pair_limit", "any_size", "sigma", "tools", "report")
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Contract) if field.name not in OPTIONAL])
 def test_a_missing_field_is_refused(name):
     document = json.loads(to_json(PLAIN))
     del document[name]
