@@ -27,6 +27,7 @@ from dae_runtime.pixels.arrays import Float64, FloatArray
 
 from ..graph.macs import INTEGER
 from ..graph.model import Graph
+from ..measure.batches import Batch
 from .exactness import Pairs, as_rows, from_rows, neighbors, worst_row_sums
 from .moments import input_moments
 
@@ -51,20 +52,23 @@ class IntegerWeights:
 
 
 def round_weights(
-    model: onnx.ModelProto, batches: Iterable[FloatArray] | None = None, alignment_px: int = 1
+    model: onnx.ModelProto, batches: Iterable[Batch] | None = None, alignment_px: int = 1
 ) -> dict[str, IntegerWeights]:
     """Round the weights of every layer that has an integer kernel.
 
     Args:
         model: The float32 model, or a QDQ model, whose weights are taken as what they stand for.
-        batches: Noisy images (N, H, W, C), float32, as the model takes them; None to round by the weights alone, quickly.
+        batches: Noisy images (N, H, W, C), float32, with the levels that the model takes; None to round by the weights
+            alone, quickly.
         alignment_px: Height and width of the images are multiples of this, and so are those of the crops that are run.
 
     Returns:
         The weights by the name of the node's weight input.
     """
     graph = Graph(model)
-    nodes = {node.input[1]: node for node in graph.nodes if node.op_type in INTEGER and float_weights(graph, node) is not None}
+    levels = graph.of_sigma()  # what depends on these alone stays in float
+    layers = [node for node in graph.nodes if node.op_type in INTEGER and not levels.intersection(node.output)]
+    nodes = {node.input[1]: node for node in layers if float_weights(graph, node) is not None}
     moments = {} if batches is None else input_moments(model, list(nodes.values()), batches, alignment_px)
     return {name: _round(graph, node, moments.get(name)) for name, node in nodes.items()}
 

@@ -111,7 +111,7 @@ def _judged(product: Product, network: Network, samples: Samples | None, options
     if options.io == "float32" and product.judgment is not None:
         return product.judgment
     if samples is None and details:
-        samples = made_up_samples(network.images)
+        samples = made_up_samples(network.images, network.sigma)
     if samples is None or not (samples.clean or details):
         return None
     reference = product.model if product.float32 is product.model else product.form.model

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from dae_runtime.contract import RunDirectory, read_description
+from dae_runtime.contract import SIGMA_NAME, RunDirectory, read_description
 from dae_runtime.pixels.arrays import FloatArray
 
 from ..errors import KerasFileError
@@ -103,7 +103,7 @@ def _text(description: dict[str, Any], table: str, key: str) -> str | None:
 
 
 class KerasModel:
-    """A loaded Keras model: one image tensor in, one of the same shape out."""
+    """A loaded Keras model: one image tensor in, and maybe the noise level; one tensor of the image's shape out."""
 
     def __init__(self, model: Any, where: str) -> None:
         """Check that `model` is a denoiser.
@@ -113,7 +113,7 @@ class KerasModel:
             where: What it came from, for error messages.
 
         Raises:
-            KerasFileError: It has several inputs or outputs, or its input is no image, or its output has another shape.
+            KerasFileError: It has other inputs or outputs, or its input is no image, or its output has another shape.
         """
         self.model = model
         self.where = where
@@ -122,6 +122,8 @@ class KerasModel:
         self.channels = int(shape[3])
         self.fixed_size: tuple[int, int] | None = None if shape[1] is None else (int(shape[1]), int(shape[2]))
         """Height and width in pixels, or None when both are free."""
+        self.takes_sigma = len(model.inputs) > 1
+        """Whether it is given the noise level, as a second input."""
         self._check_output()
 
     @property
@@ -133,15 +135,20 @@ class KerasModel:
         unit = step * math.ceil(8 / step)
         return 2 * unit, 3 * unit
 
-    def __call__(self, noisy: FloatArray) -> FloatArray:
-        """Run the model as at inference: (N, H, W, C) float32 in and out, both in [0, 1] for a sound model."""
+    def __call__(self, noisy: FloatArray, sigma: FloatArray | None = None) -> FloatArray:
+        """Run the model as at inference: (N, H, W, C) float32 in and out, both in [0, 1] for a sound model.
+
+        Args:
+            noisy: The images.
+            sigma: (N, 1), their noise levels; only where the model takes them.
+        """
         with _cpu():
-            return np.asarray(self.model(noisy, training=False), np.float32)
+            return np.asarray(self.model(noisy if sigma is None else [noisy, sigma], training=False), np.float32)
 
     def _check_output(self) -> None:
         shape = (1, *self.probe_size, self.channels)
         with _cpu():
-            output = tuple(self.model.compute_output_shape(shape))
+            output = tuple(self.model.compute_output_shape([shape, (1, 1)] if self.takes_sigma else shape))
         if output != shape:
             raise KerasFileError(
                 f"{self.where}: a denoiser returns an image of the shape it was given; for {shape} this model returns "
@@ -215,9 +222,11 @@ def _load_problem(path: Any, error: Exception) -> str:
 def _input_shape(model: Any, where: str) -> tuple[Any, ...]:
     if not getattr(model, "inputs", None):
         raise KerasFileError(f"{where}: the model has no inputs yet, or is none of layers. Build it with a keras.Input.")
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
+    takes_sigma = len(model.inputs) == 2 and model.inputs[1].name == SIGMA_NAME and tuple(model.inputs[1].shape) == (None, 1)
+    if not (len(model.inputs) == 1 or takes_sigma) or len(model.outputs) != 1:
         raise KerasFileError(
-            f"{where}: a denoiser has one input and one output, this model has {len(model.inputs)} and {len(model.outputs)}. "
+            f"{where}: a denoiser has one input, the image (or a second one, {SIGMA_NAME!r}, (N, 1), the noise level), and "
+            f"one output; this model has {len(model.inputs)} and {len(model.outputs)}. "
             "Export the part that takes the noisy image and returns the clean one."
         )
     shape = tuple(model.inputs[0].shape)

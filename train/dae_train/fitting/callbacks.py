@@ -40,16 +40,35 @@ class ReseedEpoch(keras.callbacks.Callback):  # type: ignore[misc]
 class Judge(keras.callbacks.Callback):  # type: ignore[misc]
     """Measures the validation images after each epoch and adds the figures to the epoch's logs."""
 
-    def __init__(self, evaluator: keras.Model, refresh: Callable[[], None], noisy: Any, clean: Any, batch_size: int) -> None:
-        """Call `refresh`, which gives `evaluator` the weights to judge, before each look at the images."""
+    def __init__(
+        self,
+        evaluator: keras.Model,
+        refresh: Callable[[], None],
+        noisy: Any,
+        clean: Any,
+        batch_size: int,
+        weights: Any = None,
+    ) -> None:
+        """Call `refresh`, which gives `evaluator` the weights to judge, before each look at the images.
+
+        `noisy` is all that the network is given; `weights` is what the loss of each image weighs, None for all alike.
+        """
         super().__init__()
         self.evaluator, self.refresh, self.noisy, self.clean, self.batch_size = evaluator, refresh, noisy, clean, batch_size
+        self.weights = weights
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Add `val_loss` and what else is measured; the progress bar, which comes last, shows it."""
         assert logs is not None  # keras always passes them
         self.refresh()
-        found = self.evaluator.evaluate(self.noisy, self.clean, batch_size=self.batch_size, verbose=0, return_dict=True)
+        found = self.evaluator.evaluate(
+            self.noisy,
+            self.clean,
+            batch_size=self.batch_size,
+            verbose=0,
+            sample_weight=self.weights,
+            return_dict=True,
+        )
         logs.update({f"val_{name}": value for name, value in found.items()})
         for name, words in (("loss", "loss"), ("val_loss", "loss of the validation images")):
             if not math.isfinite(logs[name]):

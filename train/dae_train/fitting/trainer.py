@@ -8,10 +8,10 @@ import keras
 from keras import ops
 
 from ..errors import ConfigError
-from ..learning.losses import Loss
+from ..learning.losses import Loss, weight
 from ..learning.supervision import connect, loss_function
 from ..networks import load
-from ..settings.training import TrainingSettings
+from ..settings.training import BY_LEVEL, TrainingSettings
 from .input_pipeline import Feed
 from .throughput import Meter
 
@@ -21,6 +21,8 @@ class Trainer(keras.Model):  # type: ignore[misc]
 
     loss_function: Loss
     teacher_weight: float
+    by_level: bool
+    """Whether the last output is the noise level, by which the loss of an image weighs."""
     meter: Meter
     train_function: Any
 
@@ -38,12 +40,13 @@ class Trainer(keras.Model):  # type: ignore[misc]
             Hinton, Vinyals, Dean: Distilling the knowledge in a neural network. arXiv 1503.02531, 2015.
         """
         del x, y, sample_weight, training
-        clean, denoised, *taught = y_pred
-        loss = ops.mean(self.loss_function(clean, denoised))
-        if not taught:
+        clean, denoised, *rest = y_pred
+        weights = weight(rest.pop())[:, :, None] if self.by_level else 1.0
+        loss = ops.mean(self.loss_function(clean, denoised) * weights)
+        if not rest:
             return loss
-        weight = self.teacher_weight
-        return (1 - weight) * loss + weight * ops.mean(self.loss_function(ops.stop_gradient(taught[0]), denoised))
+        share = self.teacher_weight
+        return (1 - share) * loss + share * ops.mean(self.loss_function(ops.stop_gradient(rest[0]), denoised) * weights)
 
     def make_train_function(self, force: bool = False) -> None:
         """Make the function that trains one step, with the meter around it."""
@@ -61,24 +64,34 @@ def build_trainer(
         ConfigError: The teacher cannot be loaded, or does not take the images of this run.
     """
     inputs, image, target = feed.tensors()
-    noisy, target, denoised = connect(training, denoiser, noise, image, target)
+    given, target, denoised = connect(training, denoiser, noise, image, target)
     outputs = [target, denoised]
     if training.teacher is not None:
-        outputs.append(_taught(training.teacher, noisy))
+        outputs.append(_taught(training.teacher, given))
+    by_level = training.loss == BY_LEVEL
+    if by_level:
+        outputs.append(given[1])
     trainer = Trainer(inputs, outputs)
+    trainer.by_level = by_level
     trainer.loss_function, trainer.teacher_weight = loss_function(training), training.teacher_weight
     trainer.meter = meter
     return trainer
 
 
-def _taught(name: str, noisy: Any) -> Any:
-    """Return what a teacher makes of noisy images."""
-    loaded = load(name, "--teacher")
+def _taught(name: str, given: list[Any]) -> Any:
+    """Return what a teacher makes of noisy images; their level, if it is known, is for one that is given it."""
+    loaded, noisy = load(name, "--teacher"), given[0]
+    if len(loaded.inputs) > len(given):
+        raise ConfigError(
+            f"--teacher {name}: that network is given the noise level, and the one to be trained is not. "
+            "Train with --sigma-input, or take another teacher."
+        )
     # Renamed: two networks of one name cannot be in one model.
-    teacher = keras.Model(loaded.inputs[0], loaded.outputs[0], name="teacher")
+    inputs = loaded.inputs if len(loaded.inputs) > 1 else loaded.inputs[0]
+    teacher = keras.Model(inputs, loaded.outputs[0], name="teacher")
     teacher.trainable = False
     try:
-        output = teacher(noisy, training=False)
+        output = teacher(given if len(loaded.inputs) > 1 else noisy, training=False)
     except ValueError:  # of Keras, which names layers that a user has never heard of
         output = None
     if output is None or output.shape != noisy.shape:

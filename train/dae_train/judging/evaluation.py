@@ -22,7 +22,9 @@ CALIBRATION_PX, TEST_PX = 2**19, 2**18
 """Pixels of the calibration samples and of those held out from them; 256 images at most."""
 
 
-def figures(denoiser: keras.Model, noisy: FloatArray, clean: FloatArray, alignment_px: int) -> dict[str, Any]:
+def figures(
+    denoiser: keras.Model, noisy: FloatArray, clean: FloatArray, alignment_px: int, sigma: FloatArray | None = None
+) -> dict[str, Any]:
     """Measure a denoiser on images.
 
     Args:
@@ -30,12 +32,13 @@ def figures(denoiser: keras.Model, noisy: FloatArray, clean: FloatArray, alignme
         noisy: (N, H, W, C); of any size if the network is free in it.
         clean: Of the same shape, in [0, 1].
         alignment_px: The multiple that the network's height and width must have.
+        sigma: (N, 1), the noise levels; only of a network that is given them.
 
     Returns:
         `images`, `bce`, `mse`, `psnr_db` (of the mean squared error over all images), `ssim` (mean), `noisy_mse`,
         `noisy_psnr_db`.
     """
-    denoised = denoise(denoiser, noisy, alignment_px)
+    denoised = denoise(denoiser, noisy, alignment_px, sigma)
     return {
         "images": len(clean),
         "bce": _binary_crossentropy(clean, denoised),
@@ -47,16 +50,25 @@ def figures(denoiser: keras.Model, noisy: FloatArray, clean: FloatArray, alignme
     }
 
 
-def denoise(denoiser: keras.Model, noisy: FloatArray, alignment_px: int) -> FloatArray:
-    """Return denoised images of the same shape; sizes that do not fit are reflected at the bottom and right, and cut back."""
+def denoise(denoiser: keras.Model, noisy: FloatArray, alignment_px: int, sigma: FloatArray | None = None) -> FloatArray:
+    """Return denoised images of the same shape; sizes that do not fit are reflected at the bottom and right, and cut back.
+
+    `sigma`, (N, 1), is for a network that is given the noise levels.
+    """
     height, width = noisy.shape[1:3]
     size = tuple(-(-side // alignment_px) * alignment_px for side in (height, width))
     fitting = noisy if size == (height, width) else np.stack([pad_to(image, (size[0], size[1])) for image in noisy])
-    return _in_batches(lambda part: denoiser.predict_on_batch(part[0]), fitting)[:, :height, :width]
+    if sigma is None:
+        return _in_batches(lambda part: denoiser.predict_on_batch(part[0]), fitting)[:, :height, :width]
+    return _in_batches(denoiser.predict_on_batch, fitting, sigma)[:, :height, :width]
 
 
-def calibration_samples(noisy: FloatArray, clean: FloatArray, images: npt.NDArray[np.int64]) -> dict[str, FloatArray]:
+def calibration_samples(
+    noisy: FloatArray, clean: FloatArray, images: npt.NDArray[np.int64], sigma: FloatArray | None = None
+) -> dict[str, FloatArray]:
     """Choose samples for INT8 from validation pairs: `noisy` and `clean`, and `test_noisy` and `test_clean` of other images.
+
+    With levels there are `sigma` and `test_sigma` as well.
 
     Where there are too few pairs for both, two thirds calibrate and the rest tests. Pieces of a single image serve for both,
     and so does a single pair.
@@ -65,6 +77,7 @@ def calibration_samples(noisy: FloatArray, clean: FloatArray, images: npt.NDArra
         noisy: (N, H, W, C).
         clean: Of the same shape.
         images: (N,) which image each pair is a piece of; the last third are of others than the rest, if there are several.
+        sigma: (N, 1), their noise levels; None where no network is given them.
     """
     area = noisy.shape[1] * noisy.shape[2]
     wanted = min(256, max(8, CALIBRATION_PX // area))
@@ -73,7 +86,8 @@ def calibration_samples(noisy: FloatArray, clean: FloatArray, images: npt.NDArra
     rest = np.arange(min(first, len(noisy) - 1), len(noisy))
     others = rest[~np.isin(images[rest], images[:first])]
     test = (others if len(others) else rest)[:wanted_test]
-    return {"noisy": noisy[:first], "clean": clean[:first], "test_noisy": noisy[test], "test_clean": clean[test]}
+    kinds = {"noisy": noisy, "clean": clean, **({} if sigma is None else {"sigma": sigma})}
+    return {name: kind[:first] for name, kind in kinds.items()} | {f"test_{name}": kind[test] for name, kind in kinds.items()}
 
 
 def _in_batches(function: Callable[[list[FloatArray]], Any], *arrays: FloatArray) -> FloatArray:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..data.image_set import FloatArray
-from ..learning.losses import LOSSES, Loss
+from ..learning.losses import LOSSES, Loss, weight
 from ..learning.supervision import hide, masked_loss, shot_variance
 from ..settings.config import RunConfig
 from ..settings.noise import VALIDATION_SEED
-from ..settings.training import NOISE2NOISE
+from ..settings.training import BY_LEVEL, NOISE2NOISE
 from .image_metrics import Psnr, Ssim, psnr_of_mse
 
 SMALLEST_ESTIMATE = 1e-6
@@ -21,13 +23,15 @@ SMALLEST_ESTIMATE = 1e-6
 class Judging:
     """What an evaluating model needs."""
 
-    noisy: FloatArray
-    """What the network gets, (N, H, W, C)."""
+    given: list[FloatArray]
+    """What the network gets: noisy images, (N, H, W, C), and their levels, (N, 1), if it is given them."""
     target: FloatArray
     """What its output is compared with."""
     loss: Loss
     metrics: list[Any]
     """Their names, with `val_` before them, are columns of the history."""
+    weights: FloatArray | None = None
+    """What the loss of each image weighs, (N, 1, 1); None for all alike."""
 
 
 class EstimatedPsnr(Psnr):
@@ -46,22 +50,24 @@ class EstimatedPsnr(Psnr):
         return psnr_of_mse(self.mean_square_error() - self.noise_variance, SMALLEST_ESTIMATE)
 
 
-def judging(config: RunConfig, noisy: FloatArray, target: FloatArray) -> Judging:
+def judging(config: RunConfig, given: list[FloatArray], target: FloatArray) -> Judging:
     """Choose how to judge.
 
     Args:
         config: The run.
-        noisy: Validation images, (N, H, W, C) in [0, 1].
+        given: Validation images, (N, H, W, C) in [0, 1], and their levels, (N, 1), if the network is given them.
         target: The clean ones, or other noisy shots; not looked at where the network learns from its input alone.
 
     Returns:
         With clean images `loss`, `psnr` and `ssim`; with other shots `loss` against those and `est_psnr`, an estimate of the
         PSNR; with single noisy images the `loss` at pixels that the network does not see, the same ones in every epoch.
     """
-    training = config.training
+    training, noisy = config.training, given[0]
     if config.has_clean:
-        return Judging(noisy, target, LOSSES[training.loss], [Psnr(name="psnr"), Ssim(name="ssim")])
+        weights = np.asarray(weight(given[1]))[:, :, None] if training.loss == BY_LEVEL else None
+        return Judging(given, target, LOSSES[training.loss], [Psnr(name="psnr"), Ssim(name="ssim")], weights)
     if training.supervision == NOISE2NOISE:
         estimate = EstimatedPsnr(shot_variance(noisy, target), name="est_psnr")
-        return Judging(noisy, target, LOSSES[training.loss], [estimate])
-    return Judging(*hide(noisy, VALIDATION_SEED), masked_loss(training), [])
+        return Judging(given, target, LOSSES[training.loss], [estimate])
+    shown, target = hide(noisy, VALIDATION_SEED)
+    return Judging([shown], target, masked_loss(training), [])

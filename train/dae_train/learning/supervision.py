@@ -20,6 +20,7 @@ import numpy as np
 from keras import ops, random
 
 from ..data.image_set import FloatArray
+from ..noise import LeveledNoise
 from ..settings.training import NOISE2NOISE, NOISE2VOID, TrainingSettings
 from .losses import LOSSES, Loss
 
@@ -100,20 +101,23 @@ def _inside(place: Any, offset: Any, length: int) -> Any:
 
 def connect(
     training: TrainingSettings, denoiser: keras.Model, noise: keras.layers.Layer, image: Any, target: Any
-) -> tuple[Any, Any, Any]:
+) -> tuple[list[Any], Any, Any]:
     """Connect a feed's image and target with the denoiser.
 
     Returns:
-        The noisy image, what the output is compared with, and the output, all (N, H, W, C); the output has the target's own
-        values where nothing is to be compared.
+        What a network is given: the noisy image, and its level (N, 1) if that is told; what the output is compared with, and
+        the output, (N, H, W, C) as the image; the output has the target's own values where nothing is to be compared.
     """
+    if isinstance(noise, LeveledNoise):
+        given = list(noise(image, target))
+        return given, target, denoiser(given)
     if training.supervision == NOISE2NOISE:
         image, target = Swap(training.seed)(image, target)
     noisy = noise(image)
     if training.supervision != NOISE2VOID:
-        return noisy, target, denoiser(noisy)
+        return [noisy], target, denoiser(noisy)
     shown, mask = BlindSpot(training.seed)(noisy)
-    return noisy, noisy, ops.where(mask > 0, ops.cast(denoiser(shown), "float32"), noisy)
+    return [noisy], noisy, ops.where(mask > 0, ops.cast(denoiser(shown), "float32"), noisy)
 
 
 def loss_function(training: TrainingSettings) -> Loss:

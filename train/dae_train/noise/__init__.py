@@ -8,11 +8,14 @@ if TYPE_CHECKING:
     from .custom import add_custom
     from .fit import check_request, resolve
     from .layer import NoiseLayer, draw_noisy
+    from .level import LeveledNoise, draw_leveled
 
 __all__ = [
+    "LeveledNoise",
     "NoiseLayer",
     "add_custom",
     "check_request",
+    "draw_leveled",
     "draw_noisy",
     "resolve",
 ]
@@ -28,6 +31,10 @@ __getattr__ = lazy_face(
         "layer": (
             "NoiseLayer",
             "draw_noisy",
+        ),
+        "level": (
+            "LeveledNoise",
+            "draw_leveled",
         ),
     },
 )

@@ -109,11 +109,15 @@ class ResidualSettings:
     sigmoid: bool = False
     """Whether the output is the sigmoid of what the U-shape makes, instead of the sum with the image: right where so much
     noise is to be removed that little of the noisy image is worth keeping, and what the loss `bce` needs."""
+    sigma: bool = False
+    """Whether the network is given the noise level of each image, as a second input: it then removes as much as is there, and
+    nothing at level 0. See docs/decisions/0007-noise-level-input.md."""
     channels: int | None = None
     """1 (gray) or 3 (RGB); None: those of the data."""
 
     def __post_init__(self) -> None:
         check_setting(self.channels in (None, 1, 3), "model.channels", "1 or 3", self.channels)
+        check_setting(not (self.sigma and self.sigmoid), "model.sigma", "false with model.sigmoid", self.sigma)
         check_setting(self.stride_px in (2, 4, 8), "model.stride_px", "2, 4 or 8", self.stride_px)
         check_setting(2 <= self.block_layers <= 8, "model.block_layers", "from 2 to 8", self.block_layers)
         levels = len(self.filters)
@@ -160,6 +164,12 @@ class CustomSettings:
 
 Architecture: TypeAlias = NetworkSettings | ResidualSettings | CustomSettings
 """What a network may be made of. All have `preset`, `channels`, `alignment_px`, `image_px` and `z_dim`."""
+
+
+def takes_sigma(model: Architecture) -> bool:
+    """Tell whether a network is given the noise level of each image."""
+    return isinstance(model, ResidualSettings) and model.sigma
+
 
 PRESETS: Mapping[str, NetworkSettings | ResidualSettings] = {
     "v1": NetworkSettings(

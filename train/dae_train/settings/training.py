@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ..errors import check_setting
 
-LOSSES = ("bce", "mse", "l1", "charbonnier")
+BY_LEVEL = "mse-by-level"
+LOSSES = ("bce", "mse", "l1", "charbonnier", BY_LEVEL)
 SUPERVISIONS = ("clean", "noise2noise", "noise2void")
 _, NOISE2NOISE, NOISE2VOID = SUPERVISIONS
 UNBIASED_LOSSES = ("mse", "l1")
@@ -33,7 +34,8 @@ class TrainingSettings:
     the same scenes, which are `data.target`. `noise2void`: from single noisy images with noise that is independent from pixel
     to pixel (or from clean ones with a noise, to try the method out)."""
     loss: str = "mse"
-    """`bce`, `mse`, `l1` or `charbonnier`."""
+    """`bce`, `mse`, `l1`, `charbonnier` or, for a network that is given the noise level, `mse-by-level`: all levels then count
+    alike, see `losses.weight`."""
     epochs: int = 10
     """How often the network is judged and saved; how much it is trained is this times `steps_per_epoch`."""
     steps: int | None = None
