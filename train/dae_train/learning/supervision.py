@@ -20,7 +20,6 @@ import numpy as np
 from keras import ops, random
 
 from ..data.image_set import FloatArray
-from ..noise import LeveledNoise
 from ..settings.training import NOISE2NOISE, NOISE2VOID, TrainingSettings
 from .losses import LOSSES, Loss
 
@@ -108,7 +107,7 @@ def connect(
         What a network is given: the noisy image, and its level (N, 1) if that is told; what the output is compared with, and
         the output, (N, H, W, C) as the image; the output has the target's own values where nothing is to be compared.
     """
-    if isinstance(noise, LeveledNoise):
+    if len(denoiser.inputs) > 1:  # the noise then tells its level
         given = list(noise(image, target))
         return given, target, denoiser(given)
     if training.supervision == NOISE2NOISE:

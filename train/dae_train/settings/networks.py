@@ -109,11 +109,11 @@ class ResidualSettings:
     sigmoid: bool = False
     """Whether the output is the sigmoid of what the U-shape makes, instead of the sum with the image: right where so much
     noise is to be removed that little of the noisy image is worth keeping, and what the loss `bce` needs."""
+    channels: int | None = None
+    """1 (gray) or 3 (RGB); None: those of the data."""
     sigma: bool = False
     """Whether the network is given the noise level of each image, as a second input: it then removes as much as is there, and
     nothing at level 0. See docs/decisions/0007-noise-level-input.md."""
-    channels: int | None = None
-    """1 (gray) or 3 (RGB); None: those of the data."""
 
     def __post_init__(self) -> None:
         check_setting(self.channels in (None, 1, 3), "model.channels", "1 or 3", self.channels)
