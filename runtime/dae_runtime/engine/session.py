@@ -155,7 +155,8 @@ def run_session(
     Args:
         session: From `open_session`.
         batch: (N, H, W, C), C-contiguous, in the contract's dtype and range; read only.
-        sigma: (N, 1), the noise level of each image on the scale where white is 1; only of models that take it.
+        sigma: (N, 1) float32, C-contiguous: the noise level of each image, on the scale where white is 1; given exactly if the
+            contract has `sigma`.
 
     Returns:
         A new array of the same shape and dtype.
