@@ -111,7 +111,7 @@ def test_it_learns_in_every_way(trained: RunDirectory, blind: RunDirectory, tmp_
 
 def test_it_starts_from_a_network_without_level(blind: RunDirectory, tmp_path: Path) -> None:
     from_blind = train(config(init=str(blind.root), epochs=1, learning_rate=1e-9), tmp_path / "from-blind").run
-    noisy = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    noisy = np.random.default_rng(0).random((2, 16, 16, 1), np.float32)
     expected = np.asarray(loaded(blind)(noisy))
     np.testing.assert_allclose(loaded(from_blind)([noisy, np.full((2, 1), 1 / 12, np.float32)]), expected, atol=1e-4)
 
@@ -156,5 +156,5 @@ def test_jax_trains_them_too(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     network = keras.models.load_model(RunDirectory(tmp_path / "run-qat").best_model, compile=False)
     assert [weight.shape for weight in network.weights] == [
-        weight.shape for weight in build_network(dataclasses.replace(LEVELED, channels=3)).weights
+        weight.shape for weight in build_network(dataclasses.replace(LEVELED, channels=1)).weights
     ]
