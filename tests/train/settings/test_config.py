@@ -166,6 +166,7 @@ def test_every_flag_reaches_a_setting() -> None:
             ),
         )
     )
+    tables["model"] |= to_mapping(RunConfig())["model"]  # each kind of network has flags of its own
     assert all(flag.key in tables[flag.table] for flag in FLAGS.values())
 
 

@@ -21,7 +21,7 @@ class Trainer(keras.Model):  # type: ignore[misc]
 
     loss_function: Loss
     teacher_weight: float
-    by_level: bool
+    by_level: bool = False
     """Whether the last output is the noise level, by which the loss of an image weighs."""
     meter: Meter
     train_function: Any
