@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contract import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, Contract, from_json
+from ..contract import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, SIGMA_NAME, Contract, from_json
 from ..errors import DeviceError, InputError, MissingDependencyError, ModelError
 from ..system.processor import available_cpus
 from .binding import run_bound
@@ -147,12 +147,16 @@ def read_contract(session: Any, where: str) -> Contract:
     return contract
 
 
-def run_session(session: Any, batch: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def run_session(
+    session: Any, batch: npt.NDArray[np.generic], sigma: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.generic]:
     """Run a model on one batch.
 
     Args:
         session: From `open_session`.
         batch: (N, H, W, C), C-contiguous, in the contract's dtype and range; read only.
+        sigma: (N, 1) float32, C-contiguous: the noise level of each image, on the scale where white is 1; given exactly if the
+            contract has `sigma`.
 
     Returns:
         A new array of the same shape and dtype.
@@ -164,9 +168,10 @@ def run_session(session: Any, batch: npt.NDArray[np.generic]) -> npt.NDArray[np.
     device, _, number = session_device(session).partition(":")
     try:
         if device in NVIDIA:
-            result = run_bound(session, batch, "cuda", int(number))
+            result = run_bound(session, batch, "cuda", int(number), sigma)
         else:
-            result = session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0]
+            levels = {} if sigma is None else {SIGMA_NAME: sigma}
+            result = session.run([OUTPUT_NAME], {INPUT_NAME: batch, **levels})[0]
     except Exception as error:  # onnxruntime's exceptions have no common base class
         raise DeviceError(
             f"onnxruntime failed on {session_device(session)} with a batch of shape {batch.shape}: {_one_line(error)}. "
