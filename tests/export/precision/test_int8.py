@@ -118,6 +118,26 @@ def test_chosen_nodes_stay_in_float(blur_denoiser, ranges):
     assert "w2_quantized" not in names
 
 
+def test_a_channel_of_zeros_keeps_its_bias_behind_an_activation_of_zeros(run_onnx, pictures):
+    """The quantizer's own steps are 1 for both, so that it rounds this bias to 1."""
+    constants = {"w1": -np.ones((1, 1, 1, 1)), "b1": [-1], "w2": np.zeros((1, 1, 1, 1)), "b2": [0.54]}
+    nodes = [
+        onnx.helper.make_node("Transpose", ["noisy"], ["x"], "transpose_1", perm=[0, 3, 1, 2]),
+        onnx.helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], "conv_1", kernel_shape=[1, 1]),
+        onnx.helper.make_node("Relu", ["c1"], ["a1"], "relu_1"),
+        onnx.helper.make_node("Conv", ["a1", "w2", "b2"], ["c2"], "conv_2", kernel_shape=[1, 1]),
+        onnx.helper.make_node("Transpose", ["c2"], ["denoised"], "transpose_2", perm=[0, 2, 3, 1]),
+    ]
+    dims = ["batch", "height", "width", 1]
+    edges = [onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name in ("noisy", "denoised")]
+    tensors = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in constants.items()]
+    graph = onnx.helper.make_graph(nodes, "zeros", edges[:1], edges[1:], tensors)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    noisy = pictures(2, 8)[0]
+    received = run_onnx(quantize(model, calibrate(model, [noisy])), noisy)
+    np.testing.assert_allclose(received, 0.54, atol=0.5 / 255 + 1e-6)
+
+
 # --- judgment ------------------------------------------------------------------------------------------------
 
 
