@@ -25,9 +25,9 @@ LEAST_MEMORY_MB = 64
 """The engine, started and fed the image that it is measured on, takes 40 MiB; a lower limit would not be kept."""
 
 
-def _check_number(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # the range lets it pass
-        raise click.BadParameter("a number from 0 to 1 is needed, not nan.")
+def _check_number(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and math.isnan(value):  # the range lets it pass
+        raise click.BadParameter("a number is needed, not nan.")
     return value
 
 
@@ -71,6 +71,31 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     callback=_check_number,
     help="Share of the change that is taken, 0 to 1.  [default: 1]",
 )
+@click.option(
+    "--sigma",
+    metavar="S",
+    type=click.FloatRange(0, 255),
+    callback=_check_number,
+    help="Noise level on the scale of 0 to 255, for models that are given it.  [default: measured]",
+)
+@click.option(
+    "--luma",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    callback=_check_number,
+    help="Share of the noise of brightness to remove.",
+)
+@click.option("--color", type=click.FloatRange(0, 1), default=1.0, callback=_check_number, help="Likewise of color.")
+@click.option(
+    "--detail",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    callback=_check_number,
+    help="Share of the fine structure in the removed noise to put back.",
+)
+@click.option(
+    "--bits", type=click.IntRange(9, 16), help="Bits that 16-bit images use.  [default: recognized: 10, 12, 14 or 16]"
+)
 @click.option("-r", "--recursive", is_flag=True, help="Take sub-folders of IN too; OUT mirrors them.")
 @click.option("--format", metavar="EXT", help="Write every output in this format: png, jpg, tif, webp, bmp, pgm, ppm.")
 @click.option("--suffix", default="", help="Add this to each output's name: _clean makes a_clean.png of a.png.")
@@ -87,7 +112,7 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     "--resume",
     is_flag=True,
     help="Keep a manifest, and leave out what it shows complete: an interrupted run goes on. Outputs of another model or "
-    "strength are replaced only with --overwrite.",
+    "other settings are replaced only with --overwrite.",
 )
 @click.option("--retry-failed", is_flag=True, help="Like --resume, and try again what failed before.")
 @click.option("--watch", is_flag=True, help="Go on denoising what appears in the folder IN, until interrupted.")

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError, OutputExistsError
-from ..jobs.manifest import Entry, Manifest, Remaining, Settings, entry_of, manifest_path, read_manifest, remaining_jobs
+from ..inference import Controls
+from ..jobs.manifest import Entry, Manifest, Settings, entry_of, manifest_path, read_manifest
 from ..jobs.plan import Job
+from ..jobs.remaining import Remaining, remaining_jobs
 from ..system.messages import counted, listed
 from .outcome import Failure
 from .request import FolderRequest
@@ -26,7 +28,7 @@ class Past:
     """Of this run."""
 
     def check_outputs(self) -> None:
-        """Check that nothing would be replaced but what the run to resume has made with this model and strength.
+        """Check that nothing would be replaced but what the run to resume has made with this model and these settings.
 
         Raises:
             OutputExistsError: Something would.
@@ -53,7 +55,9 @@ class Past:
     def marks(self, overwrite: bool) -> dict[Job, str]:
         """Return, for a printed plan, what is special about a job."""
         foreign = "exists, not of the run to resume or changed since: " + ("replaced" if overwrite else "refused")
-        others = "exists, made with another model or strength: " + ("replaced" if overwrite else "refused without --overwrite")
+        others = "exists, made with another model or other settings: " + (
+            "replaced" if overwrite else "refused without --overwrite"
+        )
         return {
             **dict.fromkeys(self.remaining.complete, "complete already: left as it is"),
             **dict.fromkeys(self.remaining.failed, "failed before: left out without --retry-failed"),
@@ -66,7 +70,16 @@ class Past:
         assert entry is not None  # what else would it be known from
         if entry.model_sha256 != self.settings.model_sha256:
             return f"another model (SHA-256 {entry.model_sha256[:12]}..., this one's is {self.settings.model_sha256[:12]}...)"
-        return f"strength {entry.strength:g} instead of {self.settings.strength:g}"
+        pairs = (vars(entry.settings.controls), vars(self.settings.controls))
+        return ", ".join(f"{name} {_text(pairs[0][name])} instead of {_text(pairs[1][name])}" for name in _differing(*pairs))
+
+
+def _differing(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    return [name for name, value in before.items() if value != now[name]]
+
+
+def _text(value: float | None) -> str:
+    return "chosen by itself" if value is None else f"{value:g}"
 
 
 def look_back(jobs: Iterable[Job], manifest: Path, settings: Settings, retry_failed: bool) -> Past:
@@ -91,28 +104,28 @@ def manifest_of(request: FolderRequest) -> Path | None:
 
 
 def open_manifest(
-    path: Path | None, models: Iterable[bytes | Path], strength: float
+    path: Path | None, models: Iterable[bytes | Path], controls: Controls
 ) -> contextlib.AbstractContextManager[Manifest | None]:
     """Open a manifest to append to, if there shall be one.
 
     Args:
         path: Where; None for no manifest.
         models: As for `run_settings`.
-        strength: Likewise.
+        controls: Likewise.
 
     Raises:
         ModelError: A model cannot be read.
         DaeError: The manifest cannot be written.
     """
-    return contextlib.nullcontext() if path is None else Manifest(path, run_settings(models, strength))
+    return contextlib.nullcontext() if path is None else Manifest(path, run_settings(models, controls))
 
 
-def run_settings(models: Iterable[bytes | Path], strength: float) -> Settings:
+def run_settings(models: Iterable[bytes | Path], controls: Controls) -> Settings:
     """Return what outputs are made with.
 
     Args:
         models: Files of the models, or their content, as in `Denoiser.sources`.
-        strength: How much of the change is taken.
+        controls: What the user decides about the results.
 
     Raises:
         ModelError: A file cannot be read.
@@ -123,4 +136,4 @@ def run_settings(models: Iterable[bytes | Path], strength: float) -> Settings:
             digest.update(model if isinstance(model, bytes) else model.read_bytes())
     except OSError as error:
         raise ModelError(f"the model {error.filename} cannot be read: {error.strerror or error}.") from error
-    return Settings(digest.hexdigest(), strength)
+    return Settings(digest.hexdigest(), controls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -16,11 +17,14 @@ from ..contract import Contract
 from ..engine.devices import AUTO, parse_device
 from ..errors import DaeError, InputError
 from ..models import DEFAULT_MODEL, find_models
-from ..pixels.arrays import Array, as_batch, as_image, check_strength, check_values, color_channels
+from ..pixels.arrays import Array, as_batch, as_image, check_values
 from ..system.processor import available_cpus
-from .grouping import WINDOW_VALUES, by_shape, until, windows
+from .controls import Controls, as_levels
+from .grouping import by_shape, until, windows
 from .limits import ENGINE_SHARE
 from .open_model import Network
+from .streaming import single_images, with_number
+from .treatment import level_in, sigma_unused, treat
 
 
 class Denoiser:
@@ -100,7 +104,46 @@ class Denoiser:
         """What the models say that have denoised an image: one, of the two default models perhaps both; before any, none."""
         return tuple(network.model for network in list(self._used))
 
-    def denoise(self, noisy: npt.ArrayLike, *, strength: float = 1.0, cancel: Callable[[], bool] | None = None) -> Array:
+    def measure(self, noisy: npt.ArrayLike, bits: int | None = None) -> float | None:
+        """Return the noise level that `denoise` measures in an image, or None if its model estimates the noise by itself.
+
+        Args:
+            noisy: One image, (H, W) or (H, W, C), as `denoise` takes it.
+            bits: As for `denoise`.
+
+        Returns:
+            The standard deviation of the noise over pixels and channels, where white is 1.
+
+        Raises:
+            InputError: The image is not as `denoise` takes it.
+        """
+        image = as_image(noisy)
+        check_values(image)
+        if image.ndim == 4:
+            raise InputError(f"the level is measured of one image, (H, W) or (H, W, C); received a batch {image.shape}.")
+        return level_in(as_batch(image), self._network, bits)
+
+    def check(self, controls: Controls) -> None:
+        """Raise InputError if a noise level is given and the model estimates the noise by itself."""
+        if controls.sigma is not None and len(self.sources) == 1 and self._first.model.sigma is None:
+            raise sigma_unused(self._first.model)
+
+    def replay(self) -> Array:
+        """Return what the model makes here of the golden sample in its file, (1, H, W, C) in the model's dtype."""
+        return self._latest.replay()
+
+    def denoise(
+        self,
+        noisy: npt.ArrayLike,
+        *,
+        sigma: npt.ArrayLike | None = None,
+        strength: float = 1.0,
+        luma: float = 1.0,
+        color: float = 1.0,
+        detail: float = 0.0,
+        bits: int | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> Array:
         """Denoise an image or a batch of images of one size.
 
         A gray model denoises the channels of a color image one by one; a color model gets gray images as equal channels,
@@ -109,10 +152,19 @@ class Denoiser:
         gets uint8 images as they are, without a copy where they need none; uint16 and float32 images are rounded to 8 bits
         for it, and its result has no more than 256 levels; the log says so once (logger `dae_runtime`, level warning).
 
+        A color image whose channels are equal in every pixel is denoised as the gray image that it is, and so stays gray. A
+        uint16 image whose largest value is exactly 1023, 4095 or 16383 is taken to have that for white.
+
         Args:
             noisy: (H, W), (H, W, C) or (N, H, W, C) with C from 1 to 4; uint8 0..255, uint16 0..65535 or float32 of about
                 0..1 (noise may leave that range). An array of three axes is always one image. Not modified.
+            sigma: Noise level, for models that are given it (`model.sigma`): the standard deviation of the noise over pixels
+                and channels, where white is 1; a number from 0 to 1, or one for each image. None: measured in each image.
             strength: How much of the change is taken, from 0 (the input as it is) to 1 (all of it).
+            luma: Share of the noise of brightness that is taken away, 0 to 1.
+            color: Share of the noise of color that is taken away, 0 to 1; without effect on gray images.
+            detail: Share of the fine structure in what was taken away that is put back, 0 to 1.
+            bits: Bits that the values of uint16 images use, 9 to 16; None to recognize 10, 12 and 14.
             cancel: Asked before each run of the engine, that is before each tile of a large image; true ends the call.
 
         Returns:
@@ -120,24 +172,30 @@ class Denoiser:
             0..1, where a smaller `strength` keeps a share of an input beyond that. Integers are rounded.
 
         Raises:
-            InputError: The shape, the dtype or the values are not as above.
+            InputError: The shape, the dtype, the values or an argument are not as above, or `sigma` is given and the model
+                estimates the noise by itself.
             ModelError: The model gave NaN or infinity.
             DeviceError: The engine failed. Where memory ran out, this comes after trying with ever smaller tiles.
             CancelledError: `cancel` returned true.
         """
-        check_strength(strength)
+        controls = Controls(None, strength, luma, color, detail, bits)
         image = as_image(noisy)
         check_values(image)
         batch = as_batch(image)
-        network = self._network(color_channels(batch.shape[3]))
-        return network.denoise(batch, strength, cancel).reshape(image.shape)
+        levels = None if sigma is None else as_levels(sigma, len(batch))
+        return treat(batch, self._network, controls, levels, cancel).reshape(image.shape)
 
     def stream(
         self,
         images: Iterable[npt.ArrayLike],
         batch_size: int | None = None,
         *,
+        sigma: float | None = None,
         strength: float = 1.0,
+        luma: float = 1.0,
+        color: float = 1.0,
+        detail: float = 0.0,
+        bits: int | None = None,
         cancel: Callable[[], bool] | None = None,
     ) -> Iterator[Array]:
         """Denoise any number of images, in order, with bounded memory.
@@ -151,14 +209,19 @@ class Denoiser:
             images: Images as `denoise` takes them, one by one; each (H, W) or (H, W, C).
             batch_size: Images per group: what is read ahead of the result. 1 gives each result at once, for live video.
                 None: up to 256 small images, fewer when they are large.
-            strength: As for `denoise`.
+            sigma: As for `denoise`: one number for all images, or None to measure each.
+            strength: As for `denoise`, like the next four.
+            luma: Share of the noise of brightness.
+            color: Share of the noise of color.
+            detail: Share of the fine structure.
+            bits: Of the values of uint16 images.
             cancel: Asked before each image is taken; true ends the stream after the images that were taken before.
 
         Yields:
             For each image a new array of the same shape, dtype and range.
 
         Raises:
-            InputError: `images` cannot be iterated, `batch_size` is below 1, `strength` is outside 0..1, or an image is not
+            InputError: `images` cannot be iterated, an argument is out of its range, or an image is not
                 usable; the text holds its number, counted from 0.
             ModelError, DeviceError: As for `denoise`, with the image's number.
             Exception: Whatever `images` itself raises, as it is.
@@ -169,8 +232,9 @@ class Denoiser:
             images = iter(images)
         except TypeError as error:
             raise InputError(f"images must be an iterable of arrays, not {images!r}. For one image call denoise.") from error
-        check_strength(strength)
-        return self._stream(_single_images(until(images, cancel), batch_size), batch_size, strength)
+        controls = Controls(sigma, strength, luma, color, detail, bits)
+        self.check(controls)
+        return self._stream(single_images(until(images, cancel), batch_size), batch_size, controls)
 
     def close(self) -> None:
         """Free the model. A closed Denoiser cannot be used again; closing twice does nothing."""
@@ -210,20 +274,20 @@ class Denoiser:
         self._latest = network
         return network
 
-    def _stream(self, images: Iterator[Array], batch_size: int | None, strength: float) -> Iterator[Array]:
+    def _stream(self, images: Iterator[Array], batch_size: int | None, controls: Controls) -> Iterator[Array]:
         number = 0
         for window in windows(images, lambda image: image.size, batch_size):
-            yield from self._denoise_window(window, number, strength)
+            yield from self._denoise_window(window, number, dataclasses.asdict(controls))
             number += len(window)
 
-    def _denoise_window(self, images: list[Array], number: int, strength: float) -> Iterator[Array]:
+    def _denoise_window(self, images: list[Array], number: int, controls: dict[str, Any]) -> Iterator[Array]:
         """Yield the results of images that are held at once; `number` is the first one's."""
         if len(images) > 1:
             with contextlib.suppress(DaeError):  # raised before the first is yielded; one by one it shows whose error it is
-                yield from by_shape(images, lambda batch: self.denoise(batch, strength=strength))
+                yield from by_shape(images, lambda batch, _: self.denoise(batch, **controls))
                 return
         for place, image in enumerate(images, number):
-            yield _with_number(place, partial(self.denoise, image, strength=strength))
+            yield with_number(place, partial(self.denoise, image, **controls))
 
 
 def _sources(model: str | os.PathLike[str] | bytes) -> dict[int, bytes | Path]:
@@ -231,29 +295,6 @@ def _sources(model: str | os.PathLike[str] | bytes) -> dict[int, bytes | Path]:
     if isinstance(model, bytes | bytearray | memoryview):
         return dict.fromkeys((1, 3), bytes(model))
     return {**find_models(model)}
-
-
-def _single_images(images: Iterable[npt.ArrayLike], batch_size: int | None) -> Iterator[Array]:
-    for number, noisy in enumerate(images):
-        image = _with_number(number, partial(_single_image, noisy))
-        # What fills a group is denoised before the next image is taken, which may come in the same memory.
-        fills_group = image.size >= WINDOW_VALUES if batch_size is None else batch_size == 1
-        yield image if fills_group else image.copy()
-
-
-def _with_number(number: int, work: Callable[[], Array]) -> Array:
-    """Return what `work` does; an error of it names the image of the stream."""
-    try:
-        return work()
-    except DaeError as error:
-        raise type(error)(f"image {number} of the stream (counted from 0): {error}") from error
-
-
-def _single_image(noisy: npt.ArrayLike) -> Array:
-    image = as_image(noisy)
-    if image.ndim == 4:
-        raise InputError(f"a stream takes single images, (H, W) or (H, W, C); received a batch {image.shape}.")
-    return image
 
 
 Denoiser.__module__ = "dae_runtime"  # by this name a pickle finds it, wherever the class stands

@@ -7,14 +7,15 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ..errors import DaeError, InputError
-from ..images import FORMATS, read_image
+from ..images import FORMATS
+from ..inference import DEFAULT_CONTROLS, Controls
 from .plan import Job, is_file_name
 
 MANIFEST_NAME = "dae-manifest.jsonl"
@@ -22,6 +23,7 @@ MANIFEST_NAME = "dae-manifest.jsonl"
 BEGUN, DONE, FAILED = "begun", "done", "failed"
 Stamp = tuple[int, int]
 """Size in bytes and time of the last change in ns: as long as they stay, a file counts as unchanged."""
+_CONTROLS = dataclasses.fields(Controls)
 _FIRST_BYTES = b'{"path": '
 """What a manifest begins with, unless a crash has cut its first line short: nothing is appended to any other file."""
 
@@ -31,7 +33,7 @@ class Settings:
     """What decides, beside the input, what an output looks like: an output of other settings is not trusted."""
 
     model_sha256: str
-    strength: float = 1.0
+    controls: Controls = DEFAULT_CONTROLS
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,19 @@ class Entry:
     source_mtime_ns: int
     output_sha256: str | None
     """Of the output file; None if it failed."""
+    sigma: float | None = None
+    """As told; None: measured, or of no use to the model. This field and those below are missing in lines of before 0.9."""
+    luma: float = 1.0
+    color: float = 1.0
+    detail: float = 0.0
+    bits: int | None = None
+    level: float | None = None
+    """Noise level that the model was given, measured or told, where white is 1; None for models that are given none."""
 
     @property
     def settings(self) -> Settings:
         """What it was made with."""
-        return Settings(self.model_sha256, self.strength)
+        return Settings(self.model_sha256, Controls(**{field.name: getattr(self, field.name) for field in _CONTROLS}))
 
 
 def manifest_path(output: str | os.PathLike[str], name: str | os.PathLike[str] | None = None) -> Path:
@@ -113,9 +123,17 @@ class Manifest:
         Raises:
             DaeError: The disk is full, or the file is gone.
         """
-        self._append(job, source_stamp, BEGUN, None, 0.0, None)
+        self._append(job, source_stamp, status=BEGUN, error=None, seconds=0.0, output_sha256=None)
 
-    def record(self, job: Job, source_stamp: Stamp, error: str | None, seconds: float, output_sha256: str | None) -> None:
+    def record(
+        self,
+        job: Job,
+        source_stamp: Stamp,
+        error: str | None,
+        seconds: float,
+        output_sha256: str | None,
+        level: float | None = None,
+    ) -> None:
         """Append what became of one file.
 
         Args:
@@ -124,25 +142,30 @@ class Manifest:
             error: Why there is no output; None if there is one.
             seconds: What it took.
             output_sha256: Of the output; None if there is none.
+            level: Noise level that the model was given.
 
         Raises:
             DaeError: The disk is full, or the file is gone.
         """
-        self._append(job, source_stamp, DONE if error is None else FAILED, error, seconds, output_sha256)
+        self._append(
+            job,
+            source_stamp,
+            status=DONE if error is None else FAILED,
+            error=error,
+            seconds=round(seconds, 6),
+            output_sha256=output_sha256,
+            level=None if level is None else round(level, 6),
+        )
 
-    def _append(
-        self, job: Job, source_stamp: Stamp, status: str, error: str | None, seconds: float, output_sha256: str | None
-    ) -> None:
+    def _append(self, job: Job, source_stamp: Stamp, **outcome: Any) -> None:
         entry = Entry(
-            _absolute(job.source),
-            _absolute(job.destination),
-            status,
-            error,
-            round(seconds, 6),
-            self.settings.model_sha256,
-            self.settings.strength,
-            *source_stamp,
-            output_sha256,
+            path=absolute(job.source),
+            output=absolute(job.destination),
+            model_sha256=self.settings.model_sha256,
+            source_bytes=source_stamp[0],
+            source_mtime_ns=source_stamp[1],
+            **outcome,
+            **dataclasses.asdict(self.settings.controls),
         )
         line = json.dumps(dataclasses.asdict(entry)).encode("ascii") + b"\n"
         with self._lock:
@@ -162,22 +185,6 @@ class Manifest:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-@dataclass(frozen=True)
-class Remaining:
-    """What a resumed run has left to do. All in order."""
-
-    jobs: list[Job]
-    """To be done now."""
-    complete: list[Job]
-    """Their output is there, as the manifest says."""
-    failed: list[Job]
-    """They failed before and are left alone."""
-    others: list[Job]
-    """Those of `jobs` whose output is there, made with other settings: whether to replace it is the caller's choice."""
-    foreign: list[Job]
-    """Those of `jobs` where a file is that the run has not made, or that has been changed since: likewise."""
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Entry]:
@@ -202,35 +209,9 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Entry]:
     return entries
 
 
-def remaining_jobs(
-    jobs: Iterable[Job], entries: Mapping[str, Entry], settings: Settings, retry_failed: bool = False
-) -> Remaining:
-    """Return which jobs are not complete.
-
-    Complete is an output that the manifest records as done with the same settings from the same input, and whose content has
-    the recorded hash.
-    """
-    remaining = Remaining([], [], [], [], [])
-    for job in jobs:
-        entry = entry_of(job, entries)
-        if entry is None or not _same_work(job, entry, settings):
-            remaining.jobs.append(job)
-            if entry is not None and _has_other_output(job, entry, settings):
-                remaining.others.append(job)
-        elif entry.status == FAILED:
-            (remaining.jobs if retry_failed else remaining.failed).append(job)
-        elif entry.output_sha256 is not None and file_sha256(job.destination) == entry.output_sha256:
-            remaining.complete.append(job)
-        else:
-            remaining.jobs.append(job)
-    known = {*remaining.others}
-    remaining.foreign.extend(job for job in remaining.jobs if job not in known and _is_foreign(job, entry_of(job, entries)))
-    return remaining
-
-
 def entry_of(job: Job, entries: Mapping[str, Entry]) -> Entry | None:
     """Return the last entry of a job's input, or None."""
-    return entries.get(_absolute(job.source))
+    return entries.get(absolute(job.source))
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str | None:
@@ -251,41 +232,6 @@ def file_stamp(path: Path) -> Stamp:
     return status.st_size, status.st_mtime_ns
 
 
-def _same_work(job: Job, entry: Entry, settings: Settings) -> bool:
-    return (
-        entry.output == _absolute(job.destination)
-        and entry.settings == settings
-        and (entry.source_bytes, entry.source_mtime_ns) == file_stamp(job.source)
-    )
-
-
-def _has_other_output(job: Job, entry: Entry, settings: Settings) -> bool:
-    made = entry.status == DONE and entry.output == _absolute(job.destination)
-    return made and entry.settings != settings and os.path.lexists(job.destination)
-
-
-def _is_foreign(job: Job, entry: Entry | None) -> bool:
-    """Tell whether a file is at a job's destination that its last entry does not account for.
-
-    An output that was done and is no whole image any more is damaged: nobody has made it so on purpose.
-    """
-    if not os.path.lexists(job.destination):
-        return False
-    if entry is None or entry.output != _absolute(job.destination):
-        return True
-    if entry.status != DONE:
-        return entry.status != BEGUN
-    return file_sha256(job.destination) != entry.output_sha256 and _is_whole(job.destination)
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        read_image(path)
-    except DaeError:
-        return False
-    return True
-
-
 def _read_entry(line: bytes) -> Entry | None:
     try:
         values: dict[str, Any] = json.loads(line)
@@ -294,5 +240,6 @@ def _read_entry(line: bytes) -> Entry | None:
         return None
 
 
-def _absolute(path: Path) -> str:
+def absolute(path: Path) -> str:
+    """Return a path as the manifest has it."""
     return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links, and a link is a name of its own

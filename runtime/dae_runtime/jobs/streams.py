@@ -6,13 +6,14 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import BinaryIO
 
 import numpy as np
 
 from ..errors import ImageError, InputError
 from ..images import KINDS_OF_8_BITS, MAX_PIXELS, Image, decode, encode, tell_of_further_images
-from ..inference import Denoiser
+from ..inference import DEFAULT_CONTROLS, Controls, Denoiser
 from ..pixels.arrays import Array
 from ..system.processor import available_cpus
 from ..system.threads import ordered_map
@@ -40,7 +41,7 @@ def denoise_raw(
     target: BinaryIO,
     shape: tuple[int, int, int],
     *,
-    strength: float = 1.0,
+    controls: Controls = DEFAULT_CONTROLS,
     ahead: int | None = None,
 ) -> int:
     """Denoise a stream of raw uint8 frames, in order, with bounded memory.
@@ -52,7 +53,7 @@ def denoise_raw(
         source: Frames without anything between them: rows from the top, channels interleaved, as ffmpeg's `gray` and `rgb24`.
         target: Gets as many frames of the same shape.
         shape: (height, width, channels) of a frame; the channels are gray, gray and alpha, RGB, or RGB and alpha.
-        strength: How much of the change is taken, 0 to 1.
+        controls: What the user decides about the results; a level that is not told is measured for each frame.
         ahead: Frames that are read before the first is written; 1 for the least delay, None for what keeps the CPUs busy.
 
     Returns:
@@ -62,6 +63,7 @@ def denoise_raw(
         InputError: The stream ends within a frame; all whole frames before it have been written. Or frames do not fit into
             memory.
     """
+    denoiser.check(controls)
     slots = max(1, available_cpus() // denoiser.threads) if denoiser.device == "cpu" else 1
     broken: list[InputError] = []
 
@@ -72,7 +74,7 @@ def denoise_raw(
             broken.append(error)
 
     def work(frame: Array) -> Array:
-        return denoiser.denoise(frame, strength=strength)
+        return denoiser.denoise(frame, **asdict(controls))
 
     count = 0
     try:
@@ -122,7 +124,7 @@ def denoise_file_bytes(
     data: bytes,
     kind: str | None = None,
     *,
-    strength: float = 1.0,
+    controls: Controls = DEFAULT_CONTROLS,
     max_pixels: int = MAX_PIXELS,
     name: str = "the image",
 ) -> bytes:
@@ -132,7 +134,7 @@ def denoise_file_bytes(
         denoiser: What to denoise with.
         data: Content of a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file.
         kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm`, `ppm` or `pnm`: the kind to return; None for the same.
-        strength: How much of the change is taken, 0 to 1.
+        controls: What the user decides about the result.
         max_pixels: Larger images are refused.
         name: What errors and the log call it.
 
@@ -145,7 +147,7 @@ def denoise_file_bytes(
         if decoded.others:
             tell_of_further_images(name)
         image = Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)
-        image = image.with_pixels(denoiser.denoise(image.page_pixels, strength=strength))
+        image = image.with_pixels(denoiser.denoise(image.page_pixels, **asdict(controls)))
         content = encode(image.pixels, kind or image.kind, image.metadata, pages=image.pages)
     except ImageError as error:
         raise ImageError(f"{name}: {error}.") from error
