@@ -68,7 +68,7 @@ def test_the_command_writes_the_module(tmp_path, photograph):
     result = invoke(command, tmp_path, "-o", output, "--samples", 200)
     assert result.exit_code == 0, result.output
     made, kept = runpy.run_path(str(output))["MODEL"], level_model.MODEL
-    assert (len(made.linear), len(made.quadratic)) == (len(kept.linear), len(kept.quadratic)) == (7, 28)
+    assert (len(made.linear), len(made.quadratic)) == (len(kept.linear), len(kept.quadratic)) == (11, 66)
     assert made != kept
 
 

@@ -83,15 +83,21 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     type=click.FloatRange(0, 1),
     default=1.0,
     callback=_check_number,
-    help="Share of the noise of brightness to remove.",
+    help="Share of the noise of brightness to remove, 0 to 1.  [default: 1]",
 )
-@click.option("--color", type=click.FloatRange(0, 1), default=1.0, callback=_check_number, help="Likewise of color.")
+@click.option(
+    "--color",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    callback=_check_number,
+    help="Share of the noise of color to remove, 0 to 1.  [default: 1]",
+)
 @click.option(
     "--detail",
     type=click.FloatRange(0, 1),
     default=0.0,
     callback=_check_number,
-    help="Share of the fine structure in the removed noise to put back.",
+    help="Share of the fine structure in what was removed to put back, 0 to 1.  [default: 0]",
 )
 @click.option(
     "--bits", type=click.IntRange(9, 16), help="Bits that 16-bit images use.  [default: recognized: 10, 12, 14 or 16]"

@@ -2,8 +2,8 @@
 
 Such noise is smooth: neighboring pixels share it, so an estimator for white noise sees a fifth of it (`noise_level` is one).
 Differences of pixels further apart show more of it, and how much more tells how smooth it is. Texture looks alike, but is not
-everywhere: in each range of brightness the flattest parts of an image count. A small regression puts these numbers together.
-`python -m dae_tools.fit_level` makes its coefficients from synthetic noise.
+everywhere: in each range of brightness the flattest parts of an image count, and noise is normal where texture is sparse. A
+small regression puts these numbers together. `python -m dae_tools.fit_level` makes its coefficients from synthetic noise.
 
 Source: the lower quantiles of block variances by brightness follow M. Colom, A. Buades, Analysis and extension of the
 percentile method, estimating a noise curve from a single image, Image Processing On Line 3, 2013.
@@ -27,6 +27,8 @@ MOST_BINS = 6
 BLOCKS_PER_BIN = 4
 CLIPPED_SHARE = 0.05
 """A block with more pixels at black or white than this does not count, while others are left."""
+_SIZE_TO_SQUARE = math.pi / 2
+"""The mean square of a normal variable over the square of its mean size."""
 MOST_BEYOND = 3.0
 """A level is at most so many times what the flat parts show at stride 3: a clean flat image has none."""
 _LEAST = 0.15 / 255
@@ -52,19 +54,20 @@ def measure_level(image: Array) -> float:
 def level_of(found: Float64) -> float:
     """Return the level that the regression gives for the numbers of `statistics`, 0 to 1."""
     level = math.exp(MODEL.log_level(features(found))) / 255
-    return float(min(1.0, level, MOST_BEYOND * found[STRIDES_PX.index(3), 0]))
+    return float(min(1.0, level, MOST_BEYOND * found[0, STRIDES_PX.index(3), 0]))
 
 
 def features(found: Float64) -> Float64:
-    """Return what the regression works on, (7,): how strong the differences are, how smooth, and how uneven.
+    """Return what the regression works on, (11,): how strong the differences are, how smooth, how uneven, how rare.
 
-    Logarithms on the scale of 0 to 255: that of the flat parts at stride 3, what the other strides have more, and what average
-    parts have more at three strides.
+    Logarithms on the scale of 0 to 255: that of the flat parts at stride 3; what the other strides have more; what average
+    parts have more, at three strides; and what root mean squares have more than mean sizes, which is nothing for noise and
+    much for edges and texture.
     """
     logs = 0.5 * np.log(np.square(255 * found) + np.square(255 * _LEAST))
-    flat, average = logs[:, 0], logs[:, 1]
-    uneven = average - flat
-    chosen: Float64 = np.array([flat[2], *(flat[[0, 1, 3]] - flat[2]), *uneven[[0, 2, 3]]])
+    flat, average = logs[0, :, 0], logs[0, :, 1]
+    uneven, rare = average - flat, logs[0] - logs[1]
+    chosen: Float64 = np.array([flat[2], *(flat[[0, 1, 3]] - flat[2]), *uneven[[0, 2, 3]], rare[2, 0], *rare[[2, 0, 3], 1]])
     return chosen
 
 
@@ -75,8 +78,8 @@ def statistics(image: Array) -> Float64 | None:
         image: As for `measure_level`.
 
     Returns:
-        Standard deviations where white is 1: a row for each of `STRIDES_PX`, a column for each of `QUANTILES`. None for an
-        image that is too small.
+        Standard deviations where white is 1, (2, strides, quantiles): from mean squares, and from mean sizes as if the
+        differences were normal; for each of `STRIDES_PX` and each of `QUANTILES`. None for an image that is too small.
     """
     side = min(image.shape[:2])
     block = next((block for least, block in BLOCKS_PX.items() if side >= least), None)
@@ -99,18 +102,20 @@ def statistics(image: Array) -> Float64 | None:
 
 
 def _blocks(colors: FloatArray, block: int) -> tuple[Float64, Float64, Float64]:
-    """Return for each block of a window mean squares of differences, brightness, and the share of clipped pixels.
+    """Return for each block of a window the squares of differences, brightness, and the share of clipped pixels.
 
-    The first is (2, strides, blocks): of brightness, and the mean of two color differences, which is 0 for gray.
+    The first is (2, 2, strides, blocks): of brightness, and the mean of two color differences, which is 0 for gray; from mean
+    squares, and from mean sizes.
     """
     reach = max(STRIDES_PX)
     size = [length - reach for length in colors.shape[:2]]
     planes = [colors[..., 0]] if colors.shape[2] == 1 else _opponent(colors)
-    squares = np.zeros((2, len(STRIDES_PX), (size[0] // block) * (size[1] // block)))
+    squares = np.zeros((2, 2, len(STRIDES_PX), (size[0] // block) * (size[1] // block)))
     for number, plane in enumerate(planes):
         for row, stride in enumerate(STRIDES_PX):
             detail = _diagonal(plane, stride)[: size[0], : size[1]]
-            squares[min(number, 1), row] += _means(np.square(detail), block) / (2 if number else 1)
+            both = (_means(np.square(detail), block), np.square(_means(np.abs(detail), block)) * _SIZE_TO_SQUARE)
+            squares[min(number, 1), :, row] += np.stack(both) / (2 if number else 1)
     at_end: Array = np.any((np.abs(colors) < 0.6 / 255) | (np.abs(colors - 1) < 0.6 / 255), axis=2)
     ends: list[Array] = [planes[0], at_end]
     brightness, clipped = (_means(plane[: size[0], : size[1]], block) for plane in ends)

@@ -13,6 +13,8 @@ FULL = 65535
 RECOGNIZED_BITS = (10, 12, 14)
 """What cameras and scanners store in 16 bits. Told by a largest value of exactly their white: an image that is merely dark has
 that one by a rare accident."""
+_STRIP_ROWS = 256
+"""Rows that are scaled at once: floats take twice the memory."""
 _PROBE_STEP = 61
 """Distance of the values that are compared before all are."""
 
@@ -89,7 +91,10 @@ def _channels_equal(image: Array) -> bool:
 
 
 def _scaled(values: Array, factor: float) -> Array:
-    scaled = values * np.float32(factor)
-    np.rint(scaled, out=scaled)
-    np.clip(scaled, 0, FULL, out=scaled)
-    return scaled.astype(np.uint16)
+    result = np.empty(values.shape, np.uint16)
+    for top in range(0, values.shape[1], _STRIP_ROWS):
+        rows = slice(top, top + _STRIP_ROWS)
+        part = values[:, rows] * np.float32(factor)
+        np.rint(part, out=part)
+        result[:, rows] = np.minimum(part, FULL, out=part)
+    return result
