@@ -70,6 +70,7 @@ def watch_folder(source: str, output: str, options: RunOptions) -> int:
             overwrite=options.overwrite,
         )
     with options.open_denoiser() as denoiser, open_manifest(path, denoiser.sources, options.controls) as manifest:
+        denoiser.check(options.controls)
         if not options.quiet:
             click.echo(f"watching {source}; interrupt to end", err=True)
         disable_cache()

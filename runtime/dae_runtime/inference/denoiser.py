@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -20,10 +19,10 @@ from ..models import DEFAULT_MODEL, find_models
 from ..pixels.arrays import Array, as_batch, as_image, check_values
 from ..system.processor import available_cpus
 from .controls import Controls, as_levels
-from .grouping import by_shape, until, windows
+from .grouping import until
 from .limits import ENGINE_SHARE
 from .open_model import Network
-from .streaming import single_images, with_number
+from .streaming import denoise_stream
 from .treatment import level_in, sigma_unused, treat
 
 
@@ -121,12 +120,12 @@ class Denoiser:
         check_values(image)
         if image.ndim == 4:
             raise InputError(f"the level is measured of one image, (H, W) or (H, W, C); received a batch {image.shape}.")
-        return level_in(as_batch(image), self._network, bits)
+        return level_in(as_batch(image), self._opened, bits)
 
     def check(self, controls: Controls) -> None:
         """Raise InputError if a noise level is given and the model estimates the noise by itself."""
-        if controls.sigma is not None and len(self.sources) == 1 and self._first.model.sigma is None:
-            raise sigma_unused(self._first.model)
+        if controls.sigma is not None and all(self._opened(colors).model.sigma is None for colors in self._sources):
+            raise sigma_unused(self.model)
 
     def replay(self) -> Array:
         """Return what the model makes here of the golden sample in its file, (1, H, W, C) in the model's dtype."""
@@ -234,7 +233,7 @@ class Denoiser:
             raise InputError(f"images must be an iterable of arrays, not {images!r}. For one image call denoise.") from error
         controls = Controls(sigma, strength, luma, color, detail, bits)
         self.check(controls)
-        return self._stream(single_images(until(images, cancel), batch_size), batch_size, controls)
+        return denoise_stream(until(images, cancel), batch_size, partial(self.denoise, **dataclasses.asdict(controls)))
 
     def close(self) -> None:
         """Free the model. A closed Denoiser cannot be used again; closing twice does nothing."""
@@ -262,7 +261,13 @@ class Denoiser:
         return Network(self._sources[colors], device, threads, tile_px, max_memory_mb, share)
 
     def _network(self, colors: int) -> Network:
-        """Return the network for images of 1 or 3 color channels."""
+        """Return the network for images of 1 or 3 color channels, about to be used."""
+        network = self._opened(colors)
+        self._used[network] = None
+        self._latest = network
+        return network
+
+    def _opened(self, colors: int) -> Network:
         if self._closed:
             raise DaeError("this Denoiser is closed. Make a new one.")
         network = self._networks.get(colors)
@@ -270,24 +275,7 @@ class Denoiser:
             device = self.device if self._options[0] == AUTO else self._options[0]
             # No lock, which a fork could leave held: of two threads that open it at once, one is in vain.
             network = self._networks.setdefault(colors, self._open(colors, device))
-        self._used[network] = None
-        self._latest = network
         return network
-
-    def _stream(self, images: Iterator[Array], batch_size: int | None, controls: Controls) -> Iterator[Array]:
-        number = 0
-        for window in windows(images, lambda image: image.size, batch_size):
-            yield from self._denoise_window(window, number, dataclasses.asdict(controls))
-            number += len(window)
-
-    def _denoise_window(self, images: list[Array], number: int, controls: dict[str, Any]) -> Iterator[Array]:
-        """Yield the results of images that are held at once; `number` is the first one's."""
-        if len(images) > 1:
-            with contextlib.suppress(DaeError):  # raised before the first is yielded; one by one it shows whose error it is
-                yield from by_shape(images, lambda batch, _: self.denoise(batch, **controls))
-                return
-        for place, image in enumerate(images, number):
-            yield with_number(place, partial(self.denoise, image, **controls))
 
 
 def _sources(model: str | os.PathLike[str] | bytes) -> dict[int, bytes | Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -9,19 +10,45 @@ import numpy.typing as npt
 
 from ..errors import DaeError, InputError
 from ..pixels.arrays import Array, as_image
-from .grouping import WINDOW_VALUES
+from .grouping import WINDOW_VALUES, by_shape, windows
 
 
-def single_images(images: Iterable[npt.ArrayLike], batch_size: int | None) -> Iterator[Array]:
+def denoise_stream(
+    images: Iterable[npt.ArrayLike], batch_size: int | None, denoise: Callable[[Array], Array]
+) -> Iterator[Array]:
+    """Denoise images in small groups, those of one shape and dtype as one batch; yield the results in order.
+
+    Args:
+        images: Each (H, W) or (H, W, C); taken only as far as the next result needs.
+        batch_size: Images per group; None for up to 256 small ones.
+        denoise: Denoises one image or a batch.
+    """
+    number = 0
+    for window in windows(_single_images(images, batch_size), lambda image: image.size, batch_size):
+        yield from _denoise_window(window, number, denoise)
+        number += len(window)
+
+
+def _denoise_window(images: list[Array], number: int, denoise: Callable[[Array], Array]) -> Iterator[Array]:
+    """Yield the results of images that are held at once; `number` is the first one's."""
+    if len(images) > 1:
+        with contextlib.suppress(DaeError):  # raised before the first is yielded; one by one it shows whose error it is
+            yield from by_shape(images, lambda batch, _: denoise(batch))
+            return
+    for place, image in enumerate(images, number):
+        yield _with_number(place, partial(denoise, image))
+
+
+def _single_images(images: Iterable[npt.ArrayLike], batch_size: int | None) -> Iterator[Array]:
     """Yield checked images; those that wait for their group are copied, since they may come in one array again and again."""
     for number, noisy in enumerate(images):
-        image = with_number(number, partial(_single_image, noisy))
+        image = _with_number(number, partial(_single_image, noisy))
         # What fills a group is denoised before the next image is taken, which may come in the same memory.
         fills_group = image.size >= WINDOW_VALUES if batch_size is None else batch_size == 1
         yield image if fills_group else image.copy()
 
 
-def with_number(number: int, work: Callable[[], Array]) -> Array:
+def _with_number(number: int, work: Callable[[], Array]) -> Array:
     """Return what `work` does; an error of it names the image of the stream."""
     try:
         return work()

@@ -128,6 +128,8 @@ def test_a_level_for_a_model_that_estimates_by_itself_is_refused(blur: Denoiser)
         with pytest.raises(InputError, match=r"sigma has no use with the model tiny, which estimates the noise by itself"):
             use(np.zeros((16, 16), np.uint8), sigma=0.1)
     assert blur.measure(np.zeros((16, 16), np.uint8)) is None
+    with Denoiser(device="cpu", threads=1) as default, pytest.raises(InputError, match="estimates the noise by itself"):
+        default.stream([], sigma=0.1)
 
 
 @pytest.mark.parametrize(
