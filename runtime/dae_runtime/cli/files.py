@@ -69,7 +69,8 @@ def watch_folder(source: str, output: str, options: RunOptions) -> int:
             format=options.format,
             overwrite=options.overwrite,
         )
-    with options.open_denoiser() as denoiser, open_manifest(path, denoiser.sources, options.strength) as manifest:
+    with options.open_denoiser() as denoiser, open_manifest(path, denoiser.sources, options.controls) as manifest:
+        denoiser.check(options.controls)
         if not options.quiet:
             click.echo(f"watching {source}; interrupt to stop", err=True)
         disable_cache()

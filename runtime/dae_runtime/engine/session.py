@@ -32,13 +32,13 @@ from .devices import (
 from .fork import register_session
 from .packages import engine_clash
 from .saturation import EXACT_KERNELS
+from .tensors import check_tensors
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
-_TENSOR_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 _SILENT = 4  # onnxruntime's log level "fatal": errors are raised, not printed
 _RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 
@@ -139,11 +139,7 @@ def read_contract(session: Any, where: str) -> Contract:
             "Create model files with dae-export."
         )
     contract = from_json(text, where)
-    for kind, name, tensors in (
-        ("input", INPUT_NAME, session.get_inputs()),
-        ("output", OUTPUT_NAME, session.get_outputs()),
-    ):
-        _check_tensor(kind, name, tensors, contract, where)
+    check_tensors(session, contract, where)
     return contract
 
 
@@ -253,29 +249,6 @@ def _model_source(model: bytes | str | os.PathLike[str]) -> bytes | str:
             return os.fspath(path)
     except OSError as error:
         raise ModelError(f"the model {path} cannot be read: {error.strerror}. Give the path of an .onnx file.") from error
-
-
-def _check_tensor(kind: str, name: str, tensors: list[Any], contract: Contract, where: str) -> None:
-    size = contract.fixed_size or (None, None)
-    expected = (
-        f"one {kind} {name!r}, {contract.io_dtype} of shape (N, {size[0] or 'H'}, {size[1] or 'W'}, {contract.channels})"
-    )
-    received = ", ".join(f"{tensor.name!r} {tensor.type} {tensor.shape}" for tensor in tensors)
-    if len(tensors) == 1:
-        shape = tensors[0].shape
-        sound = (
-            tensors[0].name == name
-            and tensors[0].type == _TENSOR_TYPES[contract.io_dtype]
-            and len(shape) == 4
-            and not isinstance(shape[0], int)
-            # A free size of the graph cannot contradict the contract.
-            and all(not isinstance(n, int) or n == m for n, m in zip(shape[1:], (*size, contract.channels), strict=True))
-        )
-        if sound:
-            return
-    raise ModelError(
-        f"{where} contradicts its contract: expected {expected}; the file has {received}. Export the model again."
-    )
 
 
 def _warn_engine_clash() -> None:

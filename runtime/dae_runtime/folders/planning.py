@@ -39,7 +39,7 @@ class FolderPlan:
         """
         if self.manifest is None or not self.request.resumes or not self.manifest.exists():
             return None
-        settings = run_settings(self.models(), self.request.strength)
+        settings = run_settings(self.models(), self.request.controls)
         return load_resume_state(self.jobs, self.manifest, settings, self.request.retry_failed)
 
     @property
