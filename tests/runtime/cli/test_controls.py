@@ -80,7 +80,7 @@ def test_the_options_are_the_arguments_of_denoise(tmp_path, photographs, model):
 def test_outputs_of_other_settings_are_replaced_only_when_asked_to(tmp_path, photographs, model, option, value, text):
     begin = ("-m", model, photographs, tmp_path / "out", "--resume")
     assert invoke(command, *begin).exit_code == 0
-    assert "3 complete already" in invoke(command, *begin).output
+    assert "3 already complete" in invoke(command, *begin).output
     refused = invoke(command, *begin, option, value)
     assert refused.exit_code == 1
     assert text in str(refused.exception)
@@ -96,7 +96,7 @@ def test_lines_of_an_older_manifest_count_as_made_with_the_defaults(tmp_path, ph
         for line in lines(manifest)
     ]
     manifest.write_text("".join(json.dumps(line) + "\n" for line in old))
-    assert "3 complete already" in invoke(command, *begin).output
+    assert "3 already complete" in invoke(command, *begin).output
 
 
 def test_a_level_for_a_model_that_estimates_by_itself_ends_the_run_before_its_first_file(tmp_path, images, blur_file):
