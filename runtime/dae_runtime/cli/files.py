@@ -53,7 +53,7 @@ def denoise_files(source: str, output: str, options: RunOptions) -> int:
 
 def watch_folder(source: str, output: str, options: RunOptions) -> int:
     """Denoise new files of a folder until the process is interrupted, or until one fails with `fail_fast`."""
-    from ..folders import Tally, job_options, manifest_of, open_manifest
+    from ..folders import Tally, job_options, manifest_of, open_manifest, run_settings
     from ..images import disable_cache
     from ..jobs.watch import HotFolder
 
@@ -69,7 +69,10 @@ def watch_folder(source: str, output: str, options: RunOptions) -> int:
             format=options.format,
             overwrite=options.overwrite,
         )
-    with options.open_denoiser() as denoiser, open_manifest(path, denoiser.sources, options.strength) as manifest:
+    with (
+        options.open_denoiser() as denoiser,
+        open_manifest(path, lambda: run_settings(denoiser.sources, options.strength)) as manifest,
+    ):
         if not options.quiet:
             click.echo(f"watching {source}; interrupt to stop", err=True)
         disable_cache()

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from .outcome import Failure, FolderOutcome, Tally
     from .planning import FolderPlan, plan_request
     from .request import FolderRequest
-    from .resume import manifest_of, open_manifest
+    from .resume import manifest_of, open_manifest, run_settings
     from .run import job_options, open_run, run_folder
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "open_run",
     "plan_request",
     "run_folder",
+    "run_settings",
 ]
 
 __getattr__ = lazy_face(
@@ -31,7 +32,7 @@ __getattr__ = lazy_face(
         "outcome": ("Failure", "FolderOutcome", "Tally"),
         "planning": ("FolderPlan", "plan_request"),
         "request": ("FolderRequest",),
-        "resume": ("manifest_of", "open_manifest"),
+        "resume": ("manifest_of", "open_manifest", "run_settings"),
         "run": ("job_options", "open_run", "run_folder"),
     },
 )

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..errors import InputError, OutputExistsError
+from ..jobs.manifest import Settings
 from ..jobs.plan import Job, check_absent, check_writable, plan
 from .request import FolderRequest
 from .resume import ResumeState, load_resume_state, manifest_of, run_settings
@@ -30,6 +31,15 @@ class FolderPlan:
     """Start of the run, by `time.perf_counter`."""
 
     @cached_property
+    def settings(self) -> Settings:
+        """Settings that the manifest records; reads the model files.
+
+        Raises:
+            ModelError: A model cannot be read.
+        """
+        return run_settings(self.models(), self.request.strength)
+
+    @cached_property
     def past(self) -> ResumeState | None:
         """State of the run to resume; None when starting fresh.
 
@@ -39,8 +49,7 @@ class FolderPlan:
         """
         if self.manifest is None or not self.request.resumes or not self.manifest.exists():
             return None
-        settings = run_settings(self.models(), self.request.strength)
-        return load_resume_state(self.jobs, self.manifest, settings, self.request.retry_failed)
+        return load_resume_state(self.jobs, self.manifest, self.settings, self.request.retry_failed)
 
     @property
     def remaining(self) -> list[Job]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,21 +92,18 @@ def manifest_of(request: FolderRequest) -> Path | None:
     return manifest_path(request.output, request.manifest)
 
 
-def open_manifest(
-    path: Path | None, models: Iterable[bytes | Path], strength: float
-) -> contextlib.AbstractContextManager[Manifest | None]:
+def open_manifest(path: Path | None, settings: Callable[[], Settings]) -> contextlib.AbstractContextManager[Manifest | None]:
     """Open a manifest for appending, if there is one.
 
     Args:
         path: The file; None for no manifest.
-        models: As for `run_settings`.
-        strength: Likewise.
+        settings: Returns the settings of the run; called only with a path.
 
     Raises:
         ModelError: A model cannot be read.
         DaeError: The manifest cannot be written.
     """
-    return contextlib.nullcontext() if path is None else Manifest(path, run_settings(models, strength))
+    return contextlib.nullcontext() if path is None else Manifest(path, settings())
 
 
 def run_settings(models: Iterable[bytes | Path], strength: float) -> Settings:

@@ -166,7 +166,7 @@ def open_run(
         ModelError: A model cannot be read.
         DaeError: The manifest cannot be written.
     """
-    with open_manifest(plan.manifest, plan.models(), plan.request.strength) as manifest:
+    with open_manifest(plan.manifest, lambda: plan.settings) as manifest:
         yield FolderRun(plan, denoiser, manifest, cancel, step)
 
 
