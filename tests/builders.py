@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +19,7 @@ from dae_runtime.contract import METADATA_KEY, Calibration, Contract, Golden, Pa
 
 if TYPE_CHECKING:
     from dae_runtime.contract import RunDirectory
-    from dae_train import NetworkSettings
+    from dae_train import NetworkSettings, RunConfig
 
 BLUR = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16
 IDENTITY = np.pad(np.ones((1, 1), np.float32), 1)
@@ -183,6 +184,18 @@ def small_autoencoder(**changes: Any) -> NetworkSettings:
         "decoder_strides": (2, 1),
     }
     return preset_settings("v2", **layers | changes)
+
+
+def short_run(source: Path | str, noise: str | None, **training: Any) -> RunConfig:
+    """Return settings of a training of `v2`, of two epochs if nothing else is said."""
+    from dae_train import DataSettings, NoiseSettings, RunConfig, TrainingSettings, preset_settings
+
+    return RunConfig(
+        model=preset_settings("v2"),
+        noise=NoiseSettings(noise),
+        data=DataSettings(str(source)),
+        training=TrainingSettings(**{"epochs": 2} | training),
+    )
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:

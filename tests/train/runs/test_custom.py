@@ -10,18 +10,15 @@ import numpy as np
 import pytest
 from keras import layers
 
-from builders import untimed_history
+from builders import short_run, untimed_history
 from dae_runtime.contract import read_description
 from dae_train import (
     ConfigError,
-    DataSettings,
     NoiseSettings,
     Outcome,
     RunConfig,
     RunError,
-    TrainingSettings,
     from_toml,
-    preset_settings,
     resume,
     train,
 )
@@ -46,13 +43,7 @@ def network(filters: int = 8, side: int | None = None, channels: int = 1) -> ker
 
 
 def config(source: Path, noise: str | None = None, **training: Any) -> RunConfig:
-    quick = {"batch_size": 16, "epochs": 2, "steps_per_epoch": 4, "schedule": "constant", **training}
-    return RunConfig(
-        model=preset_settings("v2"),
-        noise=NoiseSettings(noise),
-        data=DataSettings(str(source)),
-        training=TrainingSettings(**quick),
-    )
+    return short_run(source, noise, **{"batch_size": 16, "steps_per_epoch": 4, "schedule": "constant"} | training)
 
 
 @pytest.fixture(scope="module")

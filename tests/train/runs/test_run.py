@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from builders import short_run
 from dae_runtime.contract import RunDirectory, read_description
 from dae_runtime.images import Image, write_image
 from dae_train import DataSettings, NoiseSettings, RunConfig, RunError, TrainError, TrainingSettings, preset_settings, train
@@ -25,13 +26,7 @@ PNG = b"\x89PNG\r\n"
 
 
 def config(source: Path | str, noise: str | None = "gaussian:0.5", **training: Any) -> RunConfig:
-    quick = {"batch_size": 32, "epochs": 2, **training}
-    return RunConfig(
-        model=preset_settings("v2"),
-        noise=NoiseSettings(noise),
-        data=DataSettings(str(source)),
-        training=TrainingSettings(**quick),
-    )
+    return short_run(source, noise, **{"batch_size": 32} | training)
 
 
 @pytest.fixture(scope="module")
