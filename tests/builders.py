@@ -15,7 +15,7 @@ import onnxruntime
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 
-from dae_runtime.contract import METADATA_KEY, Calibration, Contract, Golden, Parity, to_json
+from dae_runtime.contract import METADATA_KEY, Calibration, Contract, Golden, Parity, SigmaInput, to_json
 
 if TYPE_CHECKING:
     from dae_runtime.contract import RunDirectory
@@ -44,12 +44,18 @@ def random_pixels(shape: tuple[int, ...], dtype: Any = np.uint8, seed: int = 0) 
     return rng.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
 
 
-def golden_of(model: onnx.ModelProto, noisy: np.ndarray, max_abs_error: float | None = None) -> Golden:
-    """Return what the model makes of a batch; by default 8-bit pixels may be off by 1 and floats by 1e-5."""
+def golden_of(
+    model: onnx.ModelProto, noisy: np.ndarray, max_abs_error: float | None = None, sigma: float | None = None
+) -> Golden:
+    """Return what the model makes of a batch; by default 8-bit pixels may be off by 1 and floats by 1e-5.
+
+    A model that is given the noise level is given `sigma`.
+    """
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    denoised = session.run(None, {"noisy": noisy})[0]
+    levels = {} if sigma is None else {"sigma": np.full((len(noisy), 1), sigma, np.float32)}
+    denoised = session.run(None, {"noisy": noisy, **levels})[0]
     allowed = (1.0 if noisy.dtype == np.uint8 else 1e-5) if max_abs_error is None else max_abs_error
-    return Golden(noisy.shape, noisy.tobytes(), denoised.tobytes(), allowed)
+    return Golden(noisy.shape, noisy.tobytes(), denoised.tobytes(), allowed, sigma=sigma)
 
 
 def tiny_contract(golden: Golden, precision: str = "fp32", /, **fields: Any) -> Contract:
@@ -81,9 +87,17 @@ def model_bytes(model: onnx.ModelProto, contract: Contract | str) -> bytes:
 
 
 def _blur_graph(
-    kernel: np.ndarray, channels: int, io_dtype: str, alignment: int, size: tuple[int, int] | None
+    kernel: np.ndarray,
+    channels: int,
+    io_dtype: str,
+    alignment: int,
+    size: tuple[int, int] | None,
+    gain: float | None = None,
 ) -> onnx.ModelProto:
-    """One depthwise 3x3 convolution behind a detour that fails unless both sides are multiples of `alignment`."""
+    """One depthwise 3x3 convolution behind a detour that fails unless both sides are multiples of `alignment`.
+
+    With a gain the graph has the input `sigma`, and its output is noisy + gain * sigma * (convolution - noisy).
+    """
     tensors = [numpy_helper.from_array(np.tile(kernel, (channels, 1, 1, 1)).astype(np.float32), "weight")]
     if io_dtype == "uint8":
         tensors += [numpy_helper.from_array(np.float32(1 / 255), "scale"), numpy_helper.from_array(np.uint8(0), "zero")]
@@ -103,13 +117,23 @@ def _blur_graph(
         add("DepthToSpace", blocksize=alignment)
     add("Conv", "weight", group=channels, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
     add("Transpose", perm=[0, 2, 3, 1])
+    if gain is not None:
+        image = nodes[0].output[0] if io_dtype == "uint8" else "noisy"
+        tensors.append(numpy_helper.from_array(np.float32(gain), "gain"))
+        tensors.append(numpy_helper.from_array(np.int64([-1, 1, 1, 1]), "place"))
+        nodes.append(helper.make_node("Reshape", ["sigma", "place"], ["level"]))
+        add("Sub", image)
+        add("Mul", "level")
+        add("Mul", "gain")
+        add("Add", image)
     if io_dtype == "uint8":
         add("QuantizeLinear", "scale", "zero")
     nodes[-1].output[0] = "denoised"
     element = TensorProto.UINT8 if io_dtype == "uint8" else TensorProto.FLOAT
     shape = ["N", *(size or ("H", "W")), channels]
     edges = [helper.make_tensor_value_info(name, element, shape) for name in ("noisy", "denoised")]
-    graph = helper.make_graph(nodes, "tiny", [edges[0]], [edges[1]], tensors)
+    sigma = [] if gain is None else [helper.make_tensor_value_info("sigma", TensorProto.FLOAT, ["N", 1])]
+    graph = helper.make_graph(nodes, "tiny", [edges[0], *sigma], [edges[1]], tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
@@ -120,13 +144,21 @@ def make_model(
     alignment: int = 1,
     size: tuple[int, int] | None = None,
     metadata: str | None = None,
+    gain: float | None = None,
     **changes: Any,
 ) -> bytes:
-    """Build a model file: kernel (3, 3), metadata text in place of the contract ("" for none), fields of the contract."""
-    model = _blur_graph(kernel, channels, io_dtype, alignment, size)
+    """Build a model file: kernel (3, 3), metadata text in place of the contract ("" for none), fields of the contract.
+
+    With a gain it is given the noise level, of up to 60 of 255: noisy + gain * sigma * (convolution - noisy).
+    """
+    model = _blur_graph(kernel, channels, io_dtype, alignment, size, gain)
+    told = None if gain is None else SigmaInput(0.0, 60 / 255)
     noisy = random_pixels((1, *(size or (8, 12)), channels), seed=7)
-    golden = golden_of(model, noisy if io_dtype == "uint8" else (noisy / 255).astype(np.float32))
-    fields = {"io_dtype": io_dtype, "alignment_px": alignment} | dict(zip(("height_px", "width_px"), size or (), strict=False))
+    pixels = noisy if io_dtype == "uint8" else (noisy / 255).astype(np.float32)
+    golden = golden_of(model, pixels, sigma=None if gain is None else 0.1)
+    fields = {"io_dtype": io_dtype, "alignment_px": alignment, "sigma": told} | dict(
+        zip(("height_px", "width_px"), size or (), strict=False)
+    )
     contract = tiny_contract(golden, "int8" if io_dtype == "uint8" else "fp32", **fields | changes)
     return model_bytes(model, contract if metadata is None else metadata)
 

@@ -12,9 +12,10 @@ from typing import Any
 from dae_runtime.contract import Contract
 
 from .errors import CalibrationError, DestinationError
+from .measure.batches import trained_range
 from .measure.gates import Gate
 from .measure.quality import Judgment
-from .measure.samples import check_samples_path, load_samples
+from .measure.samples import check_samples_path, load_samples, read_levels
 from .measure.tune import Choice
 from .options import ExportOptions
 from .product import (
@@ -134,7 +135,10 @@ def carry_out(plan: Plan) -> ExportResult:
     """
     options = plan.options
     network = read_network(load(plan.source), options.opset)
-    samples = load_samples(plan.samples_path, network.images) if plan.samples_path else None
+    if network.keras.takes_sigma:
+        seen = read_levels(plan.samples_path) if plan.samples_path else None
+        network = replace(network, sigma=trained_range(plan.source.noise, seen, network.keras.where))
+    samples = load_samples(plan.samples_path, network.images, network.sigma) if plan.samples_path else None
     product = make_product(plan.strategy, network, samples, options)
     contract = describe(plan.source, network, product, samples, options)
     report = _report(network, product, contract) if plan.report else None

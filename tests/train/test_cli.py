@@ -27,7 +27,7 @@ def test_help_is_quick_and_names_the_noises(dae_train: Run) -> None:
 MISTAKES: list[tuple[list[str], int, str]] = [
     (["--noise", "gauss:1"], 2, "not a kind of noise"),
     (["--preset", "v3"], 2, "one of v1, v2"),
-    (["--loss", "psnr"], 2, "bce, mse, l1 or charbonnier"),
+    (["--loss", "psnr"], 2, "bce, mse, l1, charbonnier or mse-by-level"),
     (["--epochs", "0"], 2, "at least 1"),
     (["--epochs", "many"], 2, "not a valid integer"),
     (["--lrr", "1"], 2, "No such option"),

@@ -51,7 +51,11 @@ ORDER: dict[str, tuple[str, ...]] = {
         "runs",
         "cli __init__",
     ),
-    "dae_tools": ("gaussian int8_speed pack_network public_names structure", "runtime_bench export_bench", "cards"),
+    "dae_tools": (
+        "camera_noise gaussian int8_speed pack_network public_names structure",
+        "fit_level pairs runtime_bench export_bench",
+        "cards",
+    ),
 }
 """The units of each package by floor, from the lowest; a unit imports from lower floors only."""
 SOURCES = {"dae_runtime": "runtime", "dae_export": "export", "dae_train": "train", "dae_tools": "tools"}

@@ -60,6 +60,11 @@ KERAS_BACKEND selects the framework: tensorflow (default) or jax.
 @click.option("--z-dim", type=int, help="Latent dimension of v1.  [default: 2]")
 @click.option("--dropout", type=float, help="Dropout rate after each layer.  [default: 0]")
 @click.option("--batch-norm/--no-batch-norm", default=None, help="Batch normalization after each layer.")
+@click.option(
+    "--sigma-input/--no-sigma-input",
+    default=None,
+    help="Give a residual network (edge-...) the noise level of each image, as a second input.  [default: no]",
+)
 @click.option("--noise", metavar="NOISE", help="Noise model, see below.  [default: depends on DATA, e.g. gaussian:0.02-0.2]")
 @click.option("--clip/--no-clip", default=None, help="Clip noisy values to [0, 1].  [default: clip]")
 @click.option("--noise-once/--noise-fresh", default=None, help="Sample the noise once, or for each batch.  [default: fresh]")

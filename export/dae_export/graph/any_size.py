@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from .model import Graph, make_node
-from .residual import residual_sum
+from .residual import correction_of, residual_sum
 
 
 def take_any_size(model: onnx.ModelProto, alignment_px: int) -> onnx.ModelProto:
@@ -29,15 +29,14 @@ def take_any_size(model: onnx.ModelProto, alignment_px: int) -> onnx.ModelProto:
     graph = Graph(model)
     if alignment_px == 1:
         return model
-    total = residual_sum(graph)
+    total, end = residual_sum(graph), correction_of(graph)
     image = graph.input.name
     size, mirrored, repeated = _sizes(graph, alignment_px)
     _pad(graph, image, (mirrored, repeated), None if total is None else total.name)
-    if total is None:
+    if end is None:
         _crop_output(graph, size)
     else:
-        correction = next(name for name in total.input if name != image)
-        _crop_before(graph, total, correction, size)
+        _crop_before(graph, *end, size)
     graph.clean()
     return graph.to_model()
 

@@ -66,8 +66,10 @@ def image_spec(graph: Graph) -> ImageSpec:
 
 
 def _scales(graph: Graph, axis: int) -> dict[str, Fraction]:
-    scales = {graph.input.name: Fraction(1)}
+    scales, levels = {graph.input.name: Fraction(1)}, graph.of_sigma()
     for node in graph.nodes:
+        if levels.intersection(node.output):
+            continue  # of the noise level alone, which has no size
         found = {scales[name] for name in node.input if name in scales}
         if len(found) != 1:
             raise ConversionError(f"node {node.name}: expected inputs of one image size, received {sorted(found)} of it.")

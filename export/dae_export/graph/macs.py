@@ -21,13 +21,17 @@ INTEGER = ("Conv", "Gemm", "MatMul")
 def count_macs(model: onnx.ModelProto, height_px: int, width_px: int) -> dict[str, int]:
     """Return the MACs of each node with weights for one image, by name, in order.
 
+    What is computed once for a whole image, of the noise level alone, is left out.
+
     Args:
         model: Canonical, rewritten or quantized.
         height_px: Height of the image, a multiple of the alignment.
         width_px: Width, likewise.
     """
     graph = _sized(model, height_px, width_px)
-    return {node.name: _macs(graph, node) for node in graph.nodes if node.op_type in WEIGHTED}
+    levels = graph.of_sigma()
+    layers = [node for node in graph.nodes if node.op_type in WEIGHTED and not levels.intersection(node.output)]
+    return {node.name: _macs(graph, node) for node in layers}
 
 
 def macs_per_pixel(model: onnx.ModelProto, height_px: int, width_px: int) -> float:

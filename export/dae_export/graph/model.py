@@ -17,6 +17,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from dae_runtime.contract import SIGMA_NAME
+
 from ..errors import ConversionError
 
 Array = npt.NDArray[Any]
@@ -30,27 +32,32 @@ ELEMENTWISE = frozenset({"LeakyRelu", "Relu", "Elu", "Selu", "Sigmoid", "Tanh", 
 
 
 class Graph:
-    """One input, one output, nodes in topological order, constants by name."""
+    """One image in, one out, nodes in topological order, constants by name; a noise level may come in beside the image."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         """Copy `model`.
 
         Args:
-            model: A model with one input, not counting initializers, and one output.
+            model: A model with one output and one input, or a second one named `sigma`, not counting initializers.
 
         Raises:
-            ConversionError: The model has another number of inputs or outputs.
+            ConversionError: The model has other inputs or outputs.
         """
         source = model.graph
         self.constants: dict[str, Array] = {t.name: numpy_helper.to_array(t).copy() for t in source.initializer}
         inputs = [value for value in source.input if value.name not in self.constants]
+        levels = [value for value in inputs if value.name == SIGMA_NAME]
+        inputs = [value for value in inputs if value not in levels]
         if len(inputs) != 1 or len(source.output) != 1:
             raise ConversionError(
-                f"expected a graph with one input and one output, received {len(inputs)} and {len(source.output)}."
+                f"expected a graph with one input (beside {SIGMA_NAME!r}) and one output, received {len(inputs)} and "
+                f"{len(source.output)}."
             )
         self.name = source.name
         self.opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
         self.input = _copy(inputs[0])
+        self.sigma = _copy(levels[0]) if levels else None
+        """The noise level, (N, 1), of graphs that are given it."""
         self.output = _copy(source.output[0])
         self.nodes: list[onnx.NodeProto] = []
         for node in source.node:
@@ -80,6 +87,15 @@ class Graph:
     def constant(self, tensor: str) -> Array | None:
         """Return the value of a constant tensor, or None if it is computed."""
         return self.constants.get(tensor)
+
+    def of_sigma(self) -> set[str]:
+        """Return the tensors that depend on the noise level, but not on the image; the level itself is one."""
+        found = {self.sigma.name} if self.sigma else set()
+        for node in self.nodes:
+            computed = [name for name in node.input if name and name not in self.constants]
+            if computed and found.issuperset(computed):
+                found.update(node.output)
+        return found
 
     def kinds(self) -> dict[str, int]:
         """Return the number of nodes of each kind."""
@@ -134,7 +150,7 @@ class Graph:
                 for index, name in enumerate(names):
                     if name == old:
                         names[index] = new
-        for value in (self.input, self.output):
+        for value in (*self._inputs(), self.output):
             if value.name == old:
                 value.name = new
         if old in self.constants:
@@ -143,8 +159,11 @@ class Graph:
             self.shapes[new] = self.shapes.pop(old)
 
     def set_dimensions(self, input_dims: Sequence[int | str], output_dims: Sequence[int | str]) -> None:
-        """Declare the shapes of input and output: an integer is fixed, a string names a free dimension."""
-        for value, dims in ((self.input, input_dims), (self.output, output_dims)):
+        """Declare the shapes of the images at input and output: an integer is fixed, a string names a free dimension."""
+        edges = [(self.input, input_dims), (self.output, output_dims)]
+        if self.sigma:
+            edges.append((self.sigma, (input_dims[0], 1)))
+        for value, dims in edges:
             element = value.type.tensor_type.elem_type
             value.CopyFrom(helper.make_tensor_value_info(value.name, element, list(dims)))
 
@@ -176,7 +195,7 @@ class Graph:
             ConversionError: The shapes are inconsistent.
         """
         inferred = _inferred(self._assemble())
-        values = itertools.chain(inferred.graph.value_info, [inferred.graph.input[0], inferred.graph.output[0]])
+        values = itertools.chain(inferred.graph.value_info, inferred.graph.input, inferred.graph.output)
         self.shapes = {value.name: _shape(value) for value in values}
         self.shapes |= {name: value.shape for name, value in self.constants.items()}
 
@@ -196,7 +215,7 @@ class Graph:
 
     def _assemble(self) -> onnx.ModelProto:
         tensors = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
-        graph = helper.make_graph(self.nodes, self.name, [self.input], [self.output], initializer=tensors)
+        graph = helper.make_graph(self.nodes, self.name, self._inputs(), [self.output], initializer=tensors)
         opsets = [helper.make_opsetid("", self.opset)]
         # The oldest IR version for the opset is the most compatible one.
         ir_version = helper.find_min_ir_version_for(opsets)
@@ -207,7 +226,10 @@ class Graph:
 
     def _tensors(self) -> set[str]:
         names = {name for node in self.nodes for name in (*node.input, *node.output)}
-        return names | set(self.constants) | {self.input.name, self.output.name}
+        return names | set(self.constants) | {value.name for value in (*self._inputs(), self.output)}
+
+    def _inputs(self) -> list[onnx.ValueInfoProto]:
+        return [self.input, self.sigma] if self.sigma else [self.input]
 
 
 def make_node(kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> onnx.NodeProto:

@@ -1,5 +1,8 @@
 """Residual networks, which predict a correction of the noisy image: the sum stays in float in any precision.
 
+A network that is given the noise level multiplies its correction by it first. That stays in float as well: the rounding error
+of the correction then shrinks with the level, and at level 0 the output is the image.
+
 INT8 rounds the small correction; rounding the image would reduce a 16-bit image to 8 bits.
 
 Source:
@@ -39,6 +42,31 @@ def residual_sum(graph: Graph) -> onnx.NodeProto | None:
     if last is not None and last.op_type == "Add" and list(last.input).count(graph.input.name) == 1:
         return last
     return None
+
+
+def level_gain(graph: Graph) -> onnx.NodeProto | None:
+    """Return the node that multiplies the correction by the noise level, or None if the network has no such end."""
+    total = residual_sum(graph)
+    gain = None if total is None else graph.producer(next(name for name in total.input if name != graph.input.name))
+    if gain is not None and gain.op_type == "Mul" and len(graph.of_sigma().intersection(gain.input)) == 1:
+        return gain
+    return None
+
+
+def correction_of(graph: Graph) -> tuple[onnx.NodeProto, str] | None:
+    """Return the node that is first to read a network's correction in float, and the correction; None if there is none."""
+    reader = level_gain(graph) or residual_sum(graph)
+    if reader is None:
+        return None
+    aside = graph.of_sigma() | {graph.input.name}
+    return reader, next(name for name in reader.input if name not in aside)
+
+
+def float_nodes(graph: Graph) -> list[str]:
+    """Return the names of the nodes that compute in float in every precision: the residual end, and all of the level alone."""
+    ends = [node.name for node in (level_gain(graph), residual_sum(graph)) if node is not None]
+    levels = graph.of_sigma()
+    return [node.name for node in graph.nodes if levels.intersection(node.output)] + ends
 
 
 def give_exact_image(graph: Graph) -> None:

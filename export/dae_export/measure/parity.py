@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from dae_runtime.contract import ImageSpec, Parity, Shape
+from dae_runtime.contract import ImageSpec, Parity, Shape, SigmaInput
 from dae_runtime.engine.session import open_session, run_session
 from dae_runtime.errors import DaeError
 from dae_runtime.pixels.arrays import FloatArray
 
 from ..errors import ParityError
+from .batches import Leveled, arguments, spread
 
 NOISE_SIGMA = 0.2
 
@@ -25,15 +27,21 @@ def parity_shapes(images: ImageSpec) -> tuple[Shape, ...]:
 
 
 def check_parity(
-    model: bytes, reference: Callable[[FloatArray], FloatArray], shapes: Sequence[Shape], tolerance: float = 1e-5
+    model: bytes,
+    reference: Callable[..., FloatArray],
+    shapes: Sequence[Shape],
+    tolerance: float = 1e-5,
+    levels: SigmaInput | None = None,
 ) -> Parity:
     """Compare an ONNX model with its reference.
 
     Args:
         model: Content of a float32 ONNX file.
-        reference: The Keras model, from (N, H, W, C) float32 in [0, 1] to the same shape.
+        reference: The Keras model, from (N, H, W, C) float32 in [0, 1], and (N, 1) noise levels if it takes them, to the same
+            shape as the images.
         shapes: The (N, H, W, C) of each case.
         tolerance: Largest absolute difference allowed, in units of the value range [0, 1].
+        levels: The noise levels that the model is given, from 0 up; None if it takes none.
 
     Raises:
         ParityError: The outputs differ by more, differ in shape, or are not finite.
@@ -42,11 +50,12 @@ def check_parity(
     errors: list[float] = []
     for shape in shapes:
         noisy = noisy_images(shape)
-        expected = reference(noisy)
+        case = arguments(noisy if levels is None else Leveled(noisy, spread(replace(levels, low=0), shape[0])))
+        expected = reference(*case)
         if not np.isfinite(expected).all():
             raise ParityError("the Keras model returns values that are not finite. Its training diverged. Train it again.")
         try:
-            received = run_session(session, noisy)
+            received = run_session(session, *case)
         except DaeError as error:
             raise ParityError(
                 f"the exported graph cannot run on images of shape {shape}: {error} A layer of the model depends on the image "

@@ -15,6 +15,7 @@ from dae_runtime.engine.session import open_session, run_session
 from dae_runtime.pixels.arrays import FloatArray, convert
 from dae_runtime.pixels.metrics import psnr_of_mse
 
+from .batches import Batch, as_taken, images_of
 from .details import IMAGES, Details, DetailsCollector, Stack
 from .samples import Samples
 
@@ -82,31 +83,26 @@ def judge_sessions(reference: Any, candidate: Any, samples: Samples, details: bo
     return errors.judgment(samples, collector.details() if details else Details())
 
 
-def takes_pixels(session: Any) -> bool:
-    """Return whether an opened model takes and returns uint8, not float32."""
-    return bool(session.get_inputs()[0].type == "tensor(uint8)")
-
-
-def run_on_floats(session: Any, noisy: FloatArray) -> FloatArray:
+def run_on_floats(session: Any, batch: Batch) -> FloatArray:
     """Run a float32 or uint8 model on float images.
 
     Args:
         session: From `dae_runtime.engine.session.open_session`.
-        noisy: (N, H, W, C) float32, nominally in [0, 1]; rounded to 8 bits for a uint8 model.
+        batch: (N, H, W, C) float32, nominally in [0, 1], with the levels that the model takes; images are rounded to 8 bits
+            for a uint8 model.
 
     Returns:
         A new float32 array of the same shape, in steps of 1/255 from a uint8 model.
     """
-    denoised = run_session(session, convert(noisy, np.uint8 if takes_pixels(session) else np.float32))
-    return convert(denoised, np.float32)
+    return convert(run_session(session, *as_taken(session, batch)), np.float32)
 
 
 def _stacks(reference: Any, candidate: Any, samples: Samples) -> Iterator[Stack]:
-    for noisy, clean in zip(samples.test, samples.clean or repeat(None), strict=bool(samples.clean)):
-        fp32 = np.clip(run_on_floats(reference, noisy), 0, 1)
-        file = fp32 if candidate is reference else np.clip(run_on_floats(candidate, noisy), 0, 1)
-        stack = {"noisy": noisy, "fp32": fp32, "file": file}
-        yield stack if clean is None else {**stack, "clean": clean}
+    for batch, clean in zip(samples.test, samples.clean or repeat(None), strict=bool(samples.clean)):
+        fp32 = np.clip(run_on_floats(reference, batch), 0, 1)
+        file = fp32 if candidate is reference else np.clip(run_on_floats(candidate, batch), 0, 1)
+        stack = {"noisy": images_of(batch), "fp32": fp32, "file": file}
+        yield stack if clean is None else {**stack, "clean": images_of(clean)}
 
 
 class _Errors:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dae_runtime.contract import ImageSpec
+from dae_runtime.contract import ImageSpec, SigmaInput
 from dae_runtime.images import find_images, read_image
 from dae_runtime.pixels.arrays import Array, FloatArray, convert
 
 from ..errors import CalibrationError
+from .batches import Batch, Leveled, spread
 from .parity import noisy_images
 
+ARRAYS = ("noisy", "clean", "sigma", "test_noisy", "test_clean", "test_sigma")
 ARRAY_SUFFIXES = (".npz", ".npy")
 BATCH_SIZE = 16
 LARGEST_SIDE_PX = 512
@@ -32,10 +34,10 @@ class Batches:
 
     count: int
     """Number of images."""
-    read: Callable[[], Iterator[FloatArray]]
-    """Returns an iterator over (N, H, W, C) float32, nominally in [0, 1]."""
+    read: Callable[[], Iterator[Batch]]
+    """Returns an iterator over (N, H, W, C) float32, nominally in [0, 1], with noise levels for a model that takes them."""
 
-    def __iter__(self) -> Iterator[FloatArray]:
+    def __iter__(self) -> Iterator[Batch]:
         return self.read()
 
 
@@ -62,7 +64,7 @@ def fit(pixels: Array, images: ImageSpec) -> FloatArray:
     Returns:
         Float32 of a size that the model accepts, at most `LARGEST_SIDE_PX` unless its size is fixed.
     """
-    pixels = pixels.astype(np.float32, copy=False) if pixels.dtype.kind == "f" else convert(pixels, np.float32)
+    pixels = _as_float(pixels)
     for axis in (1, 2):
         wanted = images.size_near(min(pixels.shape[axis], LARGEST_SIDE_PX))[axis - 1]
         begin = max(pixels.shape[axis] - wanted, 0) // 2
@@ -72,10 +74,11 @@ def fit(pixels: Array, images: ImageSpec) -> FloatArray:
     return np.ascontiguousarray(pixels)
 
 
-def synthetic_samples(images: ImageSpec) -> Samples:
-    """Return synthetic images without clean references."""
+def synthetic_samples(images: ImageSpec, levels: SigmaInput | None = None) -> Samples:
+    """Return synthetic images without clean references, with noise levels spread over `levels` if given."""
     noisy = noisy_images((BATCH_SIZE, *images.size_near(SYNTHETIC_SIDE_PX), images.channels))
-    batches = Batches(len(noisy), lambda: iter([noisy]))
+    batch = noisy if levels is None else Leveled(noisy, spread(levels, len(noisy)))
+    batches = Batches(len(noisy), lambda: iter([batch]))
     return Samples(batches, batches, None, "synthetic images")
 
 
@@ -93,14 +96,28 @@ def check_samples_path(path: Path) -> None:
     )
 
 
-def load_samples(path: str | os.PathLike[str], images: ImageSpec) -> Samples:
+def read_levels(path: Path) -> FloatArray | None:
+    """Return the noise levels in an .npz file of samples, (N, 1); None if it has none, or is a folder.
+
+    Raises:
+        CalibrationError: The file cannot be read.
+    """
+    arrays = {} if path.is_dir() else _read_arrays(path)
+    found = [arrays[name].reshape(-1, 1) for name in ("sigma", "test_sigma") if name in arrays]
+    return np.concatenate(found).astype(np.float32) if found else None
+
+
+def load_samples(path: str | os.PathLike[str], images: ImageSpec, levels: SigmaInput | None = None) -> Samples:
     """Open calibration and test samples.
 
     Args:
-        path: An .npz file with `noisy` and optionally `clean`, `test_noisy`, `test_clean`; an .npy file of noisy images; or a
+        path: An .npz file with `noisy` and optionally `clean`, `test_noisy`, `test_clean`, and `sigma` and `test_sigma`, the
+            noise level of each image (N,) or (N, 1), for a model that takes it; an .npy file of noisy images; or a
             folder of noisy image files, searched recursively. Arrays are (N, H, W, C) or (N, H, W): float in [0, 1],
             uint8 or uint16.
         images: Images that the model accepts; samples are cropped or padded to fit.
+        levels: The noise levels that the model was trained on; None if it takes none. If the file has no levels, they are
+            measured against `clean`; without `clean`, each image is given another level of this range.
 
     Raises:
         CalibrationError: There are no samples, or they do not fit the model.
@@ -109,22 +126,31 @@ def load_samples(path: str | os.PathLike[str], images: ImageSpec) -> Samples:
     path = Path(path)
     check_samples_path(path)
     if path.is_dir():
-        return _from_folder(path, images)
-    arrays = {name: _checked(path, name, array, images) for name, array in _read_arrays(path).items()}
+        return _from_folder(path, images, levels)
+    arrays = _read_arrays(path)
+    given: dict[str, Array] = {name: arrays.pop(name) for name in ("sigma", "test_sigma") if name in arrays}
+    arrays = {name: _checked(path, name, array, images) for name, array in arrays.items()}
     if "noisy" not in arrays:
         raise CalibrationError(f"{path}: expected an array named noisy, received {', '.join(arrays) or 'none'}.")
     for noisy, clean in (("noisy", "clean"), ("test_noisy", "test_clean")):
         if clean in arrays and (noisy not in arrays or arrays[noisy].shape != arrays[clean].shape):
             shapes = [arrays[name].shape if name in arrays else None for name in (noisy, clean)]
             raise CalibrationError(f"{path}: expected {noisy} and {clean} of one shape, received {shapes[0]} and {shapes[1]}.")
+    if levels is not None:
+        arrays |= {
+            f"{part}sigma": _levels(path, part, arrays, given.get(f"{part}sigma"), levels)
+            for part in ("", "test_")
+            if f"{part}noisy" in arrays
+        }
     calibrating: Sequence[int] = range(len(arrays["noisy"]))
     testing: Sequence[int] = range(len(arrays.get("test_noisy", ())))
     if "test_noisy" not in arrays:
         calibrating, testing = _split(path, len(arrays["noisy"]))
-        arrays |= {f"test_{name}": arrays[name] for name in ("noisy", "clean") if name in arrays}
+        arrays |= {f"test_{name}": arrays[name] for name in ("noisy", "clean", "sigma") if name in arrays}
     clean_batches = _from_array(arrays["test_clean"], testing, images) if "test_clean" in arrays else None
-    test = _from_array(arrays["test_noisy"], testing, images)
-    return Samples(_from_array(arrays["noisy"], calibrating, images), test, clean_batches, path.name)
+    test = _from_array(arrays["test_noisy"], testing, images, arrays.get("test_sigma"))
+    calibration = _from_array(arrays["noisy"], calibrating, images, arrays.get("sigma"))
+    return Samples(calibration, test, clean_batches, path.name)
 
 
 def _split(path: Path, count: int) -> tuple[Sequence[int], Sequence[int]]:
@@ -144,7 +170,7 @@ def _read_arrays(path: Path) -> dict[str, Array]:
         if isinstance(content, np.ndarray):
             return {"noisy": content}
         with content:
-            return {name: content[name] for name in ("noisy", "clean", "test_noisy", "test_clean") if name in content}
+            return {name: content[name] for name in ARRAYS if name in content}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise CalibrationError(f"{path} cannot be read as arrays: {error}. Write it with numpy.savez.") from error
 
@@ -163,10 +189,34 @@ def _checked(path: Path, name: str, array: Array, images: ImageSpec) -> Array:
     return array
 
 
-def _from_array(array: Array, chosen: Sequence[int], images: ImageSpec) -> Batches:
-    def read() -> Iterator[FloatArray]:
+def _as_float(pixels: Array) -> FloatArray:
+    """Return images in float32, integers scaled to [0, 1]; floats keep their range."""
+    return pixels.astype(np.float32, copy=False) if pixels.dtype.kind == "f" else convert(pixels, np.float32)
+
+
+def _levels(path: Path, part: str, arrays: Mapping[str, Array], given: Array | None, levels: SigmaInput) -> FloatArray:
+    """Return the noise level of each image of a part, (N, 1): as the file gives it, or else measured, or else spread."""
+    noisy, clean = arrays[f"{part}noisy"], arrays.get(f"{part}clean")
+    if given is not None:
+        sound = given.size == len(noisy) and np.issubdtype(given.dtype, np.floating)
+        if not sound or not np.all((given >= 0) & (given <= 1)):
+            raise CalibrationError(
+                f"{path}: {part}sigma must be {len(noisy)} numbers from 0 to 1, one for each image of {part}noisy; "
+                f"received {given.dtype} {given.shape}."
+            )
+        return given.reshape(-1, 1).astype(np.float32)
+    if clean is None:
+        return spread(levels, len(noisy))
+    pairs = zip(noisy, clean, strict=True)
+    return np.array([[np.sqrt(np.mean(np.square(_as_float(a) - _as_float(b))))] for a, b in pairs], np.float32)
+
+
+def _from_array(array: Array, chosen: Sequence[int], images: ImageSpec, sigma: FloatArray | None = None) -> Batches:
+    def read() -> Iterator[Batch]:
         for start in range(0, len(chosen), BATCH_SIZE):
-            yield fit(array[list(chosen[start : start + BATCH_SIZE])], images)
+            part = list(chosen[start : start + BATCH_SIZE])
+            noisy = fit(array[part], images)
+            yield noisy if sigma is None else Leveled(noisy, sigma[part])
 
     return Batches(len(chosen), read)
 
@@ -174,18 +224,21 @@ def _from_array(array: Array, chosen: Sequence[int], images: ImageSpec) -> Batch
 # --- image files ---------------------------------------------------------------------------------------------------------
 
 
-def _from_folder(folder: Path, images: ImageSpec) -> Samples:
+def _from_folder(folder: Path, images: ImageSpec, levels: SigmaInput | None) -> Samples:
     paths = find_images(folder, recursive=True)
     if not paths:
         raise CalibrationError(f"{folder} holds no images. Give a folder of noisy images with --calibration-data.")
     calibrating, testing = _split(folder, len(paths))
-    return Samples(_from_files(paths, calibrating, images), _from_files(paths, testing, images), None, f"{len(paths)} images")
+    sigma = None if levels is None else spread(levels, len(paths))
+    calibration, test = (_from_files(paths, chosen, images, sigma) for chosen in (calibrating, testing))
+    return Samples(calibration, test, None, f"{len(paths)} images")
 
 
-def _from_files(paths: Sequence[Path], chosen: Sequence[int], images: ImageSpec) -> Batches:
-    def read() -> Iterator[FloatArray]:
+def _from_files(paths: Sequence[Path], chosen: Sequence[int], images: ImageSpec, sigma: FloatArray | None) -> Batches:
+    def read() -> Iterator[Batch]:
         for index in chosen:
-            yield fit(_in_channels(read_image(paths[index]).pixels, images.channels), images)
+            noisy = fit(_in_channels(read_image(paths[index]).pixels, images.channels), images)
+            yield noisy if sigma is None else Leveled(noisy, np.repeat(sigma[index : index + 1], len(noisy), axis=0))
 
     return Batches(len(chosen), read)
 

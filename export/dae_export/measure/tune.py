@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import onnx
 
 from dae_runtime.contract import ImageSpec, Shape
 from dae_runtime.engine.session import open_session, run_session
 from dae_runtime.errors import DaeError
 
+from .batches import random_batch
 from .latency import Latency, time_alternately
 
 TUNING_SIDE_PX = 512
@@ -80,7 +80,7 @@ def speedup(slow: onnx.ModelProto, fast: onnx.ModelProto, shape: Shape) -> float
 def _opened(name: str, model: onnx.ModelProto, shape: Shape) -> Any | None:
     try:
         session = open_session(model.SerializeToString(), "cpu")
-        run_session(session, np.zeros(shape, np.float32))
+        run_session(session, *random_batch(session, shape))
     except DaeError as error:
         logger.warning("rewrite %s skipped: it cannot run: %s", name, error)
         return None
@@ -88,7 +88,5 @@ def _opened(name: str, model: onnx.ModelProto, shape: Shape) -> Any | None:
 
 
 def _time(sessions: Mapping[str, Any], shape: Shape) -> dict[str, Latency]:
-    image = np.random.default_rng(0).random(shape, np.float32)
-    return time_alternately(
-        {name: partial(run_session, session, image) for name, session in sessions.items()}, seconds=TUNING_S
-    )
+    runs = {name: partial(run_session, session, *random_batch(session, shape)) for name, session in sessions.items()}
+    return time_alternately(runs, seconds=TUNING_S)

@@ -23,7 +23,8 @@ from dae_runtime.pixels.arrays import FloatArray
 from ..errors import CalibrationError
 from ..graph.macs import INTEGER
 from ..graph.model import Array, Graph, attributes, set_attributes
-from ..graph.residual import give_exact_image, residual_sum
+from ..graph.residual import float_nodes, give_exact_image, residual_sum
+from ..measure.batches import Batch, feeds
 from .exactness import require_exact
 from .integer_weights import IntegerWeights, round_weights
 from .scales import round_sums_alike, tied_tensors
@@ -54,14 +55,14 @@ class Ranges:
     method: str
 
 
-def calibrate(model: onnx.ModelProto, batches: Iterable[FloatArray], method: str = "minmax") -> Ranges:
+def calibrate(model: onnx.ModelProto, batches: Iterable[Batch], method: str = "minmax") -> Ranges:
     """Determine the activation ranges of a model.
 
     Memory holds the activations of one batch only.
 
     Args:
         model: The float32 model.
-        batches: Noisy images (N, H, W, C), float32, of a size that the model accepts.
+        batches: Noisy images (N, H, W, C), float32, of a size that the model accepts, with the levels that it takes.
         method: One of `dae_runtime.contract.CALIBRATION_METHODS`.
 
     Raises:
@@ -111,7 +112,6 @@ def quantize(
     from onnxruntime.quantization import QDQQuantizer, QuantType
 
     plain = Graph(model)
-    total = residual_sum(plain)
     source = plain.to_model()  # the quantizer needs all shapes
     source.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")  # marks the shapes as inferred
     # Without this option the Transpose at the input moves floats.
@@ -124,7 +124,7 @@ def quantize(
         activation_qType=QuantType.QUInt8,
         tensors_range=ranges.values,
         nodes_to_quantize=[],
-        nodes_to_exclude=[*keep_float, *([total.name] if total else [])],
+        nodes_to_exclude=[*keep_float, *float_nodes(plain)],
         op_types_to_quantize=QUANTIZED_KINDS,
         extra_options=options,
     )
@@ -133,7 +133,7 @@ def quantize(
     graph.name = model.graph.name
     round_sums_alike(graph)
     put_weights(graph, round_weights(model) if weights is None else weights, plain.constants)
-    if total:
+    if residual_sum(plain):
         give_exact_image(graph)
     exact = graph.to_model()
     require_exact(exact)
@@ -197,12 +197,12 @@ def _channel_axis(node: onnx.NodeProto, dimensions: int) -> int:
     return dimensions - 1
 
 
-def _reader(batch: FloatArray) -> Any:
+def _reader(batch: Batch) -> Any:
     from onnxruntime.quantization import CalibrationDataReader
 
     class OneBatch(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.batches = iter([{INPUT_NAME: batch}])
+            self.batches = iter([feeds(batch)])
 
         def get_next(self) -> dict[str, FloatArray] | None:
             return next(self.batches, None)

@@ -27,6 +27,7 @@ from dae_runtime.pixels.arrays import Float64, FloatArray
 
 from ..graph.macs import INTEGER
 from ..graph.model import Graph
+from ..measure.batches import Batch
 from .exactness import Pairs, as_rows, from_rows, neighbors, worst_row_sums
 from .moments import input_moments
 
@@ -53,20 +54,23 @@ class IntegerWeights:
 
 
 def round_weights(
-    model: onnx.ModelProto, batches: Iterable[FloatArray] | None = None, alignment_px: int = 1
+    model: onnx.ModelProto, batches: Iterable[Batch] | None = None, alignment_px: int = 1
 ) -> dict[str, IntegerWeights]:
     """Round the weights of every layer with an integer kernel.
 
     Args:
         model: The float32 model, or a QDQ model, whose weights are dequantized.
-        batches: Noisy images (N, H, W, C), float32, of a size that the model accepts; None for plain rounding, quickly.
+        batches: Noisy images (N, H, W, C), float32, of a size that the model accepts, with the levels that it takes; None for
+            plain rounding, quickly.
         alignment_px: Height and width of images and crops are multiples of this.
 
     Returns:
         The weights by the name of the weight input.
     """
     graph = Graph(model)
-    nodes = {node.input[1]: node for node in graph.nodes if node.op_type in INTEGER and float_weights(graph, node) is not None}
+    levels = graph.of_sigma()  # what depends on these alone stays in float
+    layers = [node for node in graph.nodes if node.op_type in INTEGER and not levels.intersection(node.output)]
+    nodes = {node.input[1]: node for node in layers if float_weights(graph, node) is not None}
     moments = {} if batches is None else input_moments(model, list(nodes.values()), batches, alignment_px)
     return {name: _round(graph, node, moments.get(name)) for name, node in nodes.items()}
 

@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from dae_runtime.contract import INPUT_NAME
+from dae_runtime.contract import INPUT_NAME, SIGMA_NAME
 from dae_runtime.engine.session import open_session
-from dae_runtime.pixels.arrays import Float64, FloatArray, convert
+from dae_runtime.pixels.arrays import Float64, FloatArray
 
 from ..graph.model import Graph, attributes
-from ..measure.quality import takes_pixels
+from ..measure.batches import Batch, as_taken, images_of, part_of, with_images
 
 CROP_PX = 128
 """Approximate crop size: the activations of all layers are in memory at once."""
@@ -23,14 +23,14 @@ MOST_ROWS = 2048
 
 
 def input_moments(
-    model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], batches: Iterable[FloatArray], alignment_px: int
+    model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], batches: Iterable[Batch], alignment_px: int
 ) -> dict[str, Float64]:
     """Return E[x x'] of the inputs of each layer, by the name of its weight input.
 
     Args:
         model: The float32 model, or a QDQ model.
         nodes: Convolutions and matrix products of the model.
-        batches: Noisy images (N, H, W, C), float32, of a size that the model accepts.
+        batches: Noisy images (N, H, W, C), float32, of a size that the model accepts, with the levels that it takes.
         alignment_px: Height and width of crops are multiples of this.
 
     Returns:
@@ -42,8 +42,8 @@ def input_moments(
     sums: dict[str, Float64] = {}
     counts: dict[str, int] = {}
     for image in _crops(batches, alignment_px, fixed=isinstance(session.get_inputs()[0].shape[1], int)):
-        fed = convert(image, np.uint8 if takes_pixels(session) else np.float32)
-        seen = dict(zip(names, session.run(names, {INPUT_NAME: fed}), strict=True))
+        fed = dict(zip((INPUT_NAME, SIGMA_NAME), as_taken(session, image), strict=False))
+        seen = dict(zip(names, session.run(names, fed), strict=True))
         for node in nodes:
             products = _products(node, seen[node.input[0]], shapes[node.input[1]])
             moment = np.einsum("gnk,gnl->gkl", products, products, optimize=True)
@@ -62,13 +62,15 @@ def _open_with_outputs(graph: Graph, names: list[str]) -> tuple[Any, list[str]]:
     return open_session(model.SerializeToString(), "cpu"), names
 
 
-def _crops(batches: Iterable[FloatArray], alignment_px: int, fixed: bool) -> Iterable[FloatArray]:
+def _crops(batches: Iterable[Batch], alignment_px: int, fixed: bool) -> Iterable[Batch]:
     side = max(CROP_PX // alignment_px, 1) * alignment_px
     for batch in batches:
-        tops = [0 if fixed else max(n - side, 0) // 2 // alignment_px * alignment_px for n in batch.shape[1:3]]
+        noisy = images_of(batch)
+        tops = [0 if fixed else max(n - side, 0) // 2 // alignment_px * alignment_px for n in noisy.shape[1:3]]
         ends = [None if fixed else top + side for top in tops]
-        for index in range(len(batch)):
-            yield np.ascontiguousarray(batch[index : index + 1, tops[0] : ends[0], tops[1] : ends[1]], np.float32)
+        cut = with_images(batch, np.ascontiguousarray(noisy[:, tops[0] : ends[0], tops[1] : ends[1]], np.float32))
+        for index in range(len(noisy)):
+            yield part_of(cut, index, index + 1)
 
 
 def _products(node: onnx.NodeProto, values: FloatArray, shape: tuple[int | None, ...]) -> FloatArray:

@@ -82,7 +82,7 @@ def near_halves(model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> list
     """Return the quantized sums of a QDQ model that processors may round differently, by name.
 
     Args:
-        model: A model with one input and one output, its content, or the path of its file.
+        model: A QDQ model, its content, or the path of its file.
 
     Raises:
         ModelError: The file cannot be read.

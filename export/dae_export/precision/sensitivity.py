@@ -14,7 +14,7 @@ import onnx
 
 from ..errors import GateError
 from ..graph.macs import WEIGHTED, share
-from ..graph.model import ELEMENTWISE
+from ..graph.model import ELEMENTWISE, Graph
 from ..measure.gates import Gate, failed_gates
 from ..measure.quality import Judgment, judge
 from ..measure.samples import Samples
@@ -113,8 +113,8 @@ def nodes_of(model: onnx.ModelProto, layers: tuple[str, ...]) -> list[str]:
     These are the nodes made from them and the following activations. For the first and the last layer they include all nodes
     up to the input or output of the graph, which would round their exact values.
     """
-    nodes = list(model.graph.node)
-    weighted = [i for i, node in enumerate(nodes) if node.op_type in WEIGHTED]
+    nodes, levels = list(model.graph.node), Graph(model).of_sigma()
+    weighted = [i for i, node in enumerate(nodes) if node.op_type in WEIGHTED and not levels.intersection(node.output)]
     chosen = {i for i, node in enumerate(nodes) if layer_of(node.name) in layers}
     written = {name for i in chosen for name in nodes[i].output}
     for i, node in enumerate(nodes):

@@ -111,7 +111,7 @@ def _written_judgment(product: Product, network: Network, samples: Samples | Non
     if options.io == "float32" and product.judgment is not None:
         return product.judgment
     if samples is None and details:
-        samples = synthetic_samples(network.images)
+        samples = synthetic_samples(network.images, network.sigma)
     if samples is None or not (samples.clean or details):
         return None
     reference = product.model if product.float32 is product.model else product.form.model

@@ -62,7 +62,7 @@ def convert_file(
         )
     if options.calibration_data is None:
         raise CalibrationError("conversion needs typical noisy images. Give a folder or an .npz file with --calibration-data.")
-    samples = load_samples(options.calibration_data, contract.images)
+    samples = load_samples(options.calibration_data, contract.images, contract.sigma)
     model = onnx.load_from_string(content)
     graph = Graph(model)
     round_sums_alike(graph)
@@ -76,11 +76,11 @@ def convert_file(
     problem = failed_gates(loss_gates(judgment, options.max_psnr_drop, options.max_color_shift))
     if problem is not None:
         raise GateError(f"the converted file {problem}. Give more typical images, or export the Keras model.")
-    quality = contract.quality
+    quality, noisy = contract.quality, first_image(samples.test)
     contract = replace(
         contract,
         name=options.name or contract.name,
-        golden=golden_sample(exact.SerializeToString(), first_image(samples.test), contract.precision, contract.images),
+        golden=golden_sample(exact.SerializeToString(), noisy, contract.precision, contract.images, contract.sigma),
         quality=None if quality is None else replace(quality, psnr_db=quality.psnr_db - judgment.drop_db),
         pair_limit=EXACT_PAIR_LIMIT,
         any_size=free and (options.pad or contract.any_size or contract.alignment_px == 1),

@@ -13,12 +13,12 @@ import numpy as np
 import onnx
 
 import dae_runtime
-from dae_runtime.contract import METADATA_KEY, Contract, Golden, ImageSpec, to_json
+from dae_runtime.contract import METADATA_KEY, Contract, Golden, ImageSpec, SigmaInput, to_json
 from dae_runtime.engine.golden import MEAN_TOLERANCE
 from dae_runtime.engine.session import open_session, run_session
 from dae_runtime.pixels.arrays import Float64, FloatArray, convert
 
-from ..measure.quality import takes_pixels
+from ..measure.batches import Batch, images_of, part_of, takes_pixels
 
 GOLDEN_SIDE_PX = 48
 NOISE = 25 / 255
@@ -32,7 +32,7 @@ may change a few pixels by some steps. For uint8 outputs the tolerance is rounde
 """
 
 
-def golden_sample(model: bytes, noisy: FloatArray, precision: str, images: ImageSpec) -> Golden:
+def golden_sample(model: bytes, noisy: Batch, precision: str, images: ImageSpec, levels: SigmaInput | None = None) -> Golden:
     """Run a model on a small image that reveals faulty kernels; see `golden_image`.
 
     Args:
@@ -40,14 +40,16 @@ def golden_sample(model: bytes, noisy: FloatArray, precision: str, images: Image
         noisy: (N, H, W, C) float32 in [0, 1]; part of the first image is used, rounded to 8 bits for a uint8 model.
         precision: Precision as in the contract.
         images: Images that the model accepts.
+        levels: The noise levels that the model was trained on, of which the middle is given; None if it takes none.
     """
-    image = golden_image(noisy, *images.size_near(GOLDEN_SIDE_PX))
+    image = golden_image(images_of(noisy), *images.size_near(GOLDEN_SIDE_PX))
     session, tolerance, mean = open_session(model, "cpu"), GOLDEN_TOLERANCE[precision], MEAN_TOLERANCE[precision]
     if takes_pixels(session):
         image, tolerance, mean = convert(image, np.uint8), math.ceil(255 * tolerance), 255 * mean
-    denoised = run_session(session, image)
+    sigma = None if levels is None else float(np.float32((levels.low + levels.high) / 2))
+    denoised = run_session(session, image, *([] if sigma is None else [np.full((1, 1), sigma, np.float32)]))
     little_endian = denoised.astype(denoised.dtype.newbyteorder("<"), order="C")
-    return Golden(image.shape, image.tobytes(), little_endian.tobytes(), tolerance, mean)
+    return Golden(image.shape, image.tobytes(), little_endian.tobytes(), tolerance, mean, sigma)
 
 
 def golden_image(noisy: FloatArray, height_px: int, width_px: int) -> FloatArray:
@@ -86,9 +88,9 @@ def with_contract(model: onnx.ModelProto, contract: Contract) -> bytes:
     return content
 
 
-def first_image(batches: Iterable[FloatArray]) -> FloatArray:
+def first_image(batches: Iterable[Batch]) -> Batch:
     """Return the first image of the first batch, as a batch of one."""
-    return next(iter(batches))[:1]
+    return part_of(next(iter(batches)), 0, 1)
 
 
 def _fields(channels: int, height_px: int, width_px: int) -> list[Float64]:

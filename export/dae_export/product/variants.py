@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import onnx
 
 from dae_runtime.contract import Parity
-from dae_runtime.pixels.arrays import FloatArray
 
 from ..errors import ParityError
+from ..measure.batches import Batch
 from ..measure.tune import Choice, fastest, tuning_shape
 from ..precision import calibrate, quantize
 from ..rewrites import CANONICAL, FLOAT_CANDIDATES, INTEGER_CANDIDATES, Recipe, apply
@@ -53,12 +53,13 @@ def choose_float(network: Network, tolerance: float, rewrite: bool = True) -> Fo
     return _verified(network, models, _fastest(network, models), tolerance)
 
 
-def choose_integer(network: Network, samples: FloatArray, tolerance: float, rewrite: bool = True) -> Form:
+def choose_integer(network: Network, samples: Batch, tolerance: float, rewrite: bool = True) -> Form:
     """Return the form with the fastest INT8 version.
 
     Args:
         network: The network.
-        samples: (N, H, W, C) float32, a few noisy images; times hardly depend on the calibration.
+        samples: A few noisy images, (N, H, W, C) float32, with the levels that the network takes; times hardly depend on the
+            calibration.
         tolerance: As in `Network.parity`.
         rewrite: False for the canonical form.
 

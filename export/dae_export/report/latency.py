@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from dae_runtime.contract import ImageSpec, Shape
 from dae_runtime.engine.session import open_session, run_session, session_device
 from dae_runtime.errors import DeviceError
-from dae_runtime.pixels.arrays import convert
 from dae_runtime.system.processor import available_cpus
 
+from ..measure.batches import random_batch
 from ..measure.latency import FIXED_BATCHES, FREE_SHAPES, time_alternately
-from ..measure.quality import takes_pixels
 
 FEWEST_RUNS = 2
 MOST_RUNS = 15
@@ -97,5 +94,4 @@ def _thread_counts() -> Sequence[int | None]:
 
 
 def _runner(session: Any, shape: Shape) -> Callable[[], object]:
-    image = np.random.default_rng(0).random(shape, np.float32)
-    return partial(run_session, session, convert(image, np.uint8) if takes_pixels(session) else image)
+    return partial(run_session, session, *random_batch(session, shape))

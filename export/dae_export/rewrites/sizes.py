@@ -28,6 +28,7 @@ def divisors(graph: Graph, alignment_px: int) -> dict[str, Divisors]:
     image = graph.input.name
     edge = [alignment_px if size is None else size for size in graph.shapes[image][1:3]]
     known: dict[str, Divisors] = {}
+    levels = graph.of_sigma()
     for node in graph.nodes:
         x, y = (node.input[0] if node.input else ""), node.output[0]
         if x == image and len(edge) == 2:
@@ -35,6 +36,8 @@ def divisors(graph: Graph, alignment_px: int) -> dict[str, Divisors]:
                 known[y] = edge[0], edge[1]
         elif node.op_type in ("Add", "Concat") and all(name in known for name in node.input):
             known[y] = math.gcd(*(known[name][0] for name in node.input)), math.gcd(*(known[name][1] for name in node.input))
+        elif node.op_type == "Add" and len(levels.intersection(node.input)) == 1 and x in known:
+            known[y] = known[x]  # a bias for each channel
         elif x in known and (after := _through(graph, node, known[x])) is not None:
             known[y] = after
     return known

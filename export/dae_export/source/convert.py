@@ -14,7 +14,7 @@ from typing import Any
 
 import onnx
 
-from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
+from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME, SIGMA_NAME
 
 from ..errors import ConversionError
 from ..graph.model import Graph, attributes, set_attributes
@@ -73,7 +73,9 @@ def _run(model: KerasModel, opset: int, shape: tuple[int | None, ...]) -> onnx.M
     import tf2onnx
 
     signature = [tensorflow.TensorSpec(shape, tensorflow.float32, name=INPUT_NAME)]
-    function = tensorflow.function(lambda noisy: model.model(noisy, training=False))
+    if model.takes_sigma:
+        signature.append(tensorflow.TensorSpec((shape[0], 1), tensorflow.float32, name=SIGMA_NAME))
+    function = tensorflow.function(lambda *inputs: model.model(inputs if len(inputs) > 1 else inputs[0], training=False))
     with tensorflow.device("/CPU:0"):
         proto: Any
         proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=opset)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from dae_runtime.contract import RunDirectory, read_description
+from dae_runtime.contract import SIGMA_NAME, RunDirectory, read_description
 from dae_runtime.pixels.arrays import FloatArray
 
 from ..errors import KerasFileError
@@ -103,7 +103,7 @@ def _text(description: dict[str, Any], table: str, key: str) -> str | None:
 
 
 class KerasModel:
-    """A loaded Keras model from one image tensor to one of the same shape."""
+    """A loaded Keras model from one image tensor, and the noise level if it takes one, to one of the image's shape."""
 
     def __init__(self, model: Any, where: str) -> None:
         """Check that `model` is a denoiser.
@@ -113,7 +113,7 @@ class KerasModel:
             where: Origin, for error messages.
 
         Raises:
-            KerasFileError: It has several inputs or outputs, its input is not an image, or its output has another shape.
+            KerasFileError: It has other inputs or outputs, its input is not an image, or its output has another shape.
         """
         self.model = model
         self.where = where
@@ -122,6 +122,8 @@ class KerasModel:
         self.channels = int(shape[3])
         self.fixed_size: tuple[int, int] | None = None if shape[1] is None else (int(shape[1]), int(shape[2]))
         """Height and width in pixels, or None if free."""
+        self.takes_sigma = len(model.inputs) > 1
+        """Whether it is given the noise level, as a second input."""
         self._check_output()
 
     @property
@@ -133,15 +135,20 @@ class KerasModel:
         unit = step * math.ceil(8 / step)
         return 2 * unit, 3 * unit
 
-    def __call__(self, noisy: FloatArray) -> FloatArray:
-        """Run the model in inference mode: (N, H, W, C) float32 in and out, nominally in [0, 1]."""
+    def __call__(self, noisy: FloatArray, sigma: FloatArray | None = None) -> FloatArray:
+        """Run the model in inference mode: (N, H, W, C) float32 in and out, nominally in [0, 1].
+
+        Args:
+            noisy: The images.
+            sigma: Their noise levels, (N, 1), if the model takes them.
+        """
         with _cpu():
-            return np.asarray(self.model(noisy, training=False), np.float32)
+            return np.asarray(self.model(noisy if sigma is None else [noisy, sigma], training=False), np.float32)
 
     def _check_output(self) -> None:
         shape = (1, *self.probe_size, self.channels)
         with _cpu():
-            output = tuple(self.model.compute_output_shape(shape))
+            output = tuple(self.model.compute_output_shape([shape, (1, 1)] if self.takes_sigma else shape))
         if output != shape:
             raise KerasFileError(
                 f"{self.where}: expected a model that keeps the shape of images; for {shape} it returns "
@@ -215,9 +222,11 @@ def _load_problem(path: Any, error: Exception) -> str:
 def _input_shape(model: Any, where: str) -> tuple[Any, ...]:
     if not getattr(model, "inputs", None):
         raise KerasFileError(f"{where}: the model has no inputs. Build it with a keras.Input.")
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
+    takes_sigma = len(model.inputs) == 2 and model.inputs[1].name == SIGMA_NAME and tuple(model.inputs[1].shape) == (None, 1)
+    if not (len(model.inputs) == 1 or takes_sigma) or len(model.outputs) != 1:
         raise KerasFileError(
-            f"{where}: a denoiser has one input and one output, this model has {len(model.inputs)} and {len(model.outputs)}. "
+            f"{where}: a denoiser has one input, the image (or a second one, {SIGMA_NAME!r}, (N, 1), the noise level), and "
+            f"one output; this model has {len(model.inputs)} and {len(model.outputs)}. "
             "Export the part that takes the noisy image and returns the clean one."
         )
     shape = tuple(model.inputs[0].shape)

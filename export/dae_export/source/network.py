@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import onnx
 
-from dae_runtime.contract import ImageSpec, Parity
+from dae_runtime.contract import ImageSpec, Parity, SigmaInput
 
 from ..canonical import canonicalize
 from ..graph.geometry import image_spec
@@ -27,6 +27,8 @@ class Network:
     """The canonical float32 graph."""
     images: ImageSpec
     """The images that it accepts."""
+    sigma: SigmaInput | None = None
+    """The noise levels that it was trained on; None if it takes none."""
 
     def parity(self, model: onnx.ModelProto, tolerance: float) -> Parity:
         """Compare a float32 graph with the Keras model.
@@ -34,7 +36,8 @@ class Network:
         Raises:
             ParityError: They differ by more than `tolerance`, in units of the value range [0, 1].
         """
-        parity = check_parity(model.SerializeToString(), self.keras, parity_shapes(self.images), tolerance)
+        shapes = parity_shapes(self.images)
+        parity = check_parity(model.SerializeToString(), self.keras, shapes, tolerance, self.sigma)
         logger.info("parity: at most %.3g over %d shapes", parity.max_abs_error, len(parity.shapes))
         return parity
 

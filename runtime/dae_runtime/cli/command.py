@@ -25,9 +25,9 @@ MIN_MEMORY_MB = 64
 """The started engine takes 40 MiB, with the image it is measured on; a lower limit could not be kept."""
 
 
-def _check_number(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # the range check accepts it
-        raise click.BadParameter("a number from 0 to 1 is needed, not nan.")
+def _check_number(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and math.isnan(value):  # the range check accepts it
+        raise click.BadParameter("a number is needed, not nan.")
     return value
 
 
@@ -74,6 +74,35 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     callback=_check_number,
     help="Share of the change to apply, 0 to 1.  [default: 1]",
 )
+@click.option(
+    "--sigma",
+    metavar="S",
+    type=click.FloatRange(0, 255),
+    callback=_check_number,
+    help="Noise level on the scale of 0 to 255, for models that are given it.  [default: measured]",
+)
+@click.option(
+    "--luma",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    callback=_check_number,
+    help="Share of the brightness noise to remove, 0 to 1.  [default: 1]",
+)
+@click.option(
+    "--color",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    callback=_check_number,
+    help="Share of the color noise to remove, 0 to 1.  [default: 1]",
+)
+@click.option(
+    "--detail",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    callback=_check_number,
+    help="Share of the fine structure in the removed part to put back, 0 to 1.  [default: 0]",
+)
+@click.option("--bits", type=click.IntRange(9, 16), help="Bits that 16-bit images use.  [default: detected: 10, 12, 14 or 16]")
 @click.option("-r", "--recursive", is_flag=True, help="Include sub-folders of IN; OUT mirrors them.")
 @click.option("--format", metavar="EXT", help="Write every output in this format: png, jpg, tif, webp, bmp, pgm, ppm.")
 @click.option("--suffix", default="", help="Append to each output name: _clean turns a.png into a_clean.png.")
@@ -90,7 +119,7 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     "--resume",
     is_flag=True,
     help="Keep a manifest and skip files that it records as complete, to continue an interrupted run. Outputs of another "
-    "model or strength are replaced only with --overwrite.",
+    "model or other settings are replaced only with --overwrite.",
 )
 @click.option("--retry-failed", is_flag=True, help="Like --resume, and retry files that failed before.")
 @click.option("--watch", is_flag=True, help="Watch the folder IN and denoise new files until interrupted.")

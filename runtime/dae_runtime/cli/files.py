@@ -71,8 +71,9 @@ def watch_folder(source: str, output: str, options: RunOptions) -> int:
         )
     with (
         options.open_denoiser() as denoiser,
-        open_manifest(path, lambda: run_settings(denoiser.sources, options.strength)) as manifest,
+        open_manifest(path, lambda: run_settings(denoiser.sources, options.controls)) as manifest,
     ):
+        denoiser.check(options.controls)
         if not options.quiet:
             click.echo(f"watching {source}; interrupt to stop", err=True)
         disable_cache()

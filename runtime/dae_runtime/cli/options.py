@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from ..models import DEFAULT_MODEL, DEFAULT_MODELS, bundled_models, find_models
 
 if TYPE_CHECKING:
     from ..folders import FolderRequest
-    from ..inference import Denoiser
+    from ..inference import Controls, Denoiser
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class RunOptions:
     max_memory_mb: int | None
     max_megapixels: float | None
     strength: float
+    sigma: float | None
+    luma: float
+    color: float
+    detail: float
+    bits: int | None
     recursive: bool
     format: str | None
     suffix: str
@@ -51,6 +56,14 @@ class RunOptions:
         """Largest number of pixels of an image; None for the default."""
         return None if self.max_megapixels is None else int(self.max_megapixels * 1e6)
 
+    @property
+    def controls(self) -> Controls:
+        """What was asked for of the results."""
+        from ..inference import Controls
+
+        sigma = None if self.sigma is None else self.sigma / 255
+        return Controls(sigma, self.strength, self.luma, self.color, self.detail, self.bits)
+
     def refuse(self, where: str, *names: str) -> None:
         """Raise click.UsageError if one of the named options is given."""
         for name in names:
@@ -68,7 +81,7 @@ class RunOptions:
             suffix=self.suffix,
             format=self.format,
             reference=self.reference,
-            strength=self.strength,
+            **asdict(self.controls),
             batch_size=self.batch_size,
             max_pixels=self.max_pixels,
             max_memory_mb=self.max_memory_mb,

@@ -37,7 +37,7 @@ def denoise_image(source: str, output: str, options: RunOptions) -> int:
             denoiser,
             data,
             kind,
-            strength=options.strength,
+            controls=options.controls,
             max_pixels=MAX_PIXELS if options.max_pixels is None else options.max_pixels,
             name="the image" if source == STANDARD else source,
         )
@@ -62,7 +62,7 @@ def denoise_frames(source: str, output: str, frame: str, options: RunOptions) ->
     options.refuse("--raw", "format", "max_megapixels", *_FILE_OPTIONS)
     many = 2**20  # the number of frames is unknown; several at once use the CPUs best
     with options.open_denoiser(many) as denoiser, _streams(source, output, options.overwrite) as (frames, target):
-        count = denoise_raw(denoiser, frames, target, shape, strength=options.strength, ahead=options.batch_size)
+        count = denoise_raw(denoiser, frames, target, shape, controls=options.controls, ahead=options.batch_size)
     if not options.quiet:
         click.echo(f"{counted(count, 'frame')} denoised on {denoiser.device} with {denoiser.model.name}", err=True)
     return 0

@@ -10,6 +10,7 @@ from .document import (
     OUTPUT_NAME,
     PRECISIONS,
     READABLE_VERSIONS,
+    SIGMA_NAME,
     Contract,
     from_json,
     to_json,
@@ -27,7 +28,7 @@ from .noise_spec import (
     parse_noise,
     parse_range,
 )
-from .parts import CALIBRATION_METHODS, Calibration, Golden, Parity, Quality
+from .parts import CALIBRATION_METHODS, Calibration, Golden, Parity, Quality, SigmaInput
 from .run_directory import RunDirectory, read_description
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "OUTPUT_NAME",
     "PRECISIONS",
     "READABLE_VERSIONS",
+    "SIGMA_NAME",
     "Calibration",
     "Contract",
     "Golden",
@@ -55,6 +57,7 @@ __all__ = [
     "Quality",
     "RunDirectory",
     "Shape",
+    "SigmaInput",
     "from_json",
     "gaussian_range",
     "noise_forms",

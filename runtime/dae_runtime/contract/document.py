@@ -17,14 +17,15 @@ from typing import Any
 
 from ..errors import ModelError
 from .image_spec import ImageSpec
-from .parts import Calibration, Golden, Parity, Quality, check, is_count
+from .parts import Calibration, Golden, Parity, Quality, SigmaInput, check, is_count
 
 METADATA_KEY = "dae"
 FORMAT_NAME = "dae-model"
-FORMAT_VERSION = 2
-READABLE_VERSIONS = (1, 2)
-"""Version 1 lacks the fields `pair_limit`, `any_size` and `golden.mean_abs_error`."""
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
+"""Version 1 lacks the fields `pair_limit`, `any_size` and `golden.mean_abs_error`; 1 and 2 lack `sigma` and `golden.sigma`."""
 INPUT_NAME = "noisy"
+SIGMA_NAME = "sigma"
 OUTPUT_NAME = "denoised"
 
 IO_DTYPES = {"float32": 4, "uint8": 1}
@@ -72,6 +73,8 @@ class Contract:
     depend on the processor; None: unknown."""
     any_size: bool = False
     """Whether the graph itself pads and crops, so that any height and width from 1 up works in any program."""
+    sigma: SigmaInput | None = None
+    """The second input, the noise level; None if there is none and the model estimates the noise itself."""
     tools: Mapping[str, str] = field(default_factory=dict)
     """Versions of the exporting packages, by name."""
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -99,6 +102,8 @@ class Contract:
         sound = (self.calibration is not None) == (self.precision == "int8")
         check(sound, "calibration", "present exactly for int8", self.calibration)
         check(self.golden.shape[3] == self.channels, "golden.shape", f"{self.channels} channels", self.golden.shape)
+        sound = (self.golden.sigma is None) == (self.sigma is None)
+        check(sound, "golden.sigma", "present exactly with sigma", self.golden.sigma)
         for name in ("tools", "report"):
             check(isinstance(getattr(self, name), Mapping), name, "an object", getattr(self, name))
         texts = all(isinstance(text, str) for pair in self.tools.items() for text in pair)
@@ -158,7 +163,7 @@ def from_json(text: str, where: str = "the model file") -> Contract:
         for key in ("noisy", "denoised"):
             golden[key] = base64.b64decode(golden.get(key, ""), validate=True)
         fields["golden"] = _build(Golden, golden, "golden")
-        for kind, key in ((Calibration, "calibration"), (Quality, "quality")):
+        for kind, key in ((Calibration, "calibration"), (Quality, "quality"), (SigmaInput, "sigma")):
             if fields.get(key) is not None:
                 fields[key] = _build(kind, fields[key], key)
         contract: Contract = _build(Contract, fields, "contract")

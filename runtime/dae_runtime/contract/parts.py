@@ -66,6 +66,27 @@ class Quality:
 
 
 @dataclass(frozen=True)
+class SigmaInput:
+    """The second input of a model that is given the noise level: `sigma`, (N, 1) float32, one number for each image.
+
+    It is the standard deviation of the noise over all pixels and channels of an image, on the scale where white is 1, whatever
+    `io_dtype` says. At 0 the output is the input.
+
+    Source:
+        Zhang, Zuo, Zhang: FFDNet: toward a fast and flexible solution for CNN-based image denoising. IEEE TIP 27(9), 2018.
+    """
+
+    low: float
+    """Least level trained on."""
+    high: float
+    """Greatest level trained on."""
+
+    def __post_init__(self) -> None:
+        sound = is_number(self.low) and is_number(self.high) and 0 <= self.low < self.high <= 1
+        check(sound, "sigma", "levels 0 <= low < high <= 1", (self.low, self.high))
+
+
+@dataclass(frozen=True)
 class Golden:
     """A small noisy input with the exporter's output, for replay on any device."""
 
@@ -79,6 +100,8 @@ class Golden:
     """Largest absolute difference of a correct device, in units of the value range of `io_dtype`."""
     mean_abs_error: float | None = None
     """Likewise the largest mean absolute difference; None in files of version 1."""
+    sigma: float | None = None
+    """Noise level given with the input; only of models that take one."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
@@ -90,6 +113,8 @@ class Golden:
         mean = self.mean_abs_error
         sound = mean is None or (is_number(mean) and mean >= 0)
         check(sound, "golden.mean_abs_error", "null or a finite number, at least 0", mean)
+        sound = self.sigma is None or (is_number(self.sigma) and 0 <= self.sigma <= 1)
+        check(sound, "golden.sigma", "null or from 0 to 1", self.sigma)
 
 
 def is_count(value: object) -> bool:

@@ -57,6 +57,12 @@ def golden_arrays(contract: Contract) -> tuple[Array, Array]:
     return np.ascontiguousarray(noisy, contract.io_dtype), np.ascontiguousarray(expected, contract.io_dtype)
 
 
+def golden_sigma(contract: Contract) -> npt.NDArray[np.float32] | None:
+    """Return the noise level given with the golden sample as (1, 1) float32; None for a model that takes none."""
+    sigma = contract.golden.sigma
+    return None if sigma is None else np.full((1, 1), sigma, np.float32)
+
+
 def compare(received: Array, expected: Array, contract: Contract, tolerance: tuple[float, float] | None = None) -> Replay:
     """Compare an output with the expected one; float outputs are clipped to [0, 1] as by a reader.
 

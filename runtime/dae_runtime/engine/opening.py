@@ -10,7 +10,7 @@ from ..contract import Contract
 from ..errors import DeviceError, ModelError
 from ..system.processor import cpu_name
 from .devices import AUTO, parse_device
-from .golden import DEVICE_TOLERANCE, Replay, compare, golden_arrays
+from .golden import DEVICE_TOLERANCE, Replay, compare, golden_arrays, golden_sigma
 from .saturation import saturates
 from .session import load_engine, open_session, open_with_exact_kernels, read_contract, run_session, session_device
 
@@ -83,4 +83,4 @@ def replay_golden(session: Any, contract: Contract) -> Replay:
         DeviceError: The device cannot run the model.
     """
     noisy, expected = golden_arrays(contract)
-    return compare(run_session(session, noisy), expected, contract, DEVICE_TOLERANCE)
+    return compare(run_session(session, noisy, golden_sigma(contract)), expected, contract, DEVICE_TOLERANCE)

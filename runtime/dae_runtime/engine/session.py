@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contract import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, Contract, from_json
+from ..contract import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, SIGMA_NAME, Contract, from_json
 from ..errors import DeviceError, InputError, MissingDependencyError, ModelError
 from ..system.processor import available_cpus
 from .binding import run_bound
@@ -32,13 +32,13 @@ from .devices import (
 from .fork import register_session
 from .packages import engine_clash
 from .saturation import EXACT_KERNELS
+from .tensors import check_tensors
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
-_TENSOR_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 _SILENT = 4  # onnxruntime's log level "fatal": errors are raised, not printed
 _RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 
@@ -139,20 +139,20 @@ def read_contract(session: Any, where: str) -> Contract:
             "Create model files with dae-export."
         )
     contract = from_json(text, where)
-    for kind, name, tensors in (
-        ("input", INPUT_NAME, session.get_inputs()),
-        ("output", OUTPUT_NAME, session.get_outputs()),
-    ):
-        _check_tensor(kind, name, tensors, contract, where)
+    check_tensors(session, contract, where)
     return contract
 
 
-def run_session(session: Any, batch: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def run_session(
+    session: Any, batch: npt.NDArray[np.generic], sigma: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.generic]:
     """Run a model on one batch.
 
     Args:
         session: From `open_session`.
         batch: (N, H, W, C), C-contiguous, in the contract's dtype and range; read only.
+        sigma: (N, 1) float32, C-contiguous: the noise level of each image, on the scale where white is 1; given exactly if the
+            contract has `sigma`.
 
     Returns:
         A new array of the same shape and dtype.
@@ -164,9 +164,10 @@ def run_session(session: Any, batch: npt.NDArray[np.generic]) -> npt.NDArray[np.
     device, _, number = session_device(session).partition(":")
     try:
         if device in NVIDIA:
-            result = run_bound(session, batch, "cuda", int(number))
+            result = run_bound(session, batch, "cuda", int(number), sigma)
         else:
-            result = session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0]
+            levels = {} if sigma is None else {SIGMA_NAME: sigma}
+            result = session.run([OUTPUT_NAME], {INPUT_NAME: batch, **levels})[0]
     except Exception as error:  # onnxruntime's exceptions have no common base class
         raise DeviceError(
             f"onnxruntime failed on {session_device(session)} with a batch of shape {batch.shape}: {_one_line(error)}. "
@@ -248,29 +249,6 @@ def _model_source(model: bytes | str | os.PathLike[str]) -> bytes | str:
             return os.fspath(path)
     except OSError as error:
         raise ModelError(f"the model {path} cannot be read: {error.strerror}. Give the path of an .onnx file.") from error
-
-
-def _check_tensor(kind: str, name: str, tensors: list[Any], contract: Contract, where: str) -> None:
-    size = contract.fixed_size or (None, None)
-    expected = (
-        f"one {kind} {name!r}, {contract.io_dtype} of shape (N, {size[0] or 'H'}, {size[1] or 'W'}, {contract.channels})"
-    )
-    received = ", ".join(f"{tensor.name!r} {tensor.type} {tensor.shape}" for tensor in tensors)
-    if len(tensors) == 1:
-        shape = tensors[0].shape
-        sound = (
-            tensors[0].name == name
-            and tensors[0].type == _TENSOR_TYPES[contract.io_dtype]
-            and len(shape) == 4
-            and not isinstance(shape[0], int)
-            # A free size of the graph cannot contradict the contract.
-            and all(not isinstance(n, int) or n == m for n, m in zip(shape[1:], (*size, contract.channels), strict=True))
-        )
-        if sound:
-            return
-    raise ModelError(
-        f"{where} contradicts its contract: expected {expected}; the file has {received}. Export the model again."
-    )
 
 
 def _warn_engine_clash() -> None:

@@ -37,7 +37,7 @@ class FolderPlan:
         Raises:
             ModelError: A model cannot be read.
         """
-        return run_settings(self.models(), self.request.strength)
+        return run_settings(self.models(), self.request.controls)
 
     @cached_property
     def past(self) -> ResumeState | None:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from ..errors import InputError
+from ..inference import Controls
 
 PathLike = str | os.PathLike[str]
 _PATHS = ("source", "output", "reference", "manifest", "report")
@@ -40,6 +41,16 @@ class FolderRequest:
     compared with its own."""
     strength: float = 1.0
     """Share of the change to apply, 0 to 1."""
+    sigma: float | None = None
+    """Noise level, 0 to 1, where white is 1, for models that are given it. None: measured for each file."""
+    luma: float = 1.0
+    """Share of the brightness noise to remove, 0 to 1."""
+    color: float = 1.0
+    """Share of the color noise to remove, 0 to 1."""
+    detail: float = 0.0
+    """Share of the fine structure in the removed part to put back, 0 to 1."""
+    bits: int | None = None
+    """Bits that the values of 16-bit files use, 9 to 16. None: detected for each file."""
     batch_size: int | None = None
     """Files per thread and batch, at least 1. None: up to 32, fewer if they are large."""
     max_pixels: int | None = None
@@ -52,7 +63,7 @@ class FolderRequest:
     """Start no further file once one has failed."""
     resume: bool = False
     """Keep a manifest and skip files that it records as complete, to continue an interrupted run. Outputs of another model or
-    strength are replaced only with `overwrite`."""
+    other settings are replaced only with `overwrite`."""
     retry_failed: bool = False
     """Like `resume`, and retry files that failed before."""
     manifest: PathLike | None = None
@@ -77,12 +88,16 @@ class FolderRequest:
         for name, text in (("suffix", self.suffix), ("format", self.format or "")):
             if not isinstance(text, str):
                 raise InputError(f"{name} must be text, not {text!r}.")
-        if not isinstance(self.strength, int | float) or not 0 <= self.strength <= 1:
-            raise InputError(f"strength must be a number from 0 to 1, not {self.strength!r}.")
+        _ = self.controls  # checks them
         for name, least in _MINIMA.items():
             number = getattr(self, name)
             if number is not None and not (isinstance(number, int) and number >= least):
                 raise InputError(f"{name} must be a whole number of at least {least}, not {number!r}.")
+
+    @property
+    def controls(self) -> Controls:
+        """What the user decides about the results."""
+        return Controls(self.sigma, self.strength, self.luma, self.color, self.detail, self.bits)
 
     @property
     def resumes(self) -> bool:

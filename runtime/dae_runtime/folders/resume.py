@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError, OutputExistsError
-from ..jobs.manifest import Entry, Manifest, Remaining, Settings, entry_of, manifest_path, read_manifest, remaining_jobs
+from ..inference import Controls
+from ..jobs.manifest import Entry, Manifest, Settings, entry_of, manifest_path, read_manifest
 from ..jobs.plan import Job
+from ..jobs.remaining import Remaining, remaining_jobs
 from ..system.messages import counted, listed
 from .outcome import Failure
 from .request import FolderRequest
@@ -26,7 +28,7 @@ class ResumeState:
     """Of this run."""
 
     def check_outputs(self) -> None:
-        """Check that only outputs of the run to resume, with this model and strength, would be replaced.
+        """Check that only outputs of the run to resume, with this model and these settings, would be replaced.
 
         Raises:
             OutputExistsError: One would be.
@@ -53,7 +55,7 @@ class ResumeState:
     def marks(self, overwrite: bool) -> dict[Job, str]:
         """Return notes on jobs for a printed plan."""
         foreign = "exists, not written by the run to resume or changed since: " + ("replaced" if overwrite else "refused")
-        changed = "exists, made with another model or strength: " + (
+        changed = "exists, made with another model or other settings: " + (
             "replaced" if overwrite else "refused without --overwrite"
         )
         return {
@@ -68,7 +70,16 @@ class ResumeState:
         assert entry is not None  # other_settings holds recorded jobs only
         if entry.model_sha256 != self.settings.model_sha256:
             return f"another model (SHA-256 {entry.model_sha256[:12]}..., this one's is {self.settings.model_sha256[:12]}...)"
-        return f"strength {entry.strength:g} instead of {self.settings.strength:g}"
+        pairs = (vars(entry.settings.controls), vars(self.settings.controls))
+        return ", ".join(f"{name} {_text(pairs[0][name])} instead of {_text(pairs[1][name])}" for name in _differing(*pairs))
+
+
+def _differing(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    return [name for name, value in before.items() if value != now[name]]
+
+
+def _text(value: float | None) -> str:
+    return "chosen by itself" if value is None else f"{value:g}"
 
 
 def load_resume_state(jobs: Iterable[Job], manifest: Path, settings: Settings, retry_failed: bool) -> ResumeState:
@@ -106,12 +117,12 @@ def open_manifest(path: Path | None, settings: Callable[[], Settings]) -> contex
     return contextlib.nullcontext() if path is None else Manifest(path, settings())
 
 
-def run_settings(models: Iterable[bytes | Path], strength: float) -> Settings:
+def run_settings(models: Iterable[bytes | Path], controls: Controls) -> Settings:
     """Return the settings that outputs depend on.
 
     Args:
         models: Model files or their content, as in `Denoiser.sources`.
-        strength: Share of the change to apply.
+        controls: The user's choices about the results.
 
     Raises:
         ModelError: A file cannot be read.
@@ -122,4 +133,4 @@ def run_settings(models: Iterable[bytes | Path], strength: float) -> Settings:
             digest.update(model if isinstance(model, bytes) else model.read_bytes())
     except OSError as error:
         raise ModelError(f"the model {error.filename} cannot be read: {error.strerror or error}.") from error
-    return Settings(digest.hexdigest(), strength)
+    return Settings(digest.hexdigest(), controls)

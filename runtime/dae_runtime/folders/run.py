@@ -138,7 +138,7 @@ class FolderRun:
         if result.error is not None:
             self._failures.append(Failure(result.job.source, result.error))
         if self._report is not None:
-            self._report.add(result.job, result.error, result.scores)
+            self._report.add(result.job, result.error, result.scores, result.level)
 
     def _is_cancelled(self) -> bool:
         if self._cancel is not None and self._cancel():
@@ -163,9 +163,11 @@ def open_run(
         step: Called before each run of the engine, by any thread.
 
     Raises:
+        InputError: A noise level is given, and the model estimates it by itself.
         ModelError: A model cannot be read.
         DaeError: The manifest cannot be written.
     """
+    denoiser.check(plan.request.controls)
     with open_manifest(plan.manifest, lambda: plan.settings) as manifest:
         yield FolderRun(plan, denoiser, manifest, cancel, step)
 
@@ -175,7 +177,7 @@ def job_options(request: FolderRequest) -> JobOptions:
     limit = {} if request.max_pixels is None else {"max_pixels": request.max_pixels}
     return JobOptions(
         batch_size=request.batch_size,
-        strength=request.strength,
+        controls=request.controls,
         max_memory_mb=request.max_memory_mb,
         with_references=request.reference is not None,
         fail_fast=request.fail_fast,

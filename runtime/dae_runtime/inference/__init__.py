@@ -5,17 +5,26 @@ from typing import TYPE_CHECKING
 from ..system.lazy import lazy_face
 
 if TYPE_CHECKING:
+    from .controls import DEFAULT_CONTROLS, Controls
     from .denoiser import Denoiser
     from .grouping import by_shape, windows
     from .limits import ENGINE_SHARE
 
 __all__ = [
+    "DEFAULT_CONTROLS",
     "ENGINE_SHARE",
+    "Controls",
     "Denoiser",
     "by_shape",
     "windows",
 ]
 
 __getattr__ = lazy_face(
-    __name__, {"denoiser": ("Denoiser",), "grouping": ("by_shape", "windows"), "limits": ("ENGINE_SHARE",)}
+    __name__,
+    {
+        "controls": ("DEFAULT_CONTROLS", "Controls"),
+        "denoiser": ("Denoiser",),
+        "grouping": ("by_shape", "windows"),
+        "limits": ("ENGINE_SHARE",),
+    },
 )

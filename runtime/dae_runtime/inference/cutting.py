@@ -10,29 +10,34 @@ import numpy as np
 
 from ..contract import ImageSpec
 from ..pixels.arrays import Array, FloatArray, blend, color_channels
+from .controls import Shares
 from .limits import Limits
 from .patches import cut_patches
 from .tiles import cut_tiles, plan_tiles
 
-Piece = tuple[Array, Callable[[Array], None]]
-"""Colors (N, H, W, 1 or 3) for one run of the engine, and a function that writes their denoised version to the result."""
+Piece = tuple[Array, FloatArray | None, Callable[[Array], None]]
+"""Colors (N, H, W, 1 or 3) for one run of the engine, the noise levels of their images, (N,), and a function that writes their
+denoised version to the result."""
 
 
 class Cut:
-    """A batch in pieces: `for pixels, place in cut.pieces(): place(clean(pixels))`, and `result` is complete.
+    """A batch in pieces: `for pixels, levels, place in cut.pieces(): place(clean(pixels, levels))`, and `result` is complete.
 
     Args:
         batch: (N, H, W, C) with C from 1 to 4, uint8, uint16 or float32; read only.
         images: Image sizes and channels of the model.
         limits: Limits of a piece.
-        strength: Share of the change to apply, 0 to 1.
+        shares: Shares of the change to apply.
+        levels: (N,) float32, the noise level of each image; None for a model that is not given it.
     """
 
     result: Array
     """A new array like the batch: colors denoised, alpha as it was. Complete once all pieces are placed."""
 
-    def __init__(self, batch: Array, images: ImageSpec, limits: Limits, strength: float) -> None:
-        self._batch, self._images, self._limits, self._strength = batch, images, limits, strength
+    def __init__(
+        self, batch: Array, images: ImageSpec, limits: Limits, shares: Shares, levels: FloatArray | None = None
+    ) -> None:
+        self._batch, self._images, self._limits, self._shares, self._levels = batch, images, limits, shares, levels
 
     def pieces(self) -> Iterator[Piece]:
         """Yield the pieces; place each before taking the next."""
@@ -44,7 +49,7 @@ class Cut:
         in_tiles = limits.tile_px is not None and height * width > limits.tile_above_px
         size = max(1, limits.run_px // (height * width * repeats))
         if colors == channels and count <= size and not (in_windows or in_tiles):
-            yield batch, self._take_whole
+            yield batch, self._levels, self._take_whole
             return
         self.result = np.empty(batch.shape, batch.dtype)
         self.result[..., colors:] = batch[..., colors:]
@@ -54,12 +59,13 @@ class Cut:
         elif in_tiles and limits.tile_px is not None:
             tiling = plan_tiles((height, width), limits.tile_px, images.alignment_px, images.halo_px or 0)
             size = max(1, limits.run_px // (tiling.height_px * tiling.width_px * repeats))
-            for image, clean in zip(source, target, strict=True):
-                yield from cut_tiles(image, clean, tiling, size, self._strength)
+            for number, (image, clean) in enumerate(zip(source, target, strict=True)):
+                for tiles, place in cut_tiles(image, clean, tiling, size, self._shares):
+                    yield tiles, self._levels_of(slice(number, number + 1), len(tiles)), place
         else:
             for start in range(0, count, size):
                 part = slice(start, start + size)
-                yield source[part], partial(self._finish, target[part], source[part])
+                yield source[part], self._levels_of(part), partial(self._finish, target[part], source[part])
 
     def _windows(self, source: Array, target: Array, run_px: int) -> Iterator[Piece]:
         count, height, width, _ = source.shape
@@ -69,11 +75,16 @@ class Cut:
         for start in range(0, count, images):
             part = slice(start, start + images)
             write = partial(self._write_strip, target[part], source[part])
-            yield from cut_patches(source[part], window_px, write, max(1, windows // images))
+            for patches, place in cut_patches(source[part], window_px, write, max(1, windows // images)):
+                yield patches, self._levels_of(part, len(patches) // len(source[part])), place
+
+    def _levels_of(self, part: slice, times: int = 1) -> FloatArray | None:
+        """Return the levels of some images, for so many pieces of each, image by image within a piece's place."""
+        return None if self._levels is None else np.tile(self._levels[part], times)
 
     def _take_whole(self, clean: Array) -> None:
         # `clean` is a new array; another copy would cost 3 % for small images.
-        self.result = np.ascontiguousarray(blend(self._batch, clean, self._strength))
+        self.result = np.ascontiguousarray(blend(self._batch, clean, *self._shares))
 
     def _write_strip(self, target: Array, noisy: Array, top: int, strip: FloatArray) -> None:
         rows = slice(top, top + strip.shape[1])
@@ -81,4 +92,4 @@ class Cut:
         self._finish(target[:, rows], noisy[:, rows], strip)
 
     def _finish(self, target: Array, noisy: Array, clean: Array) -> None:
-        target[:] = blend(noisy, clean, self._strength)
+        target[:] = blend(noisy, clean, *self._shares)

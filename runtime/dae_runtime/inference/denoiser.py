@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -16,11 +16,14 @@ from ..contract import Contract
 from ..engine.devices import AUTO, parse_device
 from ..errors import DaeError, InputError
 from ..models import DEFAULT_MODEL, find_models
-from ..pixels.arrays import Array, as_batch, as_image, check_strength, check_values, color_channels
+from ..pixels.arrays import Array, as_batch, as_image, check_values
 from ..system.processor import available_cpus
-from .grouping import WINDOW_VALUES, by_shape, until, windows
+from .controls import Controls, as_levels
+from .grouping import until
 from .limits import ENGINE_SHARE
 from .open_model import Network
+from .streaming import denoise_stream
+from .treatment import level_in, sigma_unused, treat
 
 
 class Denoiser:
@@ -100,7 +103,46 @@ class Denoiser:
         """The contracts of the models that have denoised an image; empty before the first image."""
         return tuple(network.model for network in list(self._used))
 
-    def denoise(self, noisy: npt.ArrayLike, *, strength: float = 1.0, cancel: Callable[[], bool] | None = None) -> Array:
+    def measure(self, noisy: npt.ArrayLike, bits: int | None = None) -> float | None:
+        """Return the noise level that `denoise` measures in an image, or None if its model estimates the noise by itself.
+
+        Args:
+            noisy: One image, (H, W) or (H, W, C), as for `denoise`.
+            bits: As for `denoise`.
+
+        Returns:
+            The standard deviation of the noise over pixels and channels, where white is 1.
+
+        Raises:
+            InputError: The image is not valid for `denoise`.
+        """
+        image = as_image(noisy)
+        check_values(image)
+        if image.ndim == 4:
+            raise InputError(f"the level is measured of one image, (H, W) or (H, W, C); received a batch {image.shape}.")
+        return level_in(as_batch(image), self._opened, bits)
+
+    def check(self, controls: Controls) -> None:
+        """Raise InputError if a noise level is given and the model estimates the noise by itself."""
+        if controls.sigma is not None and all(self._opened(colors).model.sigma is None for colors in self._sources):
+            raise sigma_unused(self.model)
+
+    def replay(self) -> Array:
+        """Return the model's output here for the golden sample in its file, (1, H, W, C) in the model's dtype."""
+        return self._latest.replay()
+
+    def denoise(
+        self,
+        noisy: npt.ArrayLike,
+        *,
+        sigma: npt.ArrayLike | None = None,
+        strength: float = 1.0,
+        luma: float = 1.0,
+        color: float = 1.0,
+        detail: float = 0.0,
+        bits: int | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> Array:
         """Denoise an image, or a batch of images of one size.
 
         A gray model denoises the channels of a color image one by one; a color model gets gray images as equal channels,
@@ -108,10 +150,19 @@ class Denoiser:
         model's alignment are padded by reflection and cropped back. A model with 8-bit edges (`io_dtype` "uint8") gets uint8
         images without conversion; uint16 and float32 images are rounded to 8 bits, which is logged once as a warning.
 
+        A color image whose channels are equal in every pixel is denoised as the gray image that it is, and so stays gray. A
+        uint16 image whose largest value is exactly 1023, 4095 or 16383 is taken to have that for white.
+
         Args:
             noisy: (H, W), (H, W, C) or (N, H, W, C) with C from 1 to 4; uint8 0..255, uint16 0..65535 or float32 of about
                 0..1 (noise may leave that range). An array with three axes is always one image. Not modified.
+            sigma: Noise level, for models that are given it (`model.sigma`): the standard deviation of the noise over pixels
+                and channels, where white is 1; a number from 0 to 1, or one for each image. None: measured in each image.
             strength: Share of the change to apply, from 0 (the input unchanged) to 1 (all of it).
+            luma: Share of the brightness noise to remove, 0 to 1.
+            color: Share of the color noise to remove, 0 to 1; without effect on gray images.
+            detail: Share of the fine structure in the removed part to put back, 0 to 1.
+            bits: Bits that the values of uint16 images use, 9 to 16; None to detect 10, 12 and 14.
             cancel: Called before each run of the engine (each tile of a large image); true ends the call.
 
         Returns:
@@ -119,24 +170,30 @@ class Denoiser:
             below 1, float32 inputs beyond 0..1 keep their share. Integers are rounded.
 
         Raises:
-            InputError: The shape, dtype or values are not as above.
+            InputError: The shape, dtype, values or an argument are not as above, or `sigma` is given and the model estimates
+                the noise by itself.
             ModelError: The model returned NaN or infinity.
             DeviceError: The engine failed; out of memory only after trying smaller tiles.
             CancelledError: `cancel` returned true.
         """
-        check_strength(strength)
+        controls = Controls(None, strength, luma, color, detail, bits)
         image = as_image(noisy)
         check_values(image)
         batch = as_batch(image)
-        network = self._network(color_channels(batch.shape[3]))
-        return network.denoise(batch, strength, cancel).reshape(image.shape)
+        levels = None if sigma is None else as_levels(sigma, len(batch))
+        return treat(batch, self._network, controls, levels, cancel).reshape(image.shape)
 
     def stream(
         self,
         images: Iterable[npt.ArrayLike],
         batch_size: int | None = None,
         *,
+        sigma: float | None = None,
         strength: float = 1.0,
+        luma: float = 1.0,
+        color: float = 1.0,
+        detail: float = 0.0,
+        bits: int | None = None,
         cancel: Callable[[], bool] | None = None,
     ) -> Iterator[Array]:
         """Denoise any number of images, in order, with bounded memory.
@@ -149,15 +206,20 @@ class Denoiser:
             images: Images as `denoise` takes them, one by one; each (H, W) or (H, W, C).
             batch_size: Images per group, read ahead of the result. 1 returns each result at once, for live video.
                 None: up to 256 small images, fewer when they are large.
-            strength: As for `denoise`.
+            sigma: As for `denoise`: one number for all images, or None to measure each.
+            strength: As for `denoise`, like the next four.
+            luma: Share of the brightness noise to remove.
+            color: Share of the color noise to remove.
+            detail: Share of the fine structure to put back.
+            bits: Bits that the values of uint16 images use.
             cancel: Called before each image is taken; true ends the stream after the images already taken.
 
         Yields:
             For each image a new array of the same shape, dtype and range.
 
         Raises:
-            InputError: `images` cannot be iterated, `batch_size` is below 1, `strength` is outside 0..1, or an image is
-                invalid; the message holds its number, counted from 0.
+            InputError: `images` cannot be iterated, an argument is out of its range, or an image is invalid; the message
+                holds its number, counted from 0.
             ModelError, DeviceError: As for `denoise`, with the image's number.
             Exception: Exceptions of `images` propagate unchanged.
         """
@@ -167,8 +229,9 @@ class Denoiser:
             images = iter(images)
         except TypeError as error:
             raise InputError(f"images must be an iterable of arrays, not {images!r}. For one image call denoise.") from error
-        check_strength(strength)
-        return self._stream(_single_images(until(images, cancel), batch_size), batch_size, strength)
+        controls = Controls(sigma, strength, luma, color, detail, bits)
+        self.check(controls)
+        return denoise_stream(until(images, cancel), batch_size, partial(self.denoise, **dataclasses.asdict(controls)))
 
     def close(self) -> None:
         """Free the model. A closed Denoiser cannot be used again; closing twice has no effect."""
@@ -196,7 +259,13 @@ class Denoiser:
         return Network(self._sources[colors], device, threads, tile_px, max_memory_mb, share)
 
     def _network(self, colors: int) -> Network:
-        """Return the network for images of 1 or 3 color channels."""
+        """Return the network for images of 1 or 3 color channels, about to be used."""
+        network = self._opened(colors)
+        self._used[network] = None
+        self._latest = network
+        return network
+
+    def _opened(self, colors: int) -> Network:
         if self._closed:
             raise DaeError("this Denoiser is closed. Create a new one.")
         network = self._networks.get(colors)
@@ -204,24 +273,7 @@ class Denoiser:
             device = self.device if self._options[0] == AUTO else self._options[0]
             # No lock, which a fork could leave held; two threads may open the model twice, and one copy is dropped.
             network = self._networks.setdefault(colors, self._open(colors, device))
-        self._used[network] = None
-        self._latest = network
         return network
-
-    def _stream(self, images: Iterator[Array], batch_size: int | None, strength: float) -> Iterator[Array]:
-        number = 0
-        for window in windows(images, lambda image: image.size, batch_size):
-            yield from self._denoise_window(window, number, strength)
-            number += len(window)
-
-    def _denoise_window(self, images: list[Array], number: int, strength: float) -> Iterator[Array]:
-        """Yield the results of one group; `number` is that of its first image."""
-        if len(images) > 1:
-            with contextlib.suppress(DaeError):  # raised before the first result; single runs find the image
-                yield from by_shape(images, lambda batch: self.denoise(batch, strength=strength))
-                return
-        for place, image in enumerate(images, number):
-            yield _with_number(place, partial(self.denoise, image, strength=strength))
 
 
 def _sources(model: str | os.PathLike[str] | bytes) -> dict[int, bytes | Path]:
@@ -229,29 +281,6 @@ def _sources(model: str | os.PathLike[str] | bytes) -> dict[int, bytes | Path]:
     if isinstance(model, bytes | bytearray | memoryview):
         return dict.fromkeys((1, 3), bytes(model))
     return {**find_models(model)}
-
-
-def _single_images(images: Iterable[npt.ArrayLike], batch_size: int | None) -> Iterator[Array]:
-    for number, noisy in enumerate(images):
-        image = _with_number(number, partial(_single_image, noisy))
-        # An image that fills a group is denoised before the next is taken, which may reuse its memory.
-        fills_group = image.size >= WINDOW_VALUES if batch_size is None else batch_size == 1
-        yield image if fills_group else image.copy()
-
-
-def _with_number(number: int, work: Callable[[], Array]) -> Array:
-    """Call `work`; its errors name the image of the stream."""
-    try:
-        return work()
-    except DaeError as error:
-        raise type(error)(f"image {number} of the stream (counted from 0): {error}") from error
-
-
-def _single_image(noisy: npt.ArrayLike) -> Array:
-    image = as_image(noisy)
-    if image.ndim == 4:
-        raise InputError(f"a stream takes single images, (H, W) or (H, W, C); received a batch {image.shape}.")
-    return image
 
 
 Denoiser.__module__ = "dae_runtime"  # the name in pickles, wherever the class is defined

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -55,21 +55,30 @@ def until(items: Iterable[T], cancel: Callable[[], bool] | None) -> Iterator[T]:
         yield item
 
 
-def by_shape(images: list[Array], denoise: Callable[[Array], Array]) -> Iterator[Array]:
+def by_shape(
+    images: list[Array],
+    denoise: Callable[[Array, list[float] | None], Array],
+    levels: Sequence[float | None] | None = None,
+) -> Iterator[Array]:
     """Denoise images of equal shape and dtype as one batch each; yield the results in the order of the images.
 
     Args:
         images: Each (H, W) or (H, W, C).
-        denoise: Maps (N, H, W, C) to the same shape.
+        denoise: Maps (N, H, W, C) and the noise levels of the images, or None, to the same shape.
+        levels: Of each image, its noise level; None for none.
     """
-    groups: dict[tuple[Any, ...], list[Array]] = {}
+    groups: dict[tuple[Any, ...], tuple[list[Array], list[float]]] = {}
     places: list[tuple[tuple[Any, ...], int]] = []
-    for image in images:
-        key = (image.shape, image.dtype)
-        group = groups.setdefault(key, [])
+    for image, level in zip(images, levels or [None] * len(images), strict=True):
+        key = (image.shape, image.dtype, level is None)
+        group, group_levels = groups.setdefault(key, ([], []))
         places.append((key, len(group)))
         group.append(image)
-    clean = {key: denoise(_batch(group)).reshape(len(group), *key[0]) for key, group in groups.items()}
+        group_levels += [] if level is None else [level]
+    clean = {
+        key: denoise(_batch(group), group_levels or None).reshape(len(group), *key[0])
+        for key, (group, group_levels) in groups.items()
+    }
     for key, place in places:
         yield clean[key][place].copy()  # a view would keep the whole batch alive
 

@@ -12,9 +12,11 @@ import numpy as np
 from ..contract import Contract
 from ..engine import session as engine
 from ..engine.fork import is_own_session
+from ..engine.golden import golden_arrays, golden_sigma
 from ..engine.opening import open_model
 from ..errors import CancelledError, DaeError, DeviceError
-from ..pixels.arrays import Array, convert, from_model_channels, limit_to_range, pad_to_multiple, to_model_channels
+from ..pixels.arrays import Array, FloatArray, convert, from_model_channels, limit_to_range, pad_to_multiple, to_model_channels
+from .controls import Shares
 from .cutting import Cut
 from .limits import (
     ENGINE_SHARE,
@@ -68,6 +70,7 @@ class Network:
         self._images = self.model.images
         self.limits = default_limits(self._images, RUN_PIXELS.get(self.device.partition(":")[0], RUN_PIXELS["cpu"]))
         self._warn_8_bit_once = [True] if self.model.io_dtype == "uint8" else []
+        self._warn_range_once = [True]
         if max_memory_mb is not None:
             least_px = smallest_run(self._images)
             need = self._bytes_per_pixel(least_px, share * max_memory_mb * 2**20)
@@ -75,13 +78,16 @@ class Network:
         if tile_px is not None:
             self.limits = tile_limits(self._images, self.limits, tile_px)
 
-    def denoise(self, batch: Array, strength: float, cancel: Callable[[], bool] | None) -> Array:
+    def denoise(
+        self, batch: Array, shares: Shares, cancel: Callable[[], bool] | None = None, levels: FloatArray | None = None
+    ) -> Array:
         """Denoise a checked batch.
 
         Args:
             batch: (N, H, W, C) with C from 1 to 4, uint8, uint16 or float32; read only.
-            strength: 0 to 1, checked.
+            shares: Shares of the change to apply.
             cancel: Called before each run of the engine.
+            levels: (N,) float32, the noise level of each image; given exactly if the model is given it.
 
         Returns:
             A new array of the same shape and dtype.
@@ -93,12 +99,17 @@ class Network:
         """
         if self._warn_8_bit_once and batch.dtype != np.uint8:
             self._warn_8_bit(batch.dtype)
+        levels = self._within_range(levels)
         while True:
             limits = self.limits
             try:
-                return self._denoise_within(limits, batch, strength, cancel)
+                return self._denoise_within(limits, batch, shares, cancel, levels)
             except (DeviceError, MemoryError) as error:
                 self._shrink(limits, error)
+
+    def replay(self) -> Array:
+        """Return what the model makes here of its golden sample, in its own dtype."""
+        return self._run(golden_arrays(self.model)[0], golden_sigma(self.model))
 
     def close(self) -> None:
         """Free the model."""
@@ -116,12 +127,33 @@ class Network:
             dtype,
         )
 
-    def _denoise_within(self, limits: Limits, batch: Array, strength: float, cancel: Callable[[], bool] | None) -> Array:
-        cut = Cut(batch, self._images, limits, strength)
-        for pixels, place in cut.pieces():
+    def _within_range(self, levels: FloatArray | None) -> FloatArray | None:
+        """Limit noise levels to the highest of the training; warn once if one is higher."""
+        if levels is None or self.model.sigma is None:
+            return None
+        high = np.float32(self.model.sigma.high)
+        if levels.max(initial=0) > high and self._warn_range_once:
+            self._warn_range_once.clear()
+            logger.warning(
+                "the model %s was trained on noise up to %.0f of 255; stronger noise is treated as that",
+                self.model.name,
+                255 * high,
+            )
+        return np.minimum(levels, high)
+
+    def _denoise_within(
+        self,
+        limits: Limits,
+        batch: Array,
+        shares: Shares,
+        cancel: Callable[[], bool] | None,
+        levels: FloatArray | None,
+    ) -> Array:
+        cut = Cut(batch, self._images, limits, shares, levels)
+        for pixels, levels_of_pixels, place in cut.pieces():
             if cancel is not None and cancel():
                 raise CancelledError("denoising was cancelled by the caller.")
-            place(self._clean(pixels))
+            place(self._clean(pixels, levels_of_pixels))
         return cut.result
 
     def _shrink(self, limits: Limits, error: DeviceError | MemoryError) -> None:
@@ -143,25 +175,26 @@ class Network:
 
         def run(pixels: int) -> int:
             batch = np.zeros(probe_shape(self._images, pixels), self.model.io_dtype)
-            self._run(batch)
+            self._run(batch, None if self.model.sigma is None else np.zeros((len(batch), 1), np.float32))
             return batch.size // self._images.channels
 
         return bytes_per_pixel(run, least_px, budget_bytes)
 
-    def _clean(self, colors: Array) -> Array:
+    def _clean(self, colors: Array, levels: FloatArray | None) -> Array:
         """Denoise (N, H, W, 1 or 3) of any image dtype, in the fixed size if the model has one; return the model's dtype."""
         height, width = colors.shape[1:3]
         batch = convert(to_model_channels(colors, self._images.channels), self.model.io_dtype)
-        clean = self._run(pad_to_multiple(batch, self._images.alignment_px))[:, :height, :width]
+        sigma = None if levels is None else np.repeat(levels, len(batch) // len(colors))[:, None]  # once for each channel
+        clean = self._run(pad_to_multiple(batch, self._images.alignment_px), sigma)[:, :height, :width]
         return from_model_channels(clean, colors.shape[3])
 
-    def _run(self, batch: Array) -> Array:
+    def _run(self, batch: Array, sigma: FloatArray | None = None) -> Array:
         session = self._live_session()
         size = max(1, self.limits.run_px // (batch.shape[1] * batch.shape[2]))
         if size >= len(batch):
-            return limit_to_range(engine.run_session(session, np.ascontiguousarray(batch)))
-        parts = [batch[start : start + size] for start in range(0, len(batch), size)]
-        return np.concatenate([limit_to_range(engine.run_session(session, np.ascontiguousarray(part))) for part in parts])
+            return limit_to_range(engine.run_session(session, np.ascontiguousarray(batch), sigma))
+        parts = [slice(start, start + size) for start in range(0, len(batch), size)]
+        return np.concatenate([self._run(batch[part], None if sigma is None else sigma[part]) for part in parts])
 
     def _live_session(self) -> Any:
         session = self._session

@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 
 from ..pixels.arrays import Array, blend
+from .controls import Shares
 
 STEP_PX = 32
 """Sides of tiles are multiples of this: the engine plans its memory for every new shape, so few shapes are best."""
@@ -72,7 +73,7 @@ def smallest_tile(alignment_px: int, halo_px: int) -> int:
 
 
 def cut_tiles(
-    image: Array, result: Array, tiling: Tiling, tiles_per_run: int, strength: float
+    image: Array, result: Array, tiling: Tiling, tiles_per_run: int, shares: Shares
 ) -> Iterator[tuple[Array, Callable[[Array], None]]]:
     """Cut an image into tiles.
 
@@ -81,7 +82,7 @@ def cut_tiles(
         result: (H, W, C), written as the tiles are placed.
         tiling: From `plan_tiles` for this size.
         tiles_per_run: Tiles yielded at once.
-        strength: Share of the change to apply, 0 to 1.
+        shares: Shares of the change to apply.
 
     Yields:
         Tiles (M, tile height, tile width, C), and a function that writes their denoised versions to the result.
@@ -89,11 +90,11 @@ def cut_tiles(
     places = tiling.places()
     while group := list(itertools.islice(places, tiles_per_run)):
         tiles = np.stack([_cut(image, tiling, *place) for place in group])
-        yield tiles, partial(_place, result, group, tiles, strength)
+        yield tiles, partial(_place, result, group, tiles, shares)
 
 
-def _place(result: Array, places: list[tuple[Span, Span]], tiles: Array, strength: float, clean: Array) -> None:
-    for (row, column), tile in zip(places, blend(tiles, clean, strength), strict=True):
+def _place(result: Array, places: list[tuple[Span, Span]], tiles: Array, shares: Shares, clean: Array) -> None:
+    for (row, column), tile in zip(places, blend(tiles, clean, *shares), strict=True):
         kept = tile[row.keep_px - row.start_px : row.end_px - row.start_px]
         kept = kept[:, column.keep_px - column.start_px : column.end_px - column.start_px]
         result[row.keep_px : row.end_px, column.keep_px : column.end_px] = kept

@@ -7,14 +7,15 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ..errors import DaeError, InputError
-from ..images import FORMATS, read_image
+from ..images import FORMATS
+from ..inference import DEFAULT_CONTROLS, Controls
 from .plan import Job, is_file_name
 
 MANIFEST_NAME = "dae-manifest.jsonl"
@@ -22,6 +23,7 @@ MANIFEST_NAME = "dae-manifest.jsonl"
 BEGUN, DONE, FAILED = "begun", "done", "failed"
 Stamp = tuple[int, int]
 """Size in bytes and modification time in ns; a file with the same stamp counts as unchanged."""
+_CONTROLS = dataclasses.fields(Controls)
 _FIRST_BYTES = b'{"path": '
 """Start of every manifest, unless a crash cut its first line short; other files are never appended to."""
 
@@ -31,7 +33,7 @@ class Settings:
     """Settings that determine an output besides its input; outputs of other settings are not trusted."""
 
     model_sha256: str
-    strength: float = 1.0
+    controls: Controls = DEFAULT_CONTROLS
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,19 @@ class Entry:
     source_mtime_ns: int
     output_sha256: str | None
     """Of the output file; None if it failed."""
+    sigma: float | None = None
+    """As told; None: measured, or of no use to the model. This field and those below are missing in lines of before 0.9."""
+    luma: float = 1.0
+    color: float = 1.0
+    detail: float = 0.0
+    bits: int | None = None
+    level: float | None = None
+    """Noise level that the model was given, measured or told, where white is 1; None for models that are given none."""
 
     @property
     def settings(self) -> Settings:
         """The settings of the entry."""
-        return Settings(self.model_sha256, self.strength)
+        return Settings(self.model_sha256, Controls(**{field.name: getattr(self, field.name) for field in _CONTROLS}))
 
 
 def manifest_path(output: str | os.PathLike[str], name: str | os.PathLike[str] | None = None) -> Path:
@@ -115,9 +125,17 @@ class Manifest:
         Raises:
             DaeError: The disk is full, or the file is gone.
         """
-        self._append(job, source_stamp, BEGUN, None, 0.0, None)
+        self._append(job, source_stamp, status=BEGUN, error=None, seconds=0.0, output_sha256=None)
 
-    def record(self, job: Job, source_stamp: Stamp, error: str | None, seconds: float, output_sha256: str | None) -> None:
+    def record(
+        self,
+        job: Job,
+        source_stamp: Stamp,
+        error: str | None,
+        seconds: float,
+        output_sha256: str | None,
+        level: float | None = None,
+    ) -> None:
         """Record the result of one file.
 
         Args:
@@ -126,20 +144,31 @@ class Manifest:
             error: Reason of the failure; None for success.
             seconds: Processing time.
             output_sha256: Of the output; None if there is none.
+            level: Noise level that the model was given.
 
         Raises:
             DaeError: The disk is full, or the file is gone.
         """
-        self._append(job, source_stamp, DONE if error is None else FAILED, error, seconds, output_sha256)
-
-    def _append(
-        self, job: Job, source_stamp: Stamp, status: str, error: str | None, seconds: float, output_sha256: str | None
-    ) -> None:
-        paths, settings = (
-            (_absolute(job.source), _absolute(job.destination)),
-            (self.settings.model_sha256, self.settings.strength),
+        self._append(
+            job,
+            source_stamp,
+            status=DONE if error is None else FAILED,
+            error=error,
+            seconds=round(seconds, 6),
+            output_sha256=output_sha256,
+            level=None if level is None else round(level, 6),
         )
-        entry = Entry(*paths, status, error, round(seconds, 6), *settings, *source_stamp, output_sha256)
+
+    def _append(self, job: Job, source_stamp: Stamp, **outcome: Any) -> None:
+        entry = Entry(
+            path=absolute(job.source),
+            output=absolute(job.destination),
+            model_sha256=self.settings.model_sha256,
+            source_bytes=source_stamp[0],
+            source_mtime_ns=source_stamp[1],
+            **outcome,
+            **dataclasses.asdict(self.settings.controls),
+        )
         line = json.dumps(dataclasses.asdict(entry)).encode("ascii") + b"\n"
         with self._lock:
             try:
@@ -158,22 +187,6 @@ class Manifest:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-@dataclass(frozen=True)
-class Remaining:
-    """The jobs of a resumed run, each list in order."""
-
-    jobs: list[Job]
-    """To denoise now."""
-    complete: list[Job]
-    """Complete, as the manifest records."""
-    failed: list[Job]
-    """Failed before and not retried."""
-    other_settings: list[Job]
-    """Those of `jobs` with an existing output of other settings; the caller decides whether to replace it."""
-    foreign: list[Job]
-    """Those of `jobs` whose output path holds a file that the run did not write, or that changed since; likewise."""
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Entry]:
@@ -198,35 +211,9 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Entry]:
     return entries
 
 
-def remaining_jobs(
-    jobs: Iterable[Job], entries: Mapping[str, Entry], settings: Settings, retry_failed: bool = False
-) -> Remaining:
-    """Sort jobs by their state in a manifest.
-
-    A job is complete if the manifest records it as done with the same settings and input, and the output has the
-    recorded hash.
-    """
-    remaining = Remaining([], [], [], [], [])
-    for job in jobs:
-        entry = entry_of(job, entries)
-        if entry is None or not _same_work(job, entry, settings):
-            remaining.jobs.append(job)
-            if entry is not None and _has_other_output(job, entry, settings):
-                remaining.other_settings.append(job)
-        elif entry.status == FAILED:
-            (remaining.jobs if retry_failed else remaining.failed).append(job)
-        elif entry.output_sha256 is not None and file_sha256(job.destination) == entry.output_sha256:
-            remaining.complete.append(job)
-        else:
-            remaining.jobs.append(job)
-    known = {*remaining.other_settings}
-    remaining.foreign.extend(job for job in remaining.jobs if job not in known and _is_foreign(job, entry_of(job, entries)))
-    return remaining
-
-
 def entry_of(job: Job, entries: Mapping[str, Entry]) -> Entry | None:
     """Return the last entry of a job's input, or None."""
-    return entries.get(_absolute(job.source))
+    return entries.get(absolute(job.source))
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str | None:
@@ -247,41 +234,6 @@ def file_stamp(path: Path) -> Stamp:
     return status.st_size, status.st_mtime_ns
 
 
-def _same_work(job: Job, entry: Entry, settings: Settings) -> bool:
-    return (
-        entry.output == _absolute(job.destination)
-        and entry.settings == settings
-        and (entry.source_bytes, entry.source_mtime_ns) == file_stamp(job.source)
-    )
-
-
-def _has_other_output(job: Job, entry: Entry, settings: Settings) -> bool:
-    made = entry.status == DONE and entry.output == _absolute(job.destination)
-    return made and entry.settings != settings and os.path.lexists(job.destination)
-
-
-def _is_foreign(job: Job, entry: Entry | None) -> bool:
-    """Tell whether a job's destination holds a file that its last entry does not account for.
-
-    A finished output that is no longer a valid image counts as damaged, not as foreign.
-    """
-    if not os.path.lexists(job.destination):
-        return False
-    if entry is None or entry.output != _absolute(job.destination):
-        return True
-    if entry.status != DONE:
-        return entry.status != BEGUN
-    return file_sha256(job.destination) != entry.output_sha256 and _is_whole(job.destination)
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        read_image(path)
-    except DaeError:
-        return False
-    return True
-
-
 def _read_entry(line: bytes) -> Entry | None:
     try:
         values: dict[str, Any] = json.loads(line)
@@ -290,5 +242,6 @@ def _read_entry(line: bytes) -> Entry | None:
         return None
 
 
-def _absolute(path: Path) -> str:
+def absolute(path: Path) -> str:
+    """Return a path as the manifest has it."""
     return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links

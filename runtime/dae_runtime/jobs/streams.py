@@ -6,13 +6,14 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import BinaryIO
 
 import numpy as np
 
 from ..errors import ImageError, InputError
 from ..images import KINDS_OF_8_BITS, MAX_PIXELS, Image, decode, encode, warn_multi_image
-from ..inference import Denoiser
+from ..inference import DEFAULT_CONTROLS, Controls, Denoiser
 from ..pixels.arrays import Array
 from ..system.processor import available_cpus
 from ..system.threads import ordered_map
@@ -38,7 +39,7 @@ def denoise_raw(
     target: BinaryIO,
     shape: tuple[int, int, int],
     *,
-    strength: float = 1.0,
+    controls: Controls = DEFAULT_CONTROLS,
     ahead: int | None = None,
 ) -> int:
     """Denoise a stream of raw uint8 frames, in order, with bounded memory.
@@ -50,7 +51,7 @@ def denoise_raw(
         source: Contiguous frames: rows from the top, channels interleaved, as ffmpeg's `gray` and `rgb24`.
         target: Gets the denoised frames in the same format.
         shape: (height, width, channels) of a frame; 1 to 4 channels: gray, gray and alpha, RGB, RGB and alpha.
-        strength: Share of the change to apply, 0 to 1.
+        controls: The user's choices about the results; without a noise level it is measured for each frame.
         ahead: Frames read before the first is written; 1 for the lowest latency, None to keep the CPUs busy.
 
     Returns:
@@ -59,6 +60,7 @@ def denoise_raw(
     Raises:
         InputError: The stream ends within a frame (all frames before it are written), or frames do not fit into memory.
     """
+    denoiser.check(controls)
     slots = max(1, available_cpus() // denoiser.threads) if denoiser.device == "cpu" else 1
     broken: list[InputError] = []
 
@@ -69,7 +71,7 @@ def denoise_raw(
             broken.append(error)
 
     def work(frame: Array) -> Array:
-        return denoiser.denoise(frame, strength=strength)
+        return denoiser.denoise(frame, **asdict(controls))
 
     count = 0
     try:
@@ -119,7 +121,7 @@ def denoise_file_bytes(
     data: bytes,
     kind: str | None = None,
     *,
-    strength: float = 1.0,
+    controls: Controls = DEFAULT_CONTROLS,
     max_pixels: int = MAX_PIXELS,
     name: str = "the image",
 ) -> bytes:
@@ -129,7 +131,7 @@ def denoise_file_bytes(
         denoiser: The open denoiser.
         data: Content of a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file.
         kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm`, `ppm` or `pnm`: the kind to return; None for the input's.
-        strength: Share of the change to apply, 0 to 1.
+        controls: The user's choices about the result.
         max_pixels: Larger images are refused.
         name: Name of the image in errors and log lines.
 
@@ -142,7 +144,7 @@ def denoise_file_bytes(
         if decoded.has_more_images:
             warn_multi_image(name)
         image = Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)
-        image = image.with_pixels(denoiser.denoise(image.page_pixels, strength=strength))
+        image = image.with_pixels(denoiser.denoise(image.page_pixels, **asdict(controls)))
         content = encode(image.pixels, kind or image.kind, image.metadata, pages=image.pages)
     except ImageError as error:
         raise ImageError(f"{name}: {error}.") from error

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from statistics import fmean
 
 import numpy as np
 
 from ..errors import CancelledError, DaeError, ImageError, MissingDependencyError
 from ..images import FORMATS, KINDS_OF_8_BITS, MAX_PIXELS, Image, image_format, read_image, write_image
-from ..inference import Denoiser, by_shape, windows
+from ..inference import DEFAULT_CONTROLS, Controls, Denoiser, by_shape, windows
 from ..pixels.arrays import Array
 from ..pixels.scores import Scores, score
 from ..system.messages import describe_error
@@ -33,8 +35,8 @@ class JobOptions:
 
     batch_size: int | None = None
     """Files per thread and batch; those of equal size run as one. None: up to 32, fewer if they are large."""
-    strength: float = 1.0
-    """Share of the change to apply, 0 to 1."""
+    controls: Controls = DEFAULT_CONTROLS
+    """The user's choices about the results."""
     max_pixels: int = MAX_PIXELS
     """Larger images fail."""
     max_memory_mb: int | None = None
@@ -62,6 +64,8 @@ class FileResult:
     """Whether a lossless image was written lossy, because its file name has the suffix of a lossy format."""
     depth_loss: bool = False
     """Whether a 16-bit image was reduced to 8 bits, the most that its format holds."""
+    level: float | None = None
+    """Noise level that the model was given, measured or told, where white is 1; None for models that are given none."""
     output_stamp: Stamp | None = None
     """Stamp of the output right after writing; None without output."""
 
@@ -77,6 +81,8 @@ class _Work:
     image: Image | None = None
     clean: Array | None = None
     error: str | None = None
+    levels: list[float] | None = None
+    """Of each page, the noise level measured; None where it is told, or the model is given none."""
 
     @property
     def values(self) -> int:
@@ -147,7 +153,8 @@ class Worker:
         start = time.perf_counter()
         with self.slots:
             try:
-                for work, clean in zip(good, self._denoise_all([_pixels(work) for work in good]), strict=True):
+                self._measure(good)
+                for work, clean in zip(good, self._denoise_all(good), strict=True):
                     work.clean = clean
             except CancelledError:
                 raise
@@ -158,21 +165,35 @@ class Worker:
         for work in good:
             work.seconds += share
 
-    def _denoise_all(self, images: list[Array]) -> list[Array]:
+    def _measure(self, good: list[_Work]) -> None:
+        if self.options.controls.sigma is not None:
+            return
+        for work in good:
+            pixels = _pixels(work)
+            levels = [
+                self.denoiser.measure(page, self.options.controls.bits) for page in (pixels if pixels.ndim == 4 else [pixels])
+            ]
+            known = [level for level in levels if level is not None]
+            work.levels = known if len(known) == len(levels) else None
+
+    def _denoise_all(self, good: list[_Work]) -> list[Array]:
+        images = [_pixels(work) for work in good]
         if len(images) > 1 and all(image.ndim < 4 for image in images):
-            return list(by_shape(images, self._call))
-        return [self._call(image) for image in images]
+            return list(by_shape(images, self._call, [work.levels[0] if work.levels else None for work in good]))
+        return [self._call(image, work.levels) for image, work in zip(images, good, strict=True)]
 
     def _denoise_one(self, work: _Work) -> None:
         try:
-            work.clean = self._call(_pixels(work))
+            self._measure([work])
+            work.clean = self._call(_pixels(work), work.levels)
         except CancelledError:
             raise
         except (DaeError, MemoryError) as error:
             work.fail(error)
 
-    def _call(self, image: Array) -> Array:
-        return self.denoiser.denoise(image, strength=self.options.strength, cancel=self._next_step)
+    def _call(self, image: Array, levels: list[float] | None) -> Array:
+        controls = asdict(self.options.controls) | ({} if levels is None else {"sigma": levels})
+        return self.denoiser.denoise(image, **controls, cancel=self._next_step)
 
     def _next_step(self) -> bool:
         if self.step is not None:
@@ -192,12 +213,13 @@ class Worker:
                 loss, depth_loss = _loses_unasked(job, work.image), _loses_depth(job, work.image)
             if self.options.with_references and work.error is None:
                 scores, reference_error = _compare(job, work.image, work.clean)
+        level = _level(work, self.options.controls)
         work.image = work.clean = None
         seconds = work.seconds + time.perf_counter() - start
         if self.manifest is not None:
             digest = None if work.error else file_sha256(job.destination)
-            self.manifest.record(job, work.source_stamp, work.error, seconds, digest)
-        return FileResult(job, work.error, seconds, scores, reference_error, loss, depth_loss, stamp)
+            self.manifest.record(job, work.source_stamp, work.error, seconds, digest, level)
+        return FileResult(job, work.error, seconds, scores, reference_error, loss, depth_loss, level, stamp)
 
     def _write(self, work: _Work, image: Image) -> None:
         try:
@@ -224,6 +246,17 @@ class Worker:
     def _check_stop(self) -> None:
         if self.is_stopped():
             raise CancelledError("the run was stopped.")
+
+
+def _level(work: _Work, controls: Controls) -> float | None:
+    """Return the noise level that a file's image was given; of several pages the root of the mean square."""
+    if work.error is not None:
+        return None
+    if work.levels is None:
+        return controls.sigma
+    level = math.sqrt(fmean(level**2 for level in work.levels))
+    logger.debug("%s: noise level %.2f of 255, measured", work.job.source, 255 * level)
+    return level
 
 
 def _pixels(work: _Work) -> Array:

@@ -33,6 +33,7 @@ class BundledModel:
         color = "gray" if model.channels == 1 else "RGB"
         quality = model.quality
         learned = "pairs of images" if model.noise == "none" else f"noise {model.noise}"
+        learned += "" if model.sigma is None else ", given the level"
         figures = "" if quality is None else f", PSNR {quality.noisy_psnr_db:.2f} -> {quality.psnr_db:.2f} dB on such images"
         return f"{self.name}  {self.size_bytes / 1024:.0f} KiB, {color}, {model.precision}, {learned}{figures}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,8 @@ Float64 = npt.NDArray[np.float64]
 
 FULL_SCALE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.float32): 1}
 """The white value by image dtype."""
+LUMA = (np.float32(0.299), np.float32(0.587), np.float32(0.114))
+"""Weights of red, green and blue in brightness: ITU-R BT.601, as in JPEG."""
 LARGEST_FLOAT = 16.0
 """Float images are about 0..1, and noise may leave this range; larger values mean another unit."""
 _NO_ARRAY = "an image must be an array of uint8 (0..255), uint16 (0..65535) or float32 (0..1), (H, W) or (H, W, C);"
@@ -192,23 +193,42 @@ def pad_to_multiple(batch: Array, alignment_px: int) -> Array:
     return np.pad(batch, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="reflect")
 
 
-def check_strength(strength: float) -> None:
-    """Raise InputError unless a strength is in 0..1."""
-    if not isinstance(strength, Real) or not 0 <= strength <= 1:
-        raise InputError(f"strength must be from 0 (no change) to 1 (all of it), not {strength!r}.")
+def blend(noisy: Array, clean: Array, luma: float, color: float) -> Array:
+    """Return `noisy` with a share of the change that leads to `clean`, in the dtype of `noisy`.
 
+    Per pixel: noisy + color * change + (luma - color) * brightness of the change (BT.601, as in JPEG). If both shares are 1,
+    that is `clean`, without a copy if the dtype is the same.
 
-def blend(noisy: Array, clean: Array, strength: float) -> Array:
-    """Return noisy + strength * (clean - noisy) in the dtype of `noisy`, for arrays of equal shape and any image dtypes.
-
-    At strength 1 that is `clean`, without a copy if the dtype is the same.
+    Args:
+        noisy: (..., 1 or 3) of any image dtype; not modified.
+        clean: Of the same shape and any image dtype; not modified.
+        luma: Share of the change of brightness, 0 to 1.
+        color: Share of the change of color at equal brightness, 0 to 1; without effect on a single channel.
     """
-    if strength == 1:
+    colored = noisy.shape[-1] == 3 and luma != color
+    if luma == 1 and not colored:
         return convert(clean, noisy.dtype)
     change = convert(clean, np.float32) - convert(noisy, np.float32)
-    change *= np.float32(strength)
+    if colored:
+        brightness = luma_of(change)
+        brightness *= np.float32(luma - color)
+        change *= np.float32(color)
+        change += brightness
+    else:
+        change *= np.float32(luma)
     change += convert(noisy, np.float32)
     return convert(change, noisy.dtype)
+
+
+def luma_of(colors: FloatArray) -> FloatArray:
+    """Return the brightness of (..., 1 or 3) as (..., 1); a new array for 3 channels, `colors` itself for 1."""
+    if colors.shape[-1] == 1:
+        return colors
+    # Sums of products, not a matrix product: each pixel comes out the same in an array of any shape.
+    luma: FloatArray = colors[..., :1] * LUMA[0]
+    for channel in (1, 2):
+        luma += colors[..., channel : channel + 1] * LUMA[channel]
+    return luma
 
 
 def _extremes(values: Array) -> tuple[float, float]:

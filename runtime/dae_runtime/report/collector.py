@@ -59,7 +59,7 @@ class RunReport:
     _failed: int = 0
     _seen: int = 0
     _errors: list[str] = field(default_factory=list)
-    _shown: list[tuple[Job, Scores | None]] = field(default_factory=list)
+    _shown: list[tuple[Job, Scores | None, float | None]] = field(default_factory=list)
     _sums: dict[str, float] = field(default_factory=dict)
     _compared: int = 0
 
@@ -67,8 +67,8 @@ class RunReport:
         if self.limit < 1:
             raise InputError(f"a report shows at least 1 image, not {self.limit}.")
 
-    def add(self, job: Job, error: str | None = None, scores: Scores | None = None) -> None:
-        """Add a file that was done, or failed with an error."""
+    def add(self, job: Job, error: str | None = None, scores: Scores | None = None, level: float | None = None) -> None:
+        """Add a file that was done, with the noise level that the model was given, if any; or that failed with an error."""
         due = len(self._shown) * max(self.total, 1) / self.limit  # position in the run of the next image to show
         self._seen += 1
         if error is not None:
@@ -77,7 +77,7 @@ class RunReport:
             return
         self._done += 1
         if self._seen > due and len(self._shown) < self.limit:
-            self._shown.append((job, scores))
+            self._shown.append((job, scores, level))
         if scores is not None:
             self._compared += 1
             for name, value in vars(scores).items():
@@ -97,9 +97,9 @@ class RunReport:
         """
         images: list[ReportedImage] = []
         not_shown: list[str] = []
-        for job, scores in self._shown:
+        for job, scores, level in self._shown:
             try:
-                images.append(report_image(job, scores, self.model.noise, crop_side(len(self._shown))))
+                images.append(report_image(job, scores, self.model.noise, crop_side(len(self._shown)), level))
             except DaeError as error:
                 not_shown.append(str(error))
             except Exception as error:  # an image that cannot be shown does not prevent the page

@@ -55,6 +55,8 @@ class ReportedImage:
     """`before`, `after`, `residual`, and `reference` if any, as data URLs of equal size."""
     crop_px: tuple[int, int]
     """(height, width) of the pictures."""
+    level: float | None = None
+    """Noise level that the model was given, on the scale where white is 1; None for models that are given none."""
 
     @property
     def tiny(self) -> bool:
@@ -67,7 +69,7 @@ def crop_side(count: int) -> int:
     return min(LARGEST_CROP_PX, math.isqrt(PAGE_PIXELS // max(count, 1)))
 
 
-def report_image(job: Job, scores: Scores | None, noise: str, side_px: int) -> ReportedImage:
+def report_image(job: Job, scores: Scores | None, noise: str, side_px: int, level: float | None = None) -> ReportedImage:
     """Measure one image and build its pictures, from its files.
 
     Args:
@@ -75,6 +77,7 @@ def report_image(job: Job, scores: Scores | None, noise: str, side_px: int) -> R
         scores: PSNR and SSIM, if compared.
         noise: The training noise of the contract.
         side_px: The largest side of a picture.
+        level: Noise level that the model was given, if it was given one.
 
     Raises:
         DaeError: A file cannot be read, or noisy and denoised do not match.
@@ -101,6 +104,7 @@ def report_image(job: Job, scores: Scores | None, noise: str, side_px: int) -> R
         gain=gain,
         pictures={kind: data_url(crop) for kind, crop in crops.items()},
         crop_px=(crops["before"].shape[0], crops["before"].shape[1]),
+        level=level,
     )
 
 

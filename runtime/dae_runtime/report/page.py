@@ -159,6 +159,8 @@ def _figures(image: ReportedImage) -> str:
         pairs.append(("SSIM", f"{scores.noisy_ssim:.3f} → {scores.denoised_ssim:.3f}"))
     if image.noisy_sigma is not None and image.denoised_sigma is not None:
         pairs.append(("noise, of 255", f"{255 * image.noisy_sigma:.1f} → {255 * image.denoised_sigma:.1f}"))
+    if image.level is not None:
+        pairs.append(("level given, of 255", f"{255 * image.level:.1f}"))
     residual = image.residual
     pairs.append(("removed", residual.verdict))
     pairs.append(("with image", _signed(residual.with_image)))

@@ -219,7 +219,9 @@ def test_pixels_reach_the_engine_without_a_copy(int8, pictures, monkeypatch):
     fed: list[np.ndarray] = []
     really = engine.run_session
     with Denoiser(file_of(to_uint8(int8, "int8"), "int8", pictures(1, 32)[0]), "cpu", 1) as denoiser:
-        monkeypatch.setattr(engine, "run_session", lambda session, batch: fed.append(batch) or really(session, batch))
+        monkeypatch.setattr(
+            engine, "run_session", lambda session, batch, *more: fed.append(batch) or really(session, batch, *more)
+        )
         image = random_pixels((48, 52))
         clean = denoiser.denoise(image)
         assert clean.dtype == np.uint8

@@ -23,6 +23,7 @@ from dae_runtime.contract import (
     Golden,
     Parity,
     Quality,
+    SigmaInput,
 )
 
 TEXT = (Path(__file__).parents[3] / "docs" / "model-file.md").read_text("utf-8")
@@ -35,7 +36,7 @@ def documented_fields(section: str) -> dict[str, str]:
     return dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", body[1], re.MULTILINE))
 
 
-@pytest.mark.parametrize("kind", [Contract, Parity, Golden, Calibration, Quality])
+@pytest.mark.parametrize("kind", [Contract, Parity, Golden, SigmaInput, Calibration, Quality])
 def test_every_field_is_documented_in_order(kind):
     expected = [field.name for field in dataclasses.fields(kind)]
     if kind is Contract:

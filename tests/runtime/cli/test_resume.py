@@ -93,7 +93,7 @@ def test_outputs_of_another_model_or_strength_are_replaced_only_on_request(
         assert re.fullmatch(rf"error: 2 outputs .* {words}.*0\.png.*1\.png\. .*--overwrite.*\n", refused.stderr)
         planned = dae_run(*change, *command, "--dry-run")
         assert (planned.returncode, planned.stderr) == (1, refused.stderr)
-        assert planned.stdout.count("another model or strength: refused") == 2
+        assert planned.stdout.count("another model or other settings: refused") == 2
         assert len(planned.stdout.splitlines()) == 3
     assert outputs(tmp_path / "out").items() <= complete.items()
     done = dae_run(*change, *command, "--overwrite")

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from dae_runtime.contract import Calibration, Contract, Golden, Parity, Quality, from_json, to_json
+from dae_runtime.contract import Calibration, Contract, Golden, Parity, Quality, SigmaInput, from_json, to_json
 from dae_runtime.errors import ModelError
 
 PLAIN = Contract(
@@ -35,12 +35,21 @@ def test_a_contract_survives_json():
     assert from_json(to_json(fixed)) == fixed
     assert fixed.fixed_size == (28, 32)
     assert PLAIN.fixed_size is None
+    golden = dataclasses.replace(PLAIN.golden, sigma=0.1)
+    told = dataclasses.replace(PLAIN, sigma=SigmaInput(0.0, 55 / 255), golden=golden)
+    assert from_json(to_json(told)) == told
+
+
+def test_a_contract_of_an_older_version_takes_no_sigma():
+    document = json.loads(to_json(PLAIN)) | {"version": 2}
+    del document["sigma"], document["golden"]["sigma"]
+    assert from_json(json.dumps(document)) == PLAIN
 
 
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"version": 3}, "version 3"),
+        ({"version": 4}, "version 4"),
         ({"version": None}, "version None"),
         ({"format": "other"}, "dae-model"),
         ({"surprise": 1}, "surprise"),
@@ -66,6 +75,11 @@ def test_a_contract_survives_json():
         ({"golden": {}}, "damaged"),
         ({"golden": {"shape": [1, 2, 2, 1], "noisy": "!!", "denoised": "", "max_abs_error": 1}}, "damaged"),
         ({"golden": {"shape": [1, 9, 9, 1], "noisy": "AAAA", "denoised": "AAAA", "max_abs_error": 1}}, "golden.noisy"),
+        ({"sigma": {"low": 0.0, "high": 0.2}}, "golden.sigma"),
+        ({"sigma": {"low": 0.2, "high": 0.2}}, "sigma"),
+        ({"sigma": {"low": 0.0, "high": 55}}, "sigma"),
+        ({"sigma": {"low": 0.0}}, "damaged"),
+        ({"sigma": 0.1}, "sigma"),
         ({"report": "abc"}, "report"),
         ({"report": [1]}, "report"),
         ({"report": None}, "report"),
@@ -90,8 +104,10 @@ def test_an_invalid_contract_is_refused_by_name(changes, word):
     assert "some.onnx" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Contract) if field.name not in
-                                  ("calibration", "quality", "pair_limit", "any_size", "tools", "report")])  # fmt: skip
+OPTIONAL = ("calibration", "quality", "pair_limit", "any_size", "sigma", "tools", "report")
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Contract) if field.name not in OPTIONAL])
 def test_a_missing_field_is_refused(name):
     document = json.loads(to_json(PLAIN))
     del document[name]

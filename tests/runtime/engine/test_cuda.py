@@ -25,7 +25,7 @@ def test_cuda_gives_the_pixels_of_the_cpu(blur_bytes):
     assert self_test(gpu).passed
 
 
-@pytest.mark.parametrize("settings", [{"io_dtype": "uint8"}, {"size": (28, 28)}, {"channels": 3}], ids=str)
+@pytest.mark.parametrize("settings", [{"io_dtype": "uint8"}, {"size": (28, 28)}, {"channels": 3}, {"gain": 8.0}], ids=str)
 def test_cuda_runs_every_kind_of_model(make_model, settings):
     content = make_model(**settings)
     gpu, cpu = Denoiser(content, "cuda", max_memory_mb=2000), Denoiser(content, "cpu")

@@ -22,6 +22,13 @@ def test_bound_runs_equal_plain_ones(make_model, io_dtype):
         bound = engine.run_bound(session, batch, "cpu", 0)
         np.testing.assert_array_equal(bound, engine.run_session(session, batch))
         assert bound.dtype == io_dtype
+    told = engine.open_session(make_model(io_dtype=io_dtype, gain=8.0), "cpu", 1)
+    levels = np.float32([[0], [0.05], [0.1]])
+    batch = np.random.default_rng(0).integers(0, 256, (3, 5, 11, 1)).astype(io_dtype)
+    bound = engine.run_bound(told, batch, "cpu", 0, levels)
+    np.testing.assert_array_equal(bound, engine.run_session(told, batch, levels))
+    np.testing.assert_array_equal(bound[0], batch[0])
+    assert (bound[2] != batch[2]).any()
 
 
 def test_no_telemetry_unless_it_is_asked_for(run_python, blur_file):

@@ -250,9 +250,9 @@ def test_strength_is_the_share_of_the_change(blur: Denoiser, dtype, strength):
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan"), "0.5", None])
 def test_a_strength_outside_0_to_1_is_refused(blur: Denoiser, strength):
-    with pytest.raises(InputError, match="strength must be from 0"):
+    with pytest.raises(InputError, match="strength must be a number from 0 to 1"):
         blur.denoise(np.zeros((4, 4), np.uint8), strength=strength)
-    with pytest.raises(InputError, match="strength must be from 0"):
+    with pytest.raises(InputError, match="strength must be a number from 0 to 1"):
         blur.stream([], strength=strength)
 
 

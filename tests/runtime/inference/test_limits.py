@@ -43,13 +43,13 @@ class _Broken:
     def __init__(self, denoiser: Denoiser, most_px: int) -> None:
         self.run, self.most_px = denoiser._first._run, most_px
 
-    def __call__(self, batch):
+    def __call__(self, batch, sigma=None):
         if batch[..., 0].size > self.most_px:
             cause = RuntimeError(
                 "[ONNXRuntimeError] : 6 : bfc_arena.cc Failed to allocate memory for requested buffer of size 9"
             )
             raise DeviceError("onnxruntime failed") from cause
-        return self.run(batch)
+        return self.run(batch, sigma)
 
 
 def test_a_shortage_halves_the_tile_and_continues(caplog):

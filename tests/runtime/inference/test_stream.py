@@ -76,7 +76,7 @@ def test_a_source_may_fill_one_buffer_again_and_again(blur: Denoiser, batch_size
 def test_a_frame_that_is_not_held_is_not_copied(blur: Denoiser, monkeypatch):
     frame = np.zeros((600, 600), np.uint8)
     seen = []
-    monkeypatch.setattr(blur, "denoise", lambda image, strength: seen.append(image) or image)
+    monkeypatch.setattr(blur, "denoise", lambda image, **_: seen.append(image) or image)
     for batch_size in (None, 1):
         list(blur.stream([frame] * 2, batch_size))
     assert all(image is frame for image in seen)

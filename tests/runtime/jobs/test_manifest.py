@@ -11,6 +11,7 @@ import pytest
 
 from dae_runtime import DaeError, InputError
 from dae_runtime.images import Image, write_image
+from dae_runtime.inference.controls import Controls
 from dae_runtime.jobs.manifest import (
     Entry,
     Manifest,
@@ -19,11 +20,11 @@ from dae_runtime.jobs.manifest import (
     file_sha256,
     file_stamp,
     read_manifest,
-    remaining_jobs,
 )
 from dae_runtime.jobs.plan import Job
+from dae_runtime.jobs.remaining import remaining_jobs
 
-SETTINGS = Settings("ab" * 32, 1.0)
+SETTINGS = Settings("ab" * 32)
 
 
 def stamp(job):
@@ -77,13 +78,13 @@ def test_what_remains(recorded, jobs):
     assert left(recorded, jobs, retry_failed=True) == ([2, 3], 2, 0)
 
 
-@pytest.mark.parametrize("settings", [Settings("cd" * 32, 1.0), Settings(SETTINGS.model_sha256, 0.5)])
+@pytest.mark.parametrize("settings", [Settings("cd" * 32), Settings(SETTINGS.model_sha256, Controls(strength=0.5))])
 def test_outputs_of_other_settings_are_not_trusted(recorded, jobs, settings):
     assert left(recorded, jobs, settings) == ([0, 1, 2, 3], 0, 0)
 
 
 def test_existing_outputs_of_other_settings_are_listed(recorded, jobs):
-    other = Settings("cd" * 32, 1.0)
+    other = Settings("cd" * 32)
     jobs[1].destination.unlink()
     assert remaining_jobs(jobs, read_manifest(recorded), other).other_settings == [jobs[0]]
     assert remaining_jobs(jobs, read_manifest(recorded), SETTINGS).other_settings == []

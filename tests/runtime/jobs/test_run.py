@@ -12,6 +12,7 @@ import pytest
 from builders import random_pixels
 from dae_runtime import Denoiser
 from dae_runtime.images import Image, read_image, write_image
+from dae_runtime.inference.controls import Controls
 from dae_runtime.jobs.manifest import Manifest, Settings, file_sha256, read_manifest
 from dae_runtime.jobs.plan import plan
 from dae_runtime.jobs.run import run_jobs, threads_for
@@ -86,7 +87,7 @@ def test_pages_are_denoised_one_by_one(tmp_path, blur: Denoiser):
 
 def test_strength(tmp_path, blur: Denoiser):
     jobs = folder_of(tmp_path, [(9, 8), (9, 8, 3)])
-    list(run_jobs(blur, jobs, JobOptions(strength=0.5)))
+    list(run_jobs(blur, jobs, JobOptions(controls=Controls(strength=0.5))))
     for job in jobs:
         expected = blur.denoise(read_image(job.source).pixels, strength=0.5)
         np.testing.assert_array_equal(read_image(job.destination).pixels, expected)

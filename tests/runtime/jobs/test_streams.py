@@ -11,6 +11,7 @@ import pytest
 from builders import random_pixels
 from dae_runtime import Denoiser, ImageError, InputError
 from dae_runtime.images import decode, encode
+from dae_runtime.inference.controls import Controls
 from dae_runtime.jobs.streams import denoise_file_bytes, denoise_raw, parse_frame
 
 
@@ -59,7 +60,7 @@ def test_frames_are_read_as_they_are_needed(blur: Denoiser):
 
 def test_strength_of_frames(blur: Denoiser):
     frames, target = random_pixels((3, 6, 8, 1)), io.BytesIO()
-    denoise_raw(blur, io.BytesIO(frames.tobytes()), target, (6, 8, 1), strength=0)
+    denoise_raw(blur, io.BytesIO(frames.tobytes()), target, (6, 8, 1), controls=Controls(strength=0))
     assert target.getvalue() == frames.tobytes()
 
 

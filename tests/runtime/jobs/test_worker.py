@@ -8,8 +8,9 @@ from builders import random_pixels
 from dae_runtime import Denoiser, MissingDependencyError
 from dae_runtime.images import Image, write_image
 from dae_runtime.jobs import worker as folder_worker
-from dae_runtime.jobs.manifest import Manifest, Settings, file_stamp, read_manifest, remaining_jobs
+from dae_runtime.jobs.manifest import Manifest, Settings, file_stamp, read_manifest
 from dae_runtime.jobs.plan import plan
+from dae_runtime.jobs.remaining import remaining_jobs
 from dae_runtime.jobs.run import run_jobs
 from dae_runtime.jobs.worker import JobOptions
 

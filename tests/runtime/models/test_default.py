@@ -104,12 +104,12 @@ from dae_runtime import Denoiser
 from dae_runtime.models import bundled
 bundled.MODEL_FOLDER = pathlib.Path({str(folder)!r})
 denoiser = Denoiser(device="cpu", threads=2)
-gray, color = np.full((20, 30), 7, np.uint8), np.full((20, 30, 3), 9, np.uint8)
+gray, color = np.full((20, 30), 7, np.uint8), np.full((20, 30, 3), [9, 9, 8], np.uint8)
 expected = denoiser.denoise(gray)
 if os.fork() == 0:
-    assert (denoiser.denoise(color) == 9).all() and (denoiser.denoise(gray) == expected).all()
+    assert (denoiser.denoise(color) == color).all() and (denoiser.denoise(gray) == expected).all()
     sys.exit(7)
-print(os.waitstatus_to_exitcode(os.wait()[1]), (denoiser.denoise(color) == 9).all())
+print(os.waitstatus_to_exitcode(os.wait()[1]), (denoiser.denoise(color) == color).all())
 """
     result = run_python("-W", "ignore", "-c", code)
     assert result.stdout.split() == ["7", "True"], result.stderr

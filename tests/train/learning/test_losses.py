@@ -6,7 +6,7 @@ from keras import ops
 
 from dae_runtime.pixels import metrics
 from dae_train.judging.image_metrics import Psnr, Ssim, ssim
-from dae_train.learning.losses import LOSS_FUNCTIONS
+from dae_train.learning.losses import LOSS_FUNCTIONS, weight
 from dae_train.settings import training as training_settings
 
 RNG = np.random.default_rng(0)
@@ -53,3 +53,12 @@ def test_metrics_gather_over_batches_of_unequal_size() -> None:
     assert float(psnr.result()) == pytest.approx(metrics.psnr_db(CLEAN, DENOISED), abs=1e-3)
     expected = np.mean([metrics.ssim(a, b) for a, b in zip(CLEAN, DENOISED, strict=True)])
     assert float(similarity.result()) == pytest.approx(expected, abs=1e-4)
+
+
+def test_weight_of_a_level_is_one_over_its_usual_error() -> None:
+    """At 15/255 a small network leaves 33.9 dB; the error grows a little faster than the level, from 2/255 up."""
+    levels = np.float32([0, 1 / 255, 2 / 255, 15 / 255, 30 / 255])
+    found = np.asarray(weight(levels))
+    assert -10 * np.log10(1 / found[3]) == pytest.approx(33.9, abs=0.01)
+    assert found[3] / found[4] == pytest.approx(2**1.13, rel=1e-4)
+    np.testing.assert_allclose(found[:3], found[2])

@@ -203,6 +203,13 @@ def test_loss_mixes_clean_image_and_teacher() -> None:
     clean, output, taught = (keras.ops.full((2, 4, 4, 1), value) for value in (0.0, 0.2, 0.6))
     assert float(trainer.compute_loss(y_pred=[clean, output])) == pytest.approx(0.04)
     assert float(trainer.compute_loss(y_pred=[clean, output, taught])) == pytest.approx(0.75 * 0.04 + 0.25 * 0.16)
+    trainer.by_level = True
+    levels = keras.ops.convert_to_tensor([[15 / 255], [30 / 255]])
+    weights_of_both = [1 / 4.07e-4, 1 / (4.07e-4 * 2**1.13)]
+    of_clean = float(trainer.compute_loss(y_pred=[clean, output, levels]))
+    assert of_clean == pytest.approx(0.04 * np.mean(weights_of_both), rel=1e-5)
+    of_both = float(trainer.compute_loss(y_pred=[clean, output, taught, levels]))
+    assert of_both == pytest.approx((0.75 * 0.04 + 0.25 * 0.16) * np.mean(weights_of_both), rel=1e-5)
 
 
 def test_teacher_for_other_images_is_refused(trained: RunDirectory, tmp_path: Path) -> None:

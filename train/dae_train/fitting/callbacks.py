@@ -40,16 +40,36 @@ class ReseedEpoch(keras.callbacks.Callback):  # type: ignore[misc]
 class Validation(keras.callbacks.Callback):  # type: ignore[misc]
     """Evaluates the validation images after each epoch and adds the metrics to its logs."""
 
-    def __init__(self, evaluator: keras.Model, refresh: Callable[[], None], noisy: Any, clean: Any, batch_size: int) -> None:
-        """Call `refresh`, which copies the weights to `evaluator`, before each evaluation."""
+    def __init__(
+        self,
+        evaluator: keras.Model,
+        refresh: Callable[[], None],
+        noisy: Any,
+        clean: Any,
+        batch_size: int,
+        weights: Any = None,
+    ) -> None:
+        """Call `refresh`, which copies the weights to `evaluator`, before each evaluation.
+
+        `noisy` is the input of the network, with levels if it takes them; `weights` are the loss weights of the images, None
+        for equal ones.
+        """
         super().__init__()
         self.evaluator, self.refresh, self.noisy, self.clean, self.batch_size = evaluator, refresh, noisy, clean, batch_size
+        self.weights = weights
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Add `val_loss` and the metrics; the progress bar, which runs last, shows them."""
         assert logs is not None  # Keras always passes them
         self.refresh()
-        metrics = self.evaluator.evaluate(self.noisy, self.clean, batch_size=self.batch_size, verbose=0, return_dict=True)
+        metrics = self.evaluator.evaluate(
+            self.noisy,
+            self.clean,
+            batch_size=self.batch_size,
+            verbose=0,
+            sample_weight=self.weights,
+            return_dict=True,
+        )
         logs.update({f"val_{name}": value for name, value in metrics.items()})
         for name, words in (("loss", "loss"), ("val_loss", "loss of the validation images")):
             if not math.isfinite(logs[name]):

@@ -16,7 +16,8 @@ from ..data.image_set import FloatArray, Images, ImageSet
 from ..judging.history import Row, write_history
 from ..judging.validation import validation_setup
 from ..learning.optimizers import averages, make_optimizer
-from ..noise import NoiseLayer, add_custom, draw_noisy
+from ..noise import LeveledNoise, NoiseLayer, add_custom, draw_leveled, draw_noisy
+from ..settings.networks import takes_sigma
 from ..settings.noise import VALIDATION_SEED, CustomNoise
 from .callbacks import Recorder, ReseedEpoch, Validation, tensorboard
 from .checkpoints import load_last, save_model, save_with_optimizer
@@ -43,11 +44,12 @@ class Session:
     feed: Feed
     custom_noise: CustomNoise | None
     """Noise function of the program, if any."""
-    validation_noisy: FloatArray
+    validation: list[FloatArray]
+    """Network input of the validation images; see `draw`."""
 
-    def draw_noisy(self, images: Images, seed: int) -> FloatArray:
-        """Return images of one size with the noise of the run; see `noise.draw_noisy`."""
-        return np.asarray(draw_noisy(images, self.prepared.config.noise, seed, self.custom_noise))
+    def draw(self, images: Images, clean: Images, seed: int) -> list[FloatArray]:
+        """Return images of one size with the noise of the run, and their levels if the network is given these."""
+        return _drawn(self.prepared, images, clean, seed, self.custom_noise)
 
     def restore(self, path: Path) -> int:
         """Restore weights and optimizer state; return the number of weight updates so far."""
@@ -76,11 +78,12 @@ class Session:
 
     def _validation(self) -> Validation:
         network = self.models.evaluated
-        setup = validation_setup(self.prepared.config, self.validation_noisy, self.prepared.validation.clean)
+        setup = validation_setup(self.prepared.config, self.validation, self.prepared.validation.clean)
         evaluator = keras.Model(network.inputs, network.outputs)
         evaluator.compile(loss=setup.loss, metrics=setup.metrics)
-        size = max(1, _VALIDATION_BATCH_PX // (setup.noisy.shape[1] * setup.noisy.shape[2]))
-        return Validation(evaluator, lambda: self._copy_averages_to(network), setup.noisy, setup.target, size)
+        size = max(1, _VALIDATION_BATCH_PX // (setup.target.shape[1] * setup.target.shape[2]))
+        given = setup.given if len(setup.given) > 1 else setup.given[0]
+        return Validation(evaluator, lambda: self._copy_averages_to(network), given, setup.target, size, setup.weights)
 
     def _copy_averages_to(self, twin: keras.Model) -> None:
         """Copy the averaged weights to a twin; the weights themselves without `ema`."""
@@ -122,12 +125,15 @@ def open_session(prepared: Prepared, run: RunDirectory, models: Models, noise: C
     on_host = training.deterministic or batch_noise is not None
     feed = HostFeed(plan, batch_noise) if on_host else choose_feed(plan)
     meter = Meter(plan.batch_size, _MEASURE_EVERY if on_gpu() else 1)
-    trainer = build_trainer(models.trained, feed, NoiseLayer(steps, config.noise.clip, training.seed), training, meter)
+    layer = NoiseLayer(steps, config.noise.clip, training.seed)
+    if takes_sigma(config.model):
+        layer = LeveledNoise(steps, config.noise.clip, training.seed, plan.images.noisy is not None)
+    trainer = build_trainer(models.trained, feed, layer, training, meter)
     optimizer = make_optimizer(config, plan.steps_per_epoch, compute_dtype(training))
     optimizer.build(models.trained.trainable_variables)
     trainer.compile(optimizer, auto_scale_loss=False)
-    noisy = draw_noisy(prepared.validation.input, config.noise, VALIDATION_SEED, noise)
-    return Session(prepared, run, models, trainer, feed, noise, np.asarray(noisy))
+    validation = _drawn(prepared, prepared.validation.input, prepared.validation.clean, VALIDATION_SEED, noise)
+    return Session(prepared, run, models, trainer, feed, noise, validation)
 
 
 def choose_feed(plan: BatchPlan) -> Feed:
@@ -141,6 +147,14 @@ def _batch_noise(prepared: Prepared, noise: CustomNoise | None) -> BatchNoise | 
         return None
     clip, seed = prepared.config.noise.clip, prepared.config.training.seed
     return lambda images, step: add_custom(noise, images, clip, (seed, _CUSTOM_NOISE, step))
+
+
+def _drawn(prepared: Prepared, images: Images, clean: Images, seed: int, noise: CustomNoise | None) -> list[FloatArray]:
+    config = prepared.config
+    if not takes_sigma(config.model):
+        return [np.asarray(draw_noisy(images, config.noise, seed, noise))]
+    paired = prepared.plan.images.noisy is not None
+    return [*draw_leveled(np.asarray(images), np.asarray(clean), config.noise, seed, paired, noise)]
 
 
 def _with_noise(plan: BatchPlan, prepared: Prepared, noise: CustomNoise | None) -> BatchPlan:

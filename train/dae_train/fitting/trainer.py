@@ -8,10 +8,10 @@ import keras
 from keras import ops
 
 from ..errors import ConfigError
-from ..learning.losses import Loss
+from ..learning.losses import Loss, weight
 from ..learning.supervision import connect, loss_function
 from ..networks import load_trained
-from ..settings.training import TrainingSettings
+from ..settings.training import BY_LEVEL, TrainingSettings
 from .input_pipeline import Feed
 from .throughput import Meter
 
@@ -21,6 +21,8 @@ class Trainer(keras.Model):  # type: ignore[misc]
 
     loss_function: Loss
     teacher_weight: float
+    by_level: bool = False
+    """Whether the last output is the noise level, by which the loss of an image weighs."""
     meter: Meter
     train_function: Any
 
@@ -38,12 +40,13 @@ class Trainer(keras.Model):  # type: ignore[misc]
             Hinton, Vinyals, Dean: Distilling the knowledge in a neural network. arXiv 1503.02531, 2015.
         """
         del x, y, sample_weight, training
-        clean, denoised, *teacher = y_pred
-        loss = ops.mean(self.loss_function(clean, denoised))
-        if not teacher:
+        clean, denoised, *rest = y_pred
+        weights = weight(rest.pop())[:, :, None] if self.by_level else 1.0
+        loss = ops.mean(self.loss_function(clean, denoised) * weights)
+        if not rest:
             return loss
-        weight = self.teacher_weight
-        return (1 - weight) * loss + weight * ops.mean(self.loss_function(ops.stop_gradient(teacher[0]), denoised))
+        share = self.teacher_weight
+        return (1 - share) * loss + share * ops.mean(self.loss_function(ops.stop_gradient(rest[0]), denoised) * weights)
 
     def make_train_function(self, force: bool = False) -> None:
         """Build the function of one training step, wrapped by the meter."""
@@ -61,24 +64,34 @@ def build_trainer(
         ConfigError: The teacher cannot be loaded, or does not accept the images of this run.
     """
     inputs, image, target = feed.tensors()
-    noisy, target, denoised = connect(training, denoiser, noise, image, target)
+    given, target, denoised = connect(training, denoiser, noise, image, target)
     outputs = [target, denoised]
     if training.teacher is not None:
-        outputs.append(_teacher_output(training.teacher, noisy))
+        outputs.append(_teacher_output(training.teacher, given))
+    by_level = training.loss == BY_LEVEL
+    if by_level:
+        outputs.append(given[1])
     trainer = Trainer(inputs, outputs)
+    trainer.by_level = by_level
     trainer.loss_function, trainer.teacher_weight = loss_function(training), training.teacher_weight
     trainer.meter = meter
     return trainer
 
 
-def _teacher_output(name: str, noisy: Any) -> Any:
-    """Return the output of the teacher for noisy images."""
-    loaded = load_trained(name, "--teacher")
+def _teacher_output(name: str, given: list[Any]) -> Any:
+    """Return the output of the teacher for noisy images, and their levels if it is given these."""
+    loaded, noisy = load_trained(name, "--teacher"), given[0]
+    if len(loaded.inputs) > len(given):
+        raise ConfigError(
+            f"--teacher {name}: that network is given the noise level, and the one to be trained is not. "
+            "Train with --sigma-input, or take another teacher."
+        )
     # Renamed: the networks of one model need different names.
-    teacher = keras.Model(loaded.inputs[0], loaded.outputs[0], name="teacher")
+    inputs = loaded.inputs if len(loaded.inputs) > 1 else loaded.inputs[0]
+    teacher = keras.Model(inputs, loaded.outputs[0], name="teacher")
     teacher.trainable = False
     try:
-        output = teacher(noisy, training=False)
+        output = teacher(given if len(loaded.inputs) > 1 else noisy, training=False)
     except ValueError:  # its text names layers that the user does not know
         output = None
     if output is None or output.shape != noisy.shape:

@@ -22,7 +22,9 @@ CALIBRATION_PX, TEST_PX = 2**19, 2**18
 """Pixels of the calibration and test samples; at most 256 images each."""
 
 
-def evaluate(denoiser: keras.Model, noisy: FloatArray, clean: FloatArray, alignment_px: int) -> dict[str, Any]:
+def evaluate(
+    denoiser: keras.Model, noisy: FloatArray, clean: FloatArray, alignment_px: int, sigma: FloatArray | None = None
+) -> dict[str, Any]:
     """Evaluate a denoiser on images.
 
     Args:
@@ -30,12 +32,13 @@ def evaluate(denoiser: keras.Model, noisy: FloatArray, clean: FloatArray, alignm
         noisy: (N, H, W, C), of any size if the network accepts it.
         clean: Of the same shape, in [0, 1].
         alignment_px: Height and width of the network input must be multiples of this.
+        sigma: Noise levels, (N, 1); only for a network that is given them.
 
     Returns:
         `images`, `bce`, `mse`, `psnr_db` (of the mean squared error over all images), `ssim` (mean), `noisy_mse`,
         `noisy_psnr_db`.
     """
-    denoised = denoise(denoiser, noisy, alignment_px)
+    denoised = denoise(denoiser, noisy, alignment_px, sigma)
     return {
         "images": len(clean),
         "bce": _binary_crossentropy(clean, denoised),
@@ -47,16 +50,25 @@ def evaluate(denoiser: keras.Model, noisy: FloatArray, clean: FloatArray, alignm
     }
 
 
-def denoise(denoiser: keras.Model, noisy: FloatArray, alignment_px: int) -> FloatArray:
-    """Return denoised images of the same shape; sizes that do not fit are padded by reflection and cropped."""
+def denoise(denoiser: keras.Model, noisy: FloatArray, alignment_px: int, sigma: FloatArray | None = None) -> FloatArray:
+    """Return denoised images of the same shape; sizes that do not fit are padded by reflection and cropped.
+
+    `sigma`, (N, 1), is for a network that is given the noise levels.
+    """
     height, width = noisy.shape[1:3]
     size = tuple(-(-side // alignment_px) * alignment_px for side in (height, width))
     fitting = noisy if size == (height, width) else np.stack([pad_to(image, (size[0], size[1])) for image in noisy])
-    return _in_batches(lambda part: denoiser.predict_on_batch(part[0]), fitting)[:, :height, :width]
+    if sigma is None:
+        return _in_batches(lambda part: denoiser.predict_on_batch(part[0]), fitting)[:, :height, :width]
+    return _in_batches(denoiser.predict_on_batch, fitting, sigma)[:, :height, :width]
 
 
-def calibration_samples(noisy: FloatArray, clean: FloatArray, images: npt.NDArray[np.int64]) -> dict[str, FloatArray]:
+def calibration_samples(
+    noisy: FloatArray, clean: FloatArray, images: npt.NDArray[np.int64], sigma: FloatArray | None = None
+) -> dict[str, FloatArray]:
     """Choose INT8 samples from validation pairs: `noisy` and `clean`, and `test_noisy` and `test_clean` of other images.
+
+    With levels there are `sigma` and `test_sigma` as well.
 
     With too few pairs for both, two thirds calibrate and the rest tests. A single pair or image serves both.
 
@@ -64,6 +76,7 @@ def calibration_samples(noisy: FloatArray, clean: FloatArray, images: npt.NDArra
         noisy: (N, H, W, C).
         clean: Of the same shape.
         images: (N,) image index of each pair; the last third come from other images than the rest, if there are several.
+        sigma: Noise levels, (N, 1); None if the network is not given them.
     """
     area = noisy.shape[1] * noisy.shape[2]
     wanted = min(256, max(8, CALIBRATION_PX // area))
@@ -72,7 +85,8 @@ def calibration_samples(noisy: FloatArray, clean: FloatArray, images: npt.NDArra
     rest = np.arange(min(first, len(noisy) - 1), len(noisy))
     others = rest[~np.isin(images[rest], images[:first])]
     test = (others if len(others) else rest)[:wanted_test]
-    return {"noisy": noisy[:first], "clean": clean[:first], "test_noisy": noisy[test], "test_clean": clean[test]}
+    kinds = {"noisy": noisy, "clean": clean, **({} if sigma is None else {"sigma": sigma})}
+    return {name: kind[:first] for name, kind in kinds.items()} | {f"test_{name}": kind[test] for name, kind in kinds.items()}
 
 
 def _in_batches(function: Callable[[list[FloatArray]], Any], *arrays: FloatArray) -> FloatArray:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..data.image_set import FloatArray
-from ..learning.losses import LOSS_FUNCTIONS, Loss
+from ..learning.losses import LOSS_FUNCTIONS, Loss, weight
 from ..learning.supervision import mask_pixels, masked_loss, shot_variance
 from ..settings.config import RunConfig
 from ..settings.noise import VALIDATION_SEED
-from ..settings.training import NOISE2NOISE
+from ..settings.training import BY_LEVEL, NOISE2NOISE
 from .image_metrics import Psnr, Ssim, psnr_of_mse
 
 SMALLEST_ESTIMATE = 1e-6
@@ -21,12 +23,14 @@ SMALLEST_ESTIMATE = 1e-6
 class ValidationSetup:
     """Inputs, targets, loss and metrics of validation."""
 
-    noisy: FloatArray
-    """Network input, (N, H, W, C)."""
+    given: list[FloatArray]
+    """Network input: noisy images, (N, H, W, C), and their levels, (N, 1), if it is given them."""
     target: FloatArray
     loss: Loss
     metrics: list[Any]
     """Their names, prefixed with `val_`, are columns of the history."""
+    weights: FloatArray | None = None
+    """Loss weights of the images, (N, 1, 1); None for equal ones."""
 
 
 class EstimatedPsnr(Psnr):
@@ -45,22 +49,25 @@ class EstimatedPsnr(Psnr):
         return psnr_of_mse(self.mean_square_error() - self.noise_variance, SMALLEST_ESTIMATE)
 
 
-def validation_setup(config: RunConfig, noisy: FloatArray, target: FloatArray) -> ValidationSetup:
+def validation_setup(config: RunConfig, given: list[FloatArray], target: FloatArray) -> ValidationSetup:
     """Return the validation setup of a run.
 
     Args:
         config: The run.
-        noisy: Validation images, (N, H, W, C) in [0, 1].
+        given: Validation images, (N, H, W, C) in [0, 1], and their levels, (N, 1), if the network is given them.
         target: Clean images, or other noisy shots; ignored with noise2void on noisy images.
 
     Returns:
         With clean images `loss`, `psnr` and `ssim`; with other shots their `loss` and `est_psnr`, an estimate of the PSNR;
         with single noisy images the `loss` at masked pixels, the same in every epoch.
     """
-    training = config.training
+    training, noisy = config.training, given[0]
     if config.has_clean:
-        return ValidationSetup(noisy, target, LOSS_FUNCTIONS[training.loss], [Psnr(name="psnr"), Ssim(name="ssim")])
+        weights = np.asarray(weight(given[1]))[:, :, None] if training.loss == BY_LEVEL else None
+        metrics = [Psnr(name="psnr"), Ssim(name="ssim")]
+        return ValidationSetup(given, target, LOSS_FUNCTIONS[training.loss], metrics, weights)
     if training.supervision == NOISE2NOISE:
         estimate = EstimatedPsnr(shot_variance(noisy, target), name="est_psnr")
-        return ValidationSetup(noisy, target, LOSS_FUNCTIONS[training.loss], [estimate])
-    return ValidationSetup(*mask_pixels(noisy, VALIDATION_SEED), masked_loss(training), [])
+        return ValidationSetup(given, target, LOSS_FUNCTIONS[training.loss], [estimate])
+    shown, target = mask_pixels(noisy, VALIDATION_SEED)
+    return ValidationSetup([shown], target, masked_loss(training), [])

@@ -1,4 +1,4 @@
-"""Training losses: functions of the clean and the denoised batch, both (N, H, W, C) in [0, 1]."""
+"""Training losses: functions of the clean and the denoised batch, both (N, H, W, C) in [0, 1]; and what an image weighs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras import losses, ops
+
+from ..settings.training import BY_LEVEL
 
 CHARBONNIER_EPSILON = 1e-3
 
@@ -27,5 +29,22 @@ LOSS_FUNCTIONS: Mapping[str, Loss] = {
     "mse": losses.mean_squared_error,
     "l1": losses.mean_absolute_error,
     "charbonnier": charbonnier,
+    BY_LEVEL: losses.mean_squared_error,
 }
 """The losses by the names of `settings.training.LOSSES`."""
+
+USUAL_ERROR, USUAL_LEVEL, GROWTH = 4.07e-4, 15 / 255, 1.13
+"""Mean squared error that a small network leaves of white noise of this level on photographs, and its exponent of growth."""
+LEAST_LEVEL = 2 / 255
+"""Lower levels have the weight of this one: 8-bit images round their errors away."""
+
+
+def weight(level: Any) -> Any:
+    """Return the weight of an image of a noise level in the loss `mse-by-level`, in which all levels count alike.
+
+    Without it the images of the highest levels would dominate the loss. It is 1 over the error that is usual at the level.
+
+    Args:
+        level: Standard deviations, on the scale where white is 1.
+    """
+    return 1 / (USUAL_ERROR * (ops.maximum(level, LEAST_LEVEL) / USUAL_LEVEL) ** GROWTH)

@@ -100,20 +100,23 @@ def _inside(place: Any, offset: Any, length: int) -> Any:
 
 def connect(
     training: TrainingSettings, denoiser: keras.Model, noise: keras.layers.Layer, image: Any, target: Any
-) -> tuple[Any, Any, Any]:
+) -> tuple[list[Any], Any, Any]:
     """Connect image and target of a feed with the denoiser.
 
     Returns:
-        The noisy image, the target and the output, all (N, H, W, C); with noise2void the output equals the target outside the
-        mask.
+        The network input: the noisy image, and its level (N, 1) if the network is given it; the target and the output, both
+        (N, H, W, C) like the image; with noise2void the output equals the target outside the mask.
     """
+    if len(denoiser.inputs) > 1:  # the noise then tells its level
+        given = list(noise(image, target))
+        return given, target, denoiser(given)
     if training.supervision == NOISE2NOISE:
         image, target = Swap(training.seed)(image, target)
     noisy = noise(image)
     if training.supervision != NOISE2VOID:
-        return noisy, target, denoiser(noisy)
+        return [noisy], target, denoiser(noisy)
     shown, mask = BlindSpot(training.seed)(noisy)
-    return noisy, noisy, ops.where(mask > 0, ops.cast(denoiser(shown), "float32"), noisy)
+    return [noisy], noisy, ops.where(mask > 0, ops.cast(denoiser(shown), "float32"), noisy)
 
 
 def loss_function(training: TrainingSettings) -> Loss:

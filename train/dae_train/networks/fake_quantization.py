@@ -19,6 +19,8 @@ from keras import layers, ops
 
 from dae_runtime.contract import EXACT_PAIR_LIMIT
 
+from .residual import LEVEL_LAYERS
+
 _OUTPUT_AXES = {
     layers.Conv2D: (3,),
     layers.Conv2DTranspose: (2,),
@@ -35,7 +37,8 @@ def fake_quantized(network: keras.Model, is_last: bool = True) -> keras.Model:
     """Return a network of the same structure that rounds kernels and activations.
 
     The output of a layer is rounded unless an activation follows, with which the export fuses it, or it is the output of the
-    whole network, which the export returns in float or as pixels.
+    whole network, which the export returns in float or as pixels. Layers that process the noise level are not rounded, as in
+    the export.
 
     Args:
         network: A functional model with one output; not changed.
@@ -50,6 +53,8 @@ def fake_quantized(network: keras.Model, is_last: bool = True) -> keras.Model:
         if isinstance(layer, keras.Model):
             return fake_quantized(layer, is_last and is_output)
         copy = type(layer).from_config(layer.get_config())
+        if layer.name in LEVEL_LAYERS:
+            return copy
         axes = next((axes for kind, axes in _OUTPUT_AXES.items() if isinstance(layer, kind)), ())
         rounds = not (is_last and is_output) and not _is_fused(layer, network)
         return Rounded(copy, axes, rounds) if axes or isinstance(layer, (*_ACTIVATIONS, *_MERGING)) else copy

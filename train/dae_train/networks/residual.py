@@ -1,4 +1,9 @@
-"""Residual networks as Keras models of standard layers."""
+"""Residual networks as Keras models of standard layers.
+
+One that is given the noise level adds a bias to each channel of its first layer, made from the level by two dense layers, and
+multiplies its correction by the level. At level 0 the output is the image, and the rounding error of INT8 in the correction
+shrinks with the level. See docs/decisions/0007-noise-level-input.md.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,8 @@ import string
 import keras
 from keras import layers
 
+from dae_runtime.contract import SIGMA_NAME
+
 from ..settings.networks import ResidualSettings
 
 NEARLY_ZERO = 0.01
@@ -14,6 +21,14 @@ NEARLY_ZERO = 0.01
 
 Zhang, Dauphin, Ma: Fixup initialization: residual learning without normalization. ICLR 2019, show that this trains stably.
 """
+
+HIDDEN_UNITS = 32
+"""Of the branch that makes biases from the noise level."""
+USUAL_LEVELS = 10.0
+"""What brings usual levels, up to 60/255, to about 1."""
+CORRECTION = "correction"
+LEVEL_LAYERS = ("sigma_scale", "sigma_hidden", "sigma_bias", "sigma_place", "sigma_gain", CORRECTION)
+"""Layers that work on the noise level: in float32 in every precision."""
 
 
 def build_residual(settings: ResidualSettings, dtype: str, edge_dtype: str) -> keras.Model:
@@ -26,10 +41,14 @@ def build_residual(settings: ResidualSettings, dtype: str, edge_dtype: str) -> k
 
     Returns:
         A functional model from (N, H, W, C) to the same shape, in [0, 1] with a sigmoid, else nominally and not clipped. H and
-        W are free multiples of the alignment.
+        W are free multiples of the alignment. With `sigma` it has the inputs `noisy` and `sigma`, in this order: the latter
+        (N, 1), the standard deviation of the noise of each image on the scale where white is 1.
     """
     image = keras.Input((None, None, settings.channels), name="noisy")
+    sigma = keras.Input((1,), name=SIGMA_NAME) if settings.sigma else None
     x = layers.Conv2D(settings.filters[0], *_edge(settings), padding="same", dtype=dtype, name="input_conv")(image)
+    if sigma is not None:
+        x = layers.Add(dtype=dtype, name="with_sigma")([x, _biases(sigma, settings.filters[0], edge_dtype)])
     skips = []
     for level, filters in enumerate(settings.filters):
         if level:
@@ -42,11 +61,22 @@ def build_residual(settings: ResidualSettings, dtype: str, edge_dtype: str) -> k
         x = layers.Add(dtype=dtype, name=f"skip_{level}")([x, skips[level]])
         x = _blocks(x, filters, settings.decoder_blocks[level], settings.block_layers, f"decoder_{level}", dtype)
     correction = _upsample(x, settings.channels, *_edge(settings), edge_dtype, "output_conv")
+    if sigma is not None:
+        gain = layers.Reshape((1, 1, 1), dtype=edge_dtype, name="sigma_gain")(sigma)
+        correction = layers.Multiply(dtype=edge_dtype, name=CORRECTION)([correction, gain])
     if settings.sigmoid:
         output = layers.Activation("sigmoid", dtype=edge_dtype, name="denoised")(correction)
     else:
         output = layers.Add(dtype=edge_dtype, name="denoised")([image, correction])
-    return keras.Model(image, output, name=settings.preset)
+    return keras.Model(image if sigma is None else [image, sigma], output, name=settings.preset)
+
+
+def _biases(sigma: keras.KerasTensor, filters: int, dtype: str) -> keras.KerasTensor:
+    """Return what the level adds to each channel, (N, 1, 1, filters)."""
+    x = layers.Rescaling(USUAL_LEVELS, dtype=dtype, name="sigma_scale")(sigma)
+    x = layers.Dense(HIDDEN_UNITS, activation="relu", dtype=dtype, name="sigma_hidden")(x)
+    x = layers.Dense(filters, dtype=dtype, name="sigma_bias")(x)
+    return layers.Reshape((1, 1, filters), dtype=dtype, name="sigma_place")(x)
 
 
 def _edge(settings: ResidualSettings) -> tuple[int, int]:

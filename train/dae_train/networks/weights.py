@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..settings.trained_file import UNREADABLE, find_init, is_described
+from .leveling import can_take_level, take_level
 from .widening import can_widen, widen
 
 _LOG = logging.getLogger("dae_train")
@@ -29,7 +30,8 @@ def load_trained(name: str, flag: str) -> Any:
 
 
 def start_from(name: str, network: Any) -> None:
-    """Copy the weights of a trained network into one of the same structure, or a wider one (see `widening`).
+    """Copy the weights of a trained network into one of the same structure, or a wider one (see `widening`), or one of the
+    same layers that is also given the noise level (see `take_level`).
 
     Args:
         name: As `find_init` takes it.
@@ -45,6 +47,9 @@ def start_from(name: str, network: Any) -> None:
     elif can_widen(trained, network):
         _LOG.info("widening %s into %s", name, network.name)
         widen(trained, network)
+    elif can_take_level(trained, network):
+        _LOG.info("starting a network that is given the noise level from %s", name)
+        take_level(trained, network)
     else:
         raise ConfigError(
             f"--init {name}: the network ({trained.name}) has other weights than the preset {network.name}: "

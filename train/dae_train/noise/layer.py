@@ -126,10 +126,16 @@ def apply_noise(images: Any, steps: Sequence[NoiseStep], clip: bool, seed: Seed)
     Returns:
         A new batch of the same shape.
     """
+    return apply_steps(images, steps, clip, seed)[0]
+
+
+def apply_steps(images: Any, steps: Sequence[NoiseStep], clip: bool, seed: Seed) -> tuple[Any, list[list[Any]]]:
+    """Return a noisy batch as `apply_noise`, and the amounts of each step, (N, 1, 1, 1) each."""
+    drawn = []
     for step in steps:
-        amounts = [_draw(amount, ops.shape(images)[0], seed) for amount in step.amounts]
-        images = FUNCTIONS[step.kind](images, *amounts, seed)
-    return ops.clip(images, 0, 1) if clip else images
+        drawn.append([_draw(amount, ops.shape(images)[0], seed) for amount in step.amounts])
+        images = FUNCTIONS[step.kind](images, *drawn[-1], seed)
+    return ops.clip(images, 0, 1) if clip else images, drawn
 
 
 def _draw(amount: NoiseAmount, count: Any, seed: Seed) -> Any:
@@ -162,8 +168,13 @@ def draw_noisy(images: Images, noise: NoiseSettings, seed: int, custom: CustomNo
 
     if not isinstance(images, np.ndarray):
         return [noisy(image[np.newaxis], number)[0] for number, image in enumerate(images)]
-    at_once = max(1, _CHUNK_PX // (images.shape[1] * images.shape[2]))
-    return np.concatenate([noisy(images[start : start + at_once], start) for start in range(0, len(images), at_once)])
+    count = at_once(images)
+    return np.concatenate([noisy(images[start : start + count], start) for start in range(0, len(images), count)])
+
+
+def at_once(images: Pixels) -> int:
+    """Return the number of images of a stack, (N, H, W, C), to which noise is added at a time."""
+    return max(1, _CHUNK_PX // int(images.shape[1] * images.shape[2]))
 
 
 class NoiseLayer(keras.layers.Layer):  # type: ignore[misc]

@@ -31,7 +31,8 @@ _FIGURES = {"val_psnr": "psnr_db", "val_est_psnr": "estimated_psnr_db", "val_ssi
 def write_calibration(run: RunDirectory, session: Session) -> None:
     """Write the calibration samples for INT8."""
     config, pieces = session.prepared.config, session.prepared.calibration
-    samples = calibration_samples(session.draw_noisy(pieces.input, VALIDATION_SEED), pieces.clean, pieces.images)
+    noisy, *levels = session.draw(pieces.input, pieces.clean, VALIDATION_SEED)
+    samples = calibration_samples(noisy, pieces.clean, pieces.images, *levels)
     if not config.has_clean:
         samples = {name: images for name, images in samples.items() if not name.endswith("clean")}
     with atomic_path(run.calibration) as temporary:
@@ -58,32 +59,35 @@ def write_results(run: RunDirectory, session: Session, rows: list[Row]) -> dict[
     }
     pair = _test_pair(session)
     if pair is not None:
-        result["test"] = evaluate(best, *pair, prepared.config.model.alignment_px)
+        (noisy, *levels), clean = pair
+        result["test"] = evaluate(best, noisy, clean, prepared.config.model.alignment_px, *levels)
     write_atomic(run.result, tomli_w.dumps(result).encode())
     _draw(run, session, rows, best, pair)
     return result.get("test")
 
 
-def _test_pair(session: Session) -> tuple[FloatArray, FloatArray] | None:
-    """Return noisy and clean test images; None without any that fit the network."""
+def _test_pair(session: Session) -> tuple[list[FloatArray], FloatArray] | None:
+    """Return the network input of the test images, and these clean; None without any that fit the network."""
     prepared, config = session.prepared, session.prepared.config
     if prepared.test is None or not config.has_clean:
         return None
     if config.model.image_px is not None and prepared.test.sizes != {prepared.patch}:
         _LOG.warning("the test images do not fit a network of fixed size and are skipped")
         return None
-    return session.draw_noisy(prepared.test.clean, TEST_SEED), to_unit(np.asarray(prepared.test.clean))
+    images = prepared.test.clean
+    return session.draw(images, images, TEST_SEED), to_unit(np.asarray(images))
 
 
 def _draw(
-    run: RunDirectory, session: Session, rows: list[Row], best: keras.Model, pair: tuple[FloatArray, FloatArray] | None
+    run: RunDirectory, session: Session, rows: list[Row], best: keras.Model, pair: tuple[list[FloatArray], FloatArray] | None
 ) -> None:
     prepared = session.prepared
     alignment_px = prepared.config.model.alignment_px
-    noisy, clean = pair or (session.validation_noisy, prepared.validation.clean)
+    (noisy, *levels), clean = pair or (session.validation, prepared.validation.clean)
     labels = prepared.validation_labels if pair is None or prepared.test is None else prepared.test.labels
     plots.draw_curves(run.curves, rows)
-    rows_of_samples = {"noisy": noisy[:SAMPLES], "denoised": denoise(best, noisy[:SAMPLES], alignment_px)}
+    denoised = denoise(best, noisy[:SAMPLES], alignment_px, *(level[:SAMPLES] for level in levels))
+    rows_of_samples = {"noisy": noisy[:SAMPLES], "denoised": denoised}
     if prepared.config.training.supervision != NOISE2VOID or prepared.config.has_clean:
         rows_of_samples["clean" if prepared.config.has_clean else "other shot"] = clean[:SAMPLES]
     plots.draw_samples(run.samples, rows_of_samples)

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dae_runtime.contract import NO_NOISE, NoiseSpec
+from dae_runtime.contract import NO_NOISE, NoiseSpec, gaussian_range
 
 from ..errors import ConfigError, check_setting
-from .networks import Architecture, ResidualSettings, preset_class, preset_settings
+from .networks import Architecture, ResidualSettings, preset_class, preset_settings, takes_sigma
 from .noise import FitRequest, NoiseSettings
 from .trained_file import channels_of, model_table
-from .training import MUON, NOISE2NOISE, NOISE2VOID, PLAIN_MUON, TrainingSettings
+from .training import BY_LEVEL, MUON, NOISE2NOISE, NOISE2VOID, PLAIN_MUON, TrainingSettings
 
 RECORDS = ("command", "versions", "record")
 """Entries of run.toml that are not settings."""
@@ -97,6 +97,19 @@ class RunConfig:
                 f"the loss bce needs an output in [0, 1], which {self.model.preset} can exceed. Use --preset digits or v2, "
                 "model.sigmoid = true in a file, or another --loss."
             )
+        self._check_level()
+
+    def _check_level(self) -> None:
+        """Check what the noise level is needed for."""
+        if not takes_sigma(self.model):
+            check_setting(self.training.loss != BY_LEVEL, "model.sigma", f"true with the loss {BY_LEVEL}", False)
+            return
+        kind, levels = self.training.supervision, gaussian_range(self.noise_spec)
+        check_setting(
+            kind == "clean", "training.supervision", "'clean' with model.sigma: the level is that of known noise", kind
+        )
+        one = levels is not None and levels[0] == levels[1]
+        check_setting(not one, "noise.spec", "a range of levels with model.sigma, as gaussian:0-0.2", self.noise_spec)
 
     @property
     def noise_spec(self) -> str:

@@ -46,6 +46,7 @@ FLAGS: Mapping[str, Flag] = {
     "z_dim": Flag("--z-dim", "model", "z_dim"),
     "dropout": Flag("--dropout", "model", "dropout"),
     "batch_norm": Flag("--batch-norm", "model", "batch_norm", "--no-batch-norm"),
+    "sigma_input": Flag("--sigma-input", "model", "sigma", "--no-sigma-input"),
     "noise": Flag("--noise", "noise", "spec"),
     "clip": Flag("--clip", "noise", "clip", "--no-clip"),
     "noise_once": Flag("--noise-once", "noise", "once", "--noise-fresh"),

@@ -110,12 +110,16 @@ class ResidualSettings:
     """Whether the output is a sigmoid instead of the sum with the image: for heavy noise, and for the loss `bce`."""
     channels: int | None = None
     """1 (gray) or 3 (RGB); None: those of the data."""
+    sigma: bool = False
+    """Whether the network is given the noise level of each image, as a second input: it then removes as much as is there, and
+    nothing at level 0. See docs/decisions/0007-noise-level-input.md."""
     image_px: ClassVar[None] = None
     """The image size is free."""
     z_dim: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         _check(self.channels in (None, 1, 3), "channels", "1 or 3", self.channels)
+        _check(not (self.sigma and self.sigmoid), "sigma", "false with model.sigmoid", self.sigma)
         _check(self.stride_px in (2, 4, 8), "stride_px", "2, 4 or 8", self.stride_px)
         _check(2 <= self.block_layers <= 8, "block_layers", "from 2 to 8", self.block_layers)
         levels = len(self.filters)
@@ -148,6 +152,12 @@ class CustomSettings:
 
 Architecture: TypeAlias = NetworkSettings | ResidualSettings | CustomSettings
 """Settings of a network. All have `preset`, `channels`, `alignment_px`, `image_px` and `z_dim`."""
+
+
+def takes_sigma(model: Architecture) -> bool:
+    """Return whether a network is given the noise level of each image."""
+    return isinstance(model, ResidualSettings) and model.sigma
+
 
 PRESETS: Mapping[str, NetworkSettings | ResidualSettings] = {
     "v1": NetworkSettings(

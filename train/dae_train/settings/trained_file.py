@@ -56,7 +56,8 @@ def model_table(name: str) -> dict[str, Any]:
     """Return the `[model]` table of a trained network, without the number of channels.
 
     Args:
-        name: As in `find_init`. Taken from `run.toml` of a run directory; any other file names its preset only.
+        name: As in `find_init`. Taken from `run.toml` of a run directory; any other file names its preset only, and shows
+            whether the network is given the noise level.
 
     Raises:
         ConfigError: There is no such network, or its file is damaged.
@@ -69,7 +70,8 @@ def model_table(name: str) -> dict[str, Any]:
         except (DaeError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{run.description} does not describe a network ({error}). Give --preset.") from error
         return {key: value for key, value in table.items() if key != "channels"}
-    return {"preset": _description(path)["name"]}
+    description = _description(path)
+    return {"preset": description["name"], **({"sigma": True} if len(_input_shapes(description)) > 1 else {})}
 
 
 def channels_of(name: str, flag: str) -> int:
@@ -78,8 +80,8 @@ def channels_of(name: str, flag: str) -> int:
     Raises:
         ConfigError: The network does not exist, or does not take images.
     """
-    inputs = [layer for layer in _description(find_init(name))["layers"] if layer["class_name"] == "InputLayer"]
-    shape = inputs[0]["config"]["batch_shape"] if inputs else []
+    shapes = _input_shapes(_description(find_init(name)))
+    shape = max(shapes, key=len, default=[])  # the other one, if there is one, is the noise level
     if len(shape) != 4 or shape[3] not in (1, 3):
         raise ConfigError(f"{flag} {name}: expected a network from images to images, received one for the shape {shape}.")
     return int(shape[3])
@@ -128,6 +130,10 @@ def _description(path: Path) -> dict[str, Any]:
         return {"name": str(config["name"]), "layers": list(config["layers"])}
     except UNREADABLE as error:
         raise ConfigError(f"{path} is not a .keras file of a functional network ({error!r}).") from error
+
+
+def _input_shapes(description: dict[str, Any]) -> list[list[int | None]]:
+    return [layer["config"]["batch_shape"] for layer in description["layers"] if layer["class_name"] == "InputLayer"]
 
 
 def _colors(channels: int) -> str:

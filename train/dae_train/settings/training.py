@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ..errors import check_setting
 
-LOSSES = ("bce", "mse", "l1", "charbonnier")
+BY_LEVEL = "mse-by-level"
+LOSSES = ("bce", "mse", "l1", "charbonnier", BY_LEVEL)
 SUPERVISIONS = ("clean", "noise2noise", "noise2void")
 _, NOISE2NOISE, NOISE2VOID = SUPERVISIONS
 UNBIASED_LOSSES = ("mse", "l1")
@@ -33,7 +34,8 @@ class TrainingSettings:
     `data.target`. `noise2void`: single noisy images whose noise is independent between pixels (or clean images with added
     noise, to test the method)."""
     loss: str = "mse"
-    """`bce`, `mse`, `l1` or `charbonnier`."""
+    """`bce`, `mse`, `l1`, `charbonnier` or, for a network that is given the noise level, `mse-by-level`: all levels then count
+    alike, see `losses.weight`."""
     epochs: int = 10
     """Number of epochs, each of `steps_per_epoch` updates, then validated and saved."""
     steps: int | None = None

@@ -1,0 +1,90 @@
+"""The jobs that an interrupted run has left to do, by its manifest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DaeError
+from ..images import read_image
+from .manifest import BEGUN, DONE, FAILED, Entry, Settings, absolute, entry_of, file_sha256, file_stamp
+from .plan import Job
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """The jobs of a resumed run, each list in order."""
+
+    jobs: list[Job]
+    """To denoise now."""
+    complete: list[Job]
+    """Complete, as the manifest records."""
+    failed: list[Job]
+    """Failed before and not retried."""
+    other_settings: list[Job]
+    """Those of `jobs` with an existing output of other settings; the caller decides whether to replace it."""
+    foreign: list[Job]
+    """Those of `jobs` whose output path holds a file that the run did not write, or that changed since; likewise."""
+
+
+def remaining_jobs(
+    jobs: Iterable[Job], entries: Mapping[str, Entry], settings: Settings, retry_failed: bool = False
+) -> Remaining:
+    """Sort jobs by their state in a manifest.
+
+    A job is complete if the manifest records it as done with the same settings and input, and the output has the
+    recorded hash.
+    """
+    remaining = Remaining([], [], [], [], [])
+    for job in jobs:
+        entry = entry_of(job, entries)
+        if entry is None or not _same_work(job, entry, settings):
+            remaining.jobs.append(job)
+            if entry is not None and _has_other_output(job, entry, settings):
+                remaining.other_settings.append(job)
+        elif entry.status == FAILED:
+            (remaining.jobs if retry_failed else remaining.failed).append(job)
+        elif entry.output_sha256 is not None and file_sha256(job.destination) == entry.output_sha256:
+            remaining.complete.append(job)
+        else:
+            remaining.jobs.append(job)
+    known = {*remaining.other_settings}
+    remaining.foreign.extend(job for job in remaining.jobs if job not in known and _is_foreign(job, entry_of(job, entries)))
+    return remaining
+
+
+def _same_work(job: Job, entry: Entry, settings: Settings) -> bool:
+    return (
+        entry.output == absolute(job.destination)
+        and entry.settings == settings
+        and (entry.source_bytes, entry.source_mtime_ns) == file_stamp(job.source)
+    )
+
+
+def _has_other_output(job: Job, entry: Entry, settings: Settings) -> bool:
+    made = entry.status == DONE and entry.output == absolute(job.destination)
+    return made and entry.settings != settings and os.path.lexists(job.destination)
+
+
+def _is_foreign(job: Job, entry: Entry | None) -> bool:
+    """Tell whether a job's destination holds a file that its last entry does not account for.
+
+    A finished output that is no longer a valid image counts as damaged, not as foreign.
+    """
+    if not os.path.lexists(job.destination):
+        return False
+    if entry is None or entry.output != absolute(job.destination):
+        return True
+    if entry.status != DONE:
+        return entry.status != BEGUN
+    return file_sha256(job.destination) != entry.output_sha256 and _is_whole(job.destination)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read_image(path)
+    except DaeError:
+        return False
+    return True

@@ -1,0 +1,144 @@
+"""The noise level of a photograph, measured: how strong is the noise that a camera, its own denoiser and JPEG have left?
+
+Such noise is smooth: neighboring pixels share it, so an estimator for white noise sees a fifth of it (`noise_level` is one).
+Differences of pixels further apart show more of it, and how much more tells how smooth it is. Texture looks alike, but is not
+everywhere: in each range of brightness the flattest parts of an image count, and noise is normal where texture is sparse. A
+small regression puts these numbers together. `python -m dae_tools.fit_level` makes its coefficients from synthetic noise.
+
+Source: the lower quantiles of block variances by brightness follow M. Colom, A. Buades, Analysis and extension of the
+percentile method, estimating a noise curve from a single image, Image Processing On Line 3, 2013.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .arrays import Array, Float64, FloatArray, color_channels, convert
+from .level_model import MODEL
+from .sampling import sample_windows
+
+STRIDES_PX = (1, 2, 3, 6)
+QUANTILES = (0.1, 0.5)
+BLOCKS_PX = {64: 16, 16: 8, 10: 4}
+"""Sides of the blocks, by the least side of an image."""
+MOST_BINS = 6
+BLOCKS_PER_BIN = 4
+CLIPPED_SHARE = 0.05
+"""A block with more pixels at black or white than this does not count, while others are left."""
+_SIZE_TO_SQUARE = math.pi / 2
+"""The mean square of a normal variable over the square of its mean size."""
+MOST_BEYOND = 3.0
+"""A level is at most so many times what the flat parts show at stride 3: a clean flat image has none."""
+_LEAST = 0.15 / 255
+"""Added to each number as noise of its own, so that a flat image has a logarithm."""
+
+
+def measure_level(image: Array) -> float:
+    """Return the noise level of an image, whatever the noise's correlation.
+
+    Images of more than a megapixel are measured on 64 windows.
+
+    Args:
+        image: (H, W, C) with C from 1 to 4; uint8, uint16 or float32 of about 0..1; read only. Alpha does not count.
+
+    Returns:
+        The standard deviation of the noise over pixels and color channels, where white is 1, 0 to 1; 0 for an image with
+        a side of less than 10 pixels.
+    """
+    found = statistics(image)
+    return 0.0 if found is None else level_of(found)
+
+
+def level_of(found: Float64) -> float:
+    """Return the level that the regression gives for the numbers of `statistics`, 0 to 1."""
+    level = math.exp(MODEL.log_level(features(found))) / 255
+    return float(min(1.0, level, MOST_BEYOND * found[0, STRIDES_PX.index(3), 0]))
+
+
+def features(found: Float64) -> Float64:
+    """Return what the regression works on, (11,): how strong the differences are, how smooth, how uneven, how rare.
+
+    Logarithms on the scale of 0 to 255: that of the flat parts at stride 3; what the other strides have more; what average
+    parts have more, at three strides; and what root mean squares have more than mean sizes, which is nothing for noise and
+    much for edges and texture.
+    """
+    logs = 0.5 * np.log(np.square(255 * found) + np.square(255 * _LEAST))
+    flat, average = logs[0, :, 0], logs[0, :, 1]
+    uneven, rare = average - flat, logs[0] - logs[1]
+    chosen: Float64 = np.array([flat[2], *(flat[[0, 1, 3]] - flat[2]), *uneven[[0, 2, 3]], rare[2, 0], *rare[[2, 0, 3], 1]])
+    return chosen
+
+
+def statistics(image: Array) -> Float64 | None:
+    """Return how far pixels differ from those some way off, in the flat and in the average parts of an image.
+
+    Args:
+        image: As for `measure_level`.
+
+    Returns:
+        Standard deviations where white is 1, (2, strides, quantiles): from mean squares, and from mean sizes as if the
+        differences were normal; for each of `STRIDES_PX` and each of `QUANTILES`. None for an image that is too small.
+    """
+    side = min(image.shape[:2])
+    block = next((block for least, block in BLOCKS_PX.items() if side >= least), None)
+    if block is None:
+        return None
+    colors = image[..., : color_channels(image.shape[2])]
+    parts = [_blocks(convert(colors[window], np.float32), block) for window in sample_windows(*image.shape[:2])]
+    energies, brightness, clipped = (np.concatenate(column, axis=-1) for column in zip(*parts, strict=True))
+    keep = clipped < CLIPPED_SHARE
+    if keep.sum() < max(BLOCKS_PER_BIN, CLIPPED_SHARE * keep.size):
+        keep[:] = True
+    order = np.argsort(brightness[keep], kind="stable")
+    energies = energies[..., keep][..., order]
+    bins = np.array_split(energies, max(1, min(MOST_BINS, len(order) // BLOCKS_PER_BIN)), axis=-1)
+    ordered = [np.sort(each, axis=-1) for each in bins]
+    columns = [np.mean([each[..., int(share * (each.shape[-1] - 1))] for each in ordered], axis=0) for share in QUANTILES]
+    luma, color = np.stack(columns, axis=-1)
+    found: Float64 = np.sqrt(luma if colors.shape[2] == 1 else (luma + 2 * color) / 3)
+    return found
+
+
+def _blocks(colors: FloatArray, block: int) -> tuple[Float64, Float64, Float64]:
+    """Return for each block of a window the squares of differences, brightness, and the share of clipped pixels.
+
+    The first is (2, 2, strides, blocks): of brightness, and the mean of two color differences, which is 0 for gray; from mean
+    squares, and from mean sizes.
+    """
+    reach = max(STRIDES_PX)
+    size = [length - reach for length in colors.shape[:2]]
+    planes = [colors[..., 0]] if colors.shape[2] == 1 else _opponent(colors)
+    squares = np.zeros((2, 2, len(STRIDES_PX), (size[0] // block) * (size[1] // block)))
+    for number, plane in enumerate(planes):
+        for row, stride in enumerate(STRIDES_PX):
+            detail = _diagonal(plane, stride)[: size[0], : size[1]]
+            both = (_means(np.square(detail), block), np.square(_means(np.abs(detail), block)) * _SIZE_TO_SQUARE)
+            squares[min(number, 1), :, row] += np.stack(both) / (2 if number else 1)
+    at_end: Array = np.any((np.abs(colors) < 0.6 / 255) | (np.abs(colors - 1) < 0.6 / 255), axis=2)
+    ends: list[Array] = [planes[0], at_end]
+    brightness, clipped = (_means(plane[: size[0], : size[1]], block) for plane in ends)
+    return squares, brightness, clipped
+
+
+def _opponent(colors: FloatArray) -> list[FloatArray]:
+    """Return brightness and two color differences, orthonormal: white noise stays white, and as strong."""
+    red, green, blue = (colors[..., channel] for channel in range(3))
+    weights = (3**-0.5, 2**-0.5, 6**-0.5)
+    planes = (red + green + blue, red - blue, red - 2 * green + blue)
+    return [plane * np.float32(weight) for plane, weight in zip(planes, weights, strict=True)]
+
+
+def _diagonal(plane: FloatArray, stride: int) -> FloatArray:
+    """Return half the mixed difference of pixels some way off: of white noise as strong as the noise, of a slope nothing."""
+    rows = plane[:-stride] - plane[stride:]
+    detail: FloatArray = (rows[:, :-stride] - rows[:, stride:]) * np.float32(0.5)
+    return detail
+
+
+def _means(plane: Array, block: int) -> Float64:
+    down, across = (length // block for length in plane.shape)
+    cut = plane[: down * block, : across * block].reshape(down, block, across, block)
+    means: Float64 = cut.mean(axis=(1, 3), dtype=np.float64).ravel()
+    return means
