@@ -35,7 +35,8 @@ EPILOG = f"""
 NOISE is one of
   {noise_forms().replace(", ", chr(10) + "  ")}
 \b
-or several joined by +, applied in that order. An amount may be a fraction (25/255) or a
+or several joined by +, applied in that order; or several of these joined by the word or, each for
+an equal share of the images. An amount may be a fraction (25/255) or a
 range (0.02-0.2), sampled for each image. fit:FOLDER estimates the noise of the images in
 a folder; fit:0.7-1.4:FOLDER scales its standard deviation by 0.7 to 1.4.
 

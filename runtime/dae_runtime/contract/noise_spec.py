@@ -1,6 +1,7 @@
 """Noise specifications: texts such as `gaussian:0.02-0.2+jpeg:50`.
 
-    SPEC     = NOISE { "+" NOISE }          applied in this order
+    SPEC     = RECIPE { " or " RECIPE }     one of them for each image, all as often
+    RECIPE   = NOISE { "+" NOISE }          applied in this order
     NOISE    = KIND [ ":" AMOUNT { "," AMOUNT } ]
     AMOUNT   = NUMBER | NUMBER "-" NUMBER   a range is drawn from uniformly, once per image
     NUMBER   = 0.1 | 1e-3 | 25/255
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ..errors import InputError
 
@@ -19,6 +21,7 @@ _DECIMAL = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _NUMBER = rf"{_DECIMAL}(?:/{_DECIMAL})?"
 _AMOUNT = re.compile(rf"({_NUMBER})(?:-({_NUMBER}))?")
 _JOIN = re.compile(r"(?<![\d.][eE])\+")  # not the plus of 1e+3
+_OR = re.compile(r"\s+or\s+")
 
 NO_NOISE = "none"
 
@@ -83,14 +86,18 @@ class NoiseStep:
     amounts: tuple[NoiseAmount, ...]
 
 
+NoiseRecipe: TypeAlias = tuple[NoiseStep, ...]
+"""In order of application."""
+
+
 @dataclass(frozen=True)
 class NoiseSpec:
     """A parsed noise specification; `str` returns its text."""
 
     text: str
     """The original text."""
-    steps: tuple[NoiseStep, ...]
-    """In order of application; empty for `none`."""
+    recipes: tuple[NoiseRecipe, ...]
+    """One of them makes the noise of an image; for `none` one without steps."""
 
     def __str__(self) -> str:
         return self.text
@@ -103,7 +110,7 @@ def parse_noise(text: str) -> NoiseSpec:
         InputError: The text is not a noise specification; the message shows the valid forms.
     """
     bare = text.strip()
-    return NoiseSpec(text, () if bare == NO_NOISE else tuple(_parse_step(part.strip(), text) for part in _JOIN.split(bare)))
+    return NoiseSpec(text, ((),) if bare == NO_NOISE else tuple(_parse_recipe(recipe, text) for recipe in _OR.split(bare)))
 
 
 def gaussian_range(text: str) -> tuple[float, float] | None:
@@ -116,12 +123,12 @@ def gaussian_range(text: str) -> tuple[float, float] | None:
         On the scale where white is 1; None if the noise is not purely Gaussian or the text is invalid.
     """
     try:
-        steps = parse_noise(text).steps
+        recipes = parse_noise(text).recipes
     except InputError:
         return None
-    if [step.kind for step in steps] != ["gaussian"]:
+    if [[step.kind for step in recipe] for recipe in recipes] != [["gaussian"]]:
         return None
-    (amount,) = steps[0].amounts
+    (amount,) = recipes[0][0].amounts
     return amount.low, amount.high
 
 
@@ -151,6 +158,10 @@ def _form(kind: str) -> str:
     for number, name in enumerate(optional, len(needed)):
         text += f"[{',' if number else ':'}{name}"
     return text + "]" * len(optional)
+
+
+def _parse_recipe(recipe: str, spec: str) -> NoiseRecipe:
+    return tuple(_parse_step(part.strip(), spec) for part in _JOIN.split(recipe))
 
 
 def _parse_step(part: str, spec: str) -> NoiseStep:

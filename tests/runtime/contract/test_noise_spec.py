@@ -40,7 +40,7 @@ def one(kind: str, *amounts: tuple[float, float]) -> tuple[NoiseStep, ...]:
 )
 def test_specification_means(text: str, expected: tuple[NoiseStep, ...]) -> None:
     parsed = parse_noise(text)
-    assert parsed.steps == expected
+    assert parsed.recipes == (expected,)
     assert str(parsed) == text
 
 
@@ -70,6 +70,18 @@ def test_wrong_specification_is_explained(text: str, said: str) -> None:
         parse_noise(text)
     assert said.lower() in str(caught.value).lower()
     assert repr(text) in str(caught.value)
+
+
+def test_recipes_are_joined_by_or() -> None:
+    mixed = parse_noise("gaussian:0-60/255 or poisson:30+jpeg:50  or jpeg:80")
+    assert mixed.recipes == (
+        one("gaussian", (0, 60 / 255)),
+        one("poisson", (30, 30)) + one("jpeg", (50, 50)),
+        one("jpeg", (80, 80)),
+    )
+    assert gaussian_range(str(mixed)) is None
+    with pytest.raises(InputError, match="'none' is not a kind of noise"):
+        parse_noise("gaussian:0.1 or none")
 
 
 def test_forms_name_every_kind() -> None:
@@ -112,10 +124,10 @@ def test_a_new_kind_is_one_entry_and_its_amounts_may_have_defaults(monkeypatch: 
     usual = NoiseAmount(100, 6400)
     monkeypatch.setitem(NOISE_KINDS, "camera", (NoiseParameter("ISO", 50, 1e5, default=usual),))
     monkeypatch.setitem(NOISE_KINDS, "film", (NoiseParameter("G", 0, 1), NoiseParameter("A", 0, 1, default=usual)))
-    assert parse_noise("camera+jpeg:50").steps == (NoiseStep("camera", (usual,)), *one("jpeg", (50, 50)))
-    assert parse_noise("camera:800").steps == one("camera", (800, 800))
-    assert parse_noise("camera:100-800").steps == one("camera", (100, 800))
-    assert parse_noise("film:0.5").steps == (NoiseStep("film", (NoiseAmount(0.5, 0.5), usual)),)
+    assert parse_noise("camera+jpeg:50").recipes == ((NoiseStep("camera", (usual,)), *one("jpeg", (50, 50))),)
+    assert parse_noise("camera:800").recipes == (one("camera", (800, 800)),)
+    assert parse_noise("camera:100-800").recipes == (one("camera", (100, 800)),)
+    assert parse_noise("film:0.5").recipes == ((NoiseStep("film", (NoiseAmount(0.5, 0.5), usual)),),)
     assert "jpeg:QUALITY, camera[:ISO], film:G[,A], fit:FOLDER, none" in noise_forms()
     for text, expected in (("camera:1,2", "camera[:ISO]"), ("film", "film:G[,A]"), ("camera:1", "ISO must be from 50")):
         with pytest.raises(InputError) as caught:

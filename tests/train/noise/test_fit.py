@@ -94,16 +94,16 @@ def test_alpha_is_ignored() -> None:
 
 def test_specifications_can_be_read_and_ranges_multiply_the_deviation() -> None:
     fit = NoiseFit(2e-5, 0.003, 1, 200, 0.1, 0.9)
-    (step,) = parse_noise(fit.spec(0.5, 2)).steps
+    ((step,),) = parse_noise(fit.spec(0.5, 2)).recipes
     assert (step.kind, [(a.low, a.high) for a in step.amounts]) == ("poisson-gaussian", [(5e-6, 8e-5), (0.0015, 0.006)])
-    (step,) = parse_noise(NoiseFit(0, 1 / 3, 1, 200, 0.1, 0.9).spec()).steps
+    ((step,),) = parse_noise(NoiseFit(0, 1 / 3, 1, 200, 0.1, 0.9).spec()).recipes
     assert (step.kind, step.amounts[0].low, step.amounts[0].fixed) == ("gaussian", 0.3333, True)
 
 
 def test_a_run_uses_and_records_the_measured_noise(tmp_path: Path) -> None:
     folder = write_all(tmp_path / "shots", shots(scenes(32), 0.0, 0.05, 3))
     prepared = prepare(RunConfig(noise=NoiseSettings(f"fit:0.5-2:{folder}"), data=DataSettings(limit=4)))
-    (step,) = prepared.config.noise.steps
+    ((step,),) = prepared.config.noise.recipes
     assert step.amounts[0].low == pytest.approx(0.025, rel=0.08)
     assert step.amounts[0].high == pytest.approx(0.1, rel=0.08)
     record = prepared.record["noise_fit"]

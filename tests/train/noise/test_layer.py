@@ -15,7 +15,7 @@ from dae_train.settings.noise import NoiseSettings
 
 def noisy(spec: str, value: float | np.ndarray, clip: bool = False, seed: int = 0) -> np.ndarray:
     images = np.full((8, 64, 64, 1), value, np.float32) if isinstance(value, float) else value
-    return np.asarray(apply_noise(ops.convert_to_tensor(images), parse_noise(spec).steps, clip, random.SeedGenerator(seed)))
+    return np.asarray(apply_noise(ops.convert_to_tensor(images), parse_noise(spec).recipes, clip, random.SeedGenerator(seed)))
 
 
 def test_gaussian_has_its_mean_and_deviation() -> None:
@@ -116,6 +116,18 @@ def test_kinds_apply_in_order() -> None:
     np.testing.assert_allclose(smoothed * 255, np.rint(smoothed * 255), atol=1e-3)  # compressed last: whole levels
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_recipes_share_a_batch_equally(count: int) -> None:
+    changed = np.ptp(noisy("gaussian:0.1 or gaussian:0", np.full((count, 8, 8, 1), 0.5, np.float32)), axis=(1, 2, 3)) > 0
+    np.testing.assert_array_equal(changed, np.arange(count) < count // 2)
+
+
+def test_recipes_take_turns_over_single_images() -> None:
+    images = [np.full((8, 8 + number, 1), 0.5, np.float32) for number in range(4)]
+    drawn = draw_noisy(images, NoiseSettings("gaussian:0.1 or gaussian:0"), 0)
+    assert [bool(np.ptp(image)) for image in drawn] == [True, False, True, False]
+
+
 @pytest.mark.parametrize("kind", list(NOISE_KINDS))
 def test_every_kind_keeps_shape_and_type_and_input(kind: str) -> None:
     amounts = {"jpeg": ["50"], "camera": ["800"]}.get(kind, ["0.5"] * len(NOISE_KINDS[kind]))
@@ -129,7 +141,7 @@ def test_every_kind_keeps_shape_and_type_and_input(kind: str) -> None:
 
 
 def test_layer_is_active_in_training_only_and_samples_each_batch() -> None:
-    steps = parse_noise("gaussian:0.1").steps
+    steps = parse_noise("gaussian:0.1").recipes
     layer = NoiseLayer(steps, True, seed=3)
     image = ops.full((2, 8, 8, 1), 0.5, dtype="float32")
     first, second = np.asarray(layer(image, training=True)), np.asarray(layer(image, training=True))

@@ -18,7 +18,7 @@ def spread_of(noisy: np.ndarray, clean: np.ndarray = CLEAN) -> np.ndarray:
 
 
 def draw(spec: str, clean: np.ndarray = CLEAN, paired: bool = False, clip: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    layer = LeveledNoise(parse_noise(spec).steps, clip, 3, paired)
+    layer = LeveledNoise(parse_noise(spec).recipes, clip, 3, paired)
     return tuple(map(np.asarray, layer(ops.convert_to_tensor(clean), ops.convert_to_tensor(CLEAN), training=True)))
 
 
@@ -43,6 +43,13 @@ def test_level_of_other_noise_is_measured(spec: str) -> None:
     noisy, level = draw(spec)
     np.testing.assert_allclose(level, spread_of(noisy), rtol=1e-4)
     assert np.ptp(level) > 0.01
+
+
+def test_each_recipe_tells_its_own_level_of_its_share() -> None:
+    noisy, level = draw("gaussian:0.5-0.9 or speckle:0.1 or gaussian:0", clip=True)
+    assert ((level[:2] >= 0.5) & (level[:2] <= 0.9)).all()  # drawn, whatever clipping took
+    np.testing.assert_allclose(level[2:4], spread_of(noisy)[2:4], rtol=1e-4)
+    np.testing.assert_array_equal(noisy[4:], CLEAN[4:])
 
 
 def test_noise_that_images_have_already_counts() -> None:

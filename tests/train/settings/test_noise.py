@@ -30,7 +30,7 @@ def test_settings_keep_the_parsed_text() -> None:
     settings = NoiseSettings(text)
     assert settings.spec == parse_noise(text)
     assert str(settings.spec) == text
-    assert settings.steps == parse_noise(text).steps
+    assert settings.recipes == parse_noise(text).recipes
     assert not settings.none
     assert NoiseSettings("none").none
     assert not NoiseSettings().none

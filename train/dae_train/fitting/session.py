@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from dae_runtime.contract import RunDirectory
+from dae_runtime.contract import NoiseRecipe, RunDirectory
 
 from ..data.batches import BatchPlan
 from ..data.image_set import FloatArray, Images, ImageSet
@@ -117,7 +117,7 @@ def open_session(prepared: Prepared, run: RunDirectory, models: Models, noise: C
     """
     config, plan = prepared.config, prepared.plan
     training = config.training
-    steps = () if config.noise.once else config.noise.steps
+    recipes: tuple[NoiseRecipe, ...] = ((),) if config.noise.once else config.noise.recipes
     if config.noise.once:
         plan = _with_noise(plan, prepared, noise)
     batch_noise = None if config.noise.once else _batch_noise(prepared, noise)
@@ -125,9 +125,9 @@ def open_session(prepared: Prepared, run: RunDirectory, models: Models, noise: C
     on_host = training.deterministic or batch_noise is not None
     feed = HostFeed(plan, batch_noise) if on_host else choose_feed(plan)
     meter = Meter(plan.batch_size, _MEASURE_EVERY if on_gpu() else 1)
-    layer = NoiseLayer(steps, config.noise.clip, training.seed)
+    layer = NoiseLayer(recipes, config.noise.clip, training.seed)
     if takes_sigma(config.model):
-        layer = LeveledNoise(steps, config.noise.clip, training.seed, plan.images.noisy is not None)
+        layer = LeveledNoise(recipes, config.noise.clip, training.seed, plan.images.noisy is not None)
     trainer = build_trainer(models.trained, feed, layer, training, meter)
     optimizer = make_optimizer(config, plan.steps_per_epoch, compute_dtype(training))
     optimizer.build(models.trained.trainable_variables)

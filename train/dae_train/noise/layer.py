@@ -6,14 +6,15 @@ seed generator, and returns noisy images of the same shape, not clipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 from keras import ops, random
 
-from dae_runtime.contract import NoiseAmount, NoiseStep
+from dae_runtime.contract import NoiseAmount, NoiseRecipe
 
 from ..data.image_set import FloatArray, Images, Pixels, to_unit
 from ..settings.noise import CustomNoise, NoiseSettings
@@ -114,25 +115,35 @@ def _invert_poisson(rates: Any, u: Any) -> Any:
     return ops.fori_loop(0, _INVERSION_STEPS, step, (start, start, ops.zeros_like(rates)))[2]
 
 
-def apply_noise(images: Any, steps: Sequence[NoiseStep], clip: bool, seed: Seed) -> Any:
+def apply_noise(images: Any, recipes: Sequence[NoiseRecipe], clip: bool, seed: Seed) -> Any:
     """Return a noisy batch.
 
     Args:
         images: (N, H, W, C) float32 in [0, 1].
-        steps: Applied in order; ranges are sampled uniformly for each image.
+        recipes: Each makes the noise of an equal share of the batch: the first that of the first images. Ranges are sampled
+            uniformly for each image.
         clip: Whether the final result is clipped to [0, 1].
         seed: Seed generator.
 
     Returns:
         A new batch of the same shape.
     """
-    return apply_steps(images, steps, clip, seed)[0]
+    parts = [apply_recipe(part, recipe, clip, seed)[0] for recipe, part in share_out(recipes, images)]
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts)
 
 
-def apply_steps(images: Any, steps: Sequence[NoiseStep], clip: bool, seed: Seed) -> tuple[Any, list[list[Any]]]:
+def share_out(recipes: Sequence[NoiseRecipe], *batches: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield each recipe with its share of every batch, of which all have as many images; shares differ by one at most."""
+    count = ops.shape(batches[0])[0]
+    for number, recipe in enumerate(recipes):
+        share = slice(count * number // len(recipes), count * (number + 1) // len(recipes))
+        yield recipe, *(batch if len(recipes) == 1 else batch[share] for batch in batches)
+
+
+def apply_recipe(images: Any, recipe: NoiseRecipe, clip: bool, seed: Seed) -> tuple[Any, list[list[Any]]]:
     """Return a noisy batch as `apply_noise`, and the amounts of each step, (N, 1, 1, 1) each."""
     drawn = []
-    for step in steps:
+    for step in recipe:
         drawn.append([_draw(amount, ops.shape(images)[0], seed) for amount in step.amounts])
         images = FUNCTIONS[step.kind](images, *drawn[-1], seed)
     return ops.clip(images, 0, 1) if clip else images, drawn
@@ -159,15 +170,16 @@ def draw_noisy(images: Images, noise: NoiseSettings, seed: int, custom: CustomNo
     """
     generator = random.SeedGenerator(seed)
 
-    def noisy(batch: Pixels, number: int) -> FloatArray:
+    def noisy(batch: Pixels, number: int, recipes: Sequence[NoiseRecipe] = noise.recipes) -> FloatArray:
         unit = to_unit(batch)
         if custom is not None:
             return add_custom(custom, unit, noise.clip, (seed, number))
-        drawn = apply_noise(ops.convert_to_tensor(unit), noise.steps, noise.clip, generator)
+        drawn = apply_noise(ops.convert_to_tensor(unit), recipes, noise.clip, generator)
         return np.asarray(ops.convert_to_numpy(drawn))
 
     if not isinstance(images, np.ndarray):
-        return [noisy(image[np.newaxis], number)[0] for number, image in enumerate(images)]
+        turns = zip(images, itertools.cycle(noise.recipes))
+        return [noisy(image[np.newaxis], number, [recipe])[0] for number, (image, recipe) in enumerate(turns)]
     count = at_once(images)
     return np.concatenate([noisy(images[start : start + count], start) for start in range(0, len(images), count)])
 
@@ -180,15 +192,15 @@ def at_once(images: Pixels) -> int:
 class NoiseLayer(keras.layers.Layer):  # type: ignore[misc]
     """Adds noise in training, else the identity; never part of a saved model."""
 
-    def __init__(self, steps: Sequence[NoiseStep], clip: bool, seed: int) -> None:
+    def __init__(self, recipes: Sequence[NoiseRecipe], clip: bool, seed: int) -> None:
         super().__init__(name="noise", dtype="float32")
-        self.steps = tuple(steps)
+        self.recipes = tuple(recipes)
         self.clip = clip
         self.generator = random.SeedGenerator(seed)
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Return noisy images of the same shape, (N, H, W, C)."""
-        return apply_noise(images, self.steps, self.clip, self.generator) if training and self.steps else images
+        return apply_noise(images, self.recipes, self.clip, self.generator) if training and any(self.recipes) else images
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> Sequence[int | None]:
         """Return the shape unchanged."""

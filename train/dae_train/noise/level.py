@@ -13,30 +13,28 @@ import keras
 import numpy as np
 from keras import ops, random
 
-from dae_runtime.contract import NoiseStep
+from dae_runtime.contract import NoiseRecipe
 
 from ..data.image_set import FloatArray, Pixels, to_unit
 from ..settings.noise import CustomNoise, NoiseSettings
 from .custom import add_custom
-from .layer import Seed, apply_noise, apply_steps, at_once
+from .layer import Seed, apply_recipe, at_once, share_out
 
 
 class LeveledNoise(keras.layers.Layer):  # type: ignore[misc]
     """Adds noise while training, and says how much; never part of a saved model."""
 
-    def __init__(self, steps: Sequence[NoiseStep], clip: bool, seed: int, paired: bool) -> None:
+    def __init__(self, recipes: Sequence[NoiseRecipe], clip: bool, seed: int, paired: bool) -> None:
         """Measure what the images hold beside their targets where these are others (`paired`)."""
         super().__init__(name="noise", dtype="float32")
-        self.steps, self.clip = tuple(steps), clip
-        self.drawn = is_drawn(self.steps, paired)
+        self.recipes, self.clip, self.paired = tuple(recipes), clip, paired
         self.generator = random.SeedGenerator(seed)
 
     def call(self, images: Any, targets: Any, training: bool = False) -> tuple[Any, Any]:
         """Return noisy images of the same shape, (N, H, W, C), and their levels, (N, 1)."""
-        if training and self.drawn:
-            return _with_drawn(images, self.steps, self.clip, self.generator)
-        noisy = apply_noise(images, self.steps, self.clip, self.generator) if training and self.steps else images
-        return noisy, measure(noisy, targets)
+        if not training:
+            return images, measure(images, targets)
+        return _add_leveled(images, targets, self.recipes, self.clip, self.generator, self.paired)
 
     def compute_output_shape(self, images_shape: Any, targets_shape: Any) -> tuple[Any, Any]:
         """Return both shapes."""
@@ -44,9 +42,9 @@ class LeveledNoise(keras.layers.Layer):  # type: ignore[misc]
         return images_shape, (images_shape[0], 1)
 
 
-def is_drawn(steps: Sequence[NoiseStep], paired: bool) -> bool:
+def _is_drawn(recipe: NoiseRecipe, paired: bool) -> bool:
     """Return whether the level is one number that is drawn: of Gaussian noise alone, on clean images."""
-    return not paired and [step.kind for step in steps] == ["gaussian"]
+    return not paired and [step.kind for step in recipe] == ["gaussian"]
 
 
 def measure(noisy: Any, clean: Any) -> Any:
@@ -78,15 +76,21 @@ def draw_leveled(
         if custom is not None:
             noisy = add_custom(custom, to_unit(images[start : start + count]), noise.clip, (seed, start))
             parts.append((noisy, measure(noisy, target)))
-        elif is_drawn(noise.steps, paired):
-            parts.append(_with_drawn(unit, noise.steps, noise.clip, generator))
         else:
-            noisy = apply_noise(unit, noise.steps, noise.clip, generator)
-            parts.append((noisy, measure(noisy, target)))
+            parts.append(_add_leveled(unit, target, noise.recipes, noise.clip, generator, paired))
     noisy, levels = (np.concatenate([ops.convert_to_numpy(part) for part in kind]) for kind in zip(*parts, strict=True))
     return noisy, levels
 
 
-def _with_drawn(images: Any, steps: Sequence[NoiseStep], clip: bool, seed: Seed) -> tuple[Any, Any]:
-    noisy, ((sigma,),) = apply_steps(images, steps, clip, seed)
-    return noisy, sigma[:, :, 0, 0]
+def _add_leveled(
+    images: Any, targets: Any, recipes: Sequence[NoiseRecipe], clip: bool, seed: Seed, paired: bool
+) -> tuple[Any, Any]:
+    """Return noisy images, (N, H, W, C), and their levels, (N, 1)."""
+    found = []
+    for recipe, part, target in share_out(recipes, images, targets):
+        noisy, drawn = apply_recipe(part, recipe, clip, seed) if recipe else (part, [])
+        found.append((noisy, drawn[0][0][:, :, 0, 0] if _is_drawn(recipe, paired) else measure(noisy, target)))
+    if len(found) == 1:
+        return found[0]
+    noisy, levels = (ops.concatenate(parts) for parts in zip(*found, strict=True))
+    return noisy, levels

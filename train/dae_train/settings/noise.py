@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from dae_runtime.contract import NoiseSpec, NoiseStep, parse_noise, parse_range
+from dae_runtime.contract import NoiseRecipe, NoiseSpec, parse_noise, parse_range
 from dae_runtime.errors import InputError
 
 from ..errors import ConfigError
@@ -58,7 +58,7 @@ class NoiseSettings:
     @property
     def none(self) -> bool:
         """Whether the settings explicitly add no noise."""
-        return isinstance(self.spec, NoiseSpec) and not self.spec.steps and not self.custom
+        return isinstance(self.spec, NoiseSpec) and not any(self.spec.recipes) and not self.custom
 
     @property
     def custom(self) -> bool:
@@ -66,16 +66,16 @@ class NoiseSettings:
         return str(self.spec) == CUSTOM_NOISE
 
     @property
-    def steps(self) -> tuple[NoiseStep, ...]:
-        """Noise steps of filled-in settings; none for a function of the calling program."""
+    def recipes(self) -> tuple[NoiseRecipe, ...]:
+        """Recipes of filled-in settings; one without steps for a function of the calling program."""
         assert isinstance(self.spec, NoiseSpec)  # `prepare` fills it in
-        return self.spec.steps
+        return self.spec.recipes
 
 
 def _parse(text: str) -> NoiseSpec | FitRequest:
     try:
         if text.strip() == CUSTOM_NOISE:
-            return NoiseSpec(CUSTOM_NOISE, ())
+            return NoiseSpec(CUSTOM_NOISE, ((),))
         return _parse_fit(text) or parse_noise(text)
     except InputError as error:
         raise ConfigError(str(error)) from error
