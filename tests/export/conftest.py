@@ -138,7 +138,8 @@ def make_leveled(keras: Keras) -> Callable[..., Any]:
         y = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
         x = layers.Add()([x, layers.Conv2D(filters, 3, padding="same")(y)])
         x = layers.Conv2DTranspose(channels, 4, strides=2, padding="same")(x)
-        x = layers.Multiply()([x, layers.Reshape((1, 1, 1))(sigma)])
+        gain = layers.ReLU(max_value=1.0)(layers.Rescaling(51.0)(sigma))
+        x = layers.Multiply()([x, layers.Reshape((1, 1, 1))(gain)])
         return _seed_weights(keras.Model([image, sigma], layers.Add()([image, x]), name="leveled"), seed)
 
     return make

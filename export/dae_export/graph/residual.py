@@ -1,7 +1,7 @@
 """Residual networks, which predict a correction of the noisy image: the sum stays in float in any precision.
 
-A network that is given the noise level multiplies its correction by it first. That stays in float as well: the rounding error
-of the correction then shrinks with the level, and at level 0 the output is the image.
+A network that is given the noise level multiplies its correction by a gain made from it first. That stays in float as well:
+at level 0 the output is the image.
 
 INT8 rounds the small correction; rounding the image would reduce a 16-bit image to 8 bits.
 
@@ -45,7 +45,7 @@ def residual_sum(graph: Graph) -> onnx.NodeProto | None:
 
 
 def level_gain(graph: Graph) -> onnx.NodeProto | None:
-    """Return the node that multiplies the correction by the noise level, or None if the network has no such end."""
+    """Return the node that multiplies the correction by a gain made from the noise level; None if there is no such end."""
     total = residual_sum(graph)
     gain = None if total is None else graph.producer(next(name for name in total.input if name != graph.input.name))
     if gain is not None and gain.op_type == "Mul" and len(graph.of_sigma().intersection(gain.input)) == 1:

@@ -11,7 +11,7 @@ import pytest
 from dae_train import ConfigError, preset_settings
 from dae_train.networks import build_network, fake_quantized, start_from
 from dae_train.networks.fake_quantization import Rounded
-from dae_train.networks.residual import LEVEL_LAYERS
+from dae_train.networks.residual import FULL_LEVEL, LEVEL_LAYERS
 
 SMALL = {"filters": (8, 12), "encoder_blocks": (1, 1), "decoder_blocks": (1,), "channels": 1}
 LEVELED = preset_settings("edge-m", sigma=True, **SMALL)
@@ -52,7 +52,7 @@ def test_level_decides_and_nothing_is_done_at_zero(noisy: np.ndarray) -> None:
     correction = result - noisy
     other = np.asarray(network([noisy, levels(0.1, 0.1, 0.1)])) - noisy
     np.testing.assert_allclose(correction[1], other[1], atol=1e-6)
-    assert np.abs(correction[2] - 2 * other[2]).max() > 1e-3  # the bias changes too, not only the gain
+    assert np.abs(correction[2] - other[2]).max() > 1e-3  # by the bias: at both levels the gain is 1
 
 
 def test_layers_of_the_level_stay_in_float32_and_unrounded() -> None:
@@ -81,10 +81,10 @@ def test_network_without_level_is_taken_over(noisy: np.ndarray, tmp_path: Path) 
     blind.save(path)
     network = build_network(LEVELED)
     start_from(str(path), network)
-    at_twelfth = np.asarray(network([noisy, levels(*[1 / 12] * 3)]))
-    np.testing.assert_allclose(at_twelfth, np.asarray(blind(noisy)), atol=1e-5)
-    lower = np.asarray(network([noisy, levels(*[1 / 24] * 3)])) - noisy
-    np.testing.assert_allclose(2 * lower, at_twelfth - noisy, atol=1e-5)
+    expected = np.asarray(blind(noisy))
+    np.testing.assert_allclose(np.asarray(network([noisy, levels(FULL_LEVEL, 0.1, 1)])), expected, atol=1e-6)
+    lower = np.asarray(network([noisy, levels(*[FULL_LEVEL / 2] * 3)]))
+    np.testing.assert_allclose(lower - noisy, (expected - noisy) / 2, atol=1e-6)
     assert network.get_layer("sigma_hidden").get_weights()[0].any()
 
 

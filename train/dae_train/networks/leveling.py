@@ -1,7 +1,6 @@
 """Trained networks carried over into networks of the same layers that are given the noise level besides.
 
-Those make their correction in units of the level. The weights of the last layer are therefore multiplied by 12: at the level
-1/12, about 21/255, the network makes the same image to begin with. The biases that the level adds start at zero.
+The biases that the level adds start at zero, so that from the level 5/255 on the network makes the same image to begin with.
 """
 
 from __future__ import annotations
@@ -9,9 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from dae_runtime.contract import SIGMA_NAME
-
-UNITS = 12.0
-"""1 over the level at which the correction is that of the network started from."""
 
 
 def can_take_level(trained: Any, network: Any) -> bool:
@@ -34,8 +30,7 @@ def take_level(trained: Any, network: Any) -> None:
         network: A `keras.Model` with fresh weights, for which `can_take_level` is true; changed in place.
     """
     for name in _shapes(trained):
-        factor = UNITS if name == "output_conv" else 1
-        network.get_layer(name).set_weights([factor * weight for weight in trained.get_layer(name).get_weights()])
+        network.get_layer(name).set_weights(trained.get_layer(name).get_weights())
     biases = network.get_layer("sigma_bias")
     biases.set_weights([0 * weight for weight in biases.get_weights()])
 

@@ -1,8 +1,8 @@
 """Residual networks as Keras models of standard layers.
 
-One that is given the noise level adds a bias to each channel of its first layer, made from the level by two dense layers, and
-multiplies its correction by the level. At level 0 the output is the image, and the rounding error of INT8 in the correction
-shrinks with the level. See docs/decisions/0007-noise-level-input.md.
+One that is given the noise level adds a bias to each channel of its first layer, made from the level by two dense layers.
+Below 5/255 its correction fades with the level: at level 0 the output is the image, and so it is in INT8. See
+docs/decisions/0007-noise-level-input.md.
 """
 
 from __future__ import annotations
@@ -26,8 +26,13 @@ HIDDEN_UNITS = 32
 """Of the branch that makes biases from the noise level."""
 USUAL_LEVELS = 10.0
 """What brings usual levels, up to 60/255, to about 1."""
+FULL_LEVEL = 5 / 255
+"""From this level on the correction counts in full, below in proportion to the level."""
 CORRECTION = "correction"
-LEVEL_LAYERS = ("sigma_scale", "sigma_hidden", "sigma_bias", "sigma_place", "sigma_gain", CORRECTION)
+LEVEL_LAYERS = (
+    *("sigma_scale", "sigma_hidden", "sigma_bias", "sigma_place"),
+    *("sigma_share", "sigma_limit", "sigma_gain", CORRECTION),
+)
 """Layers that work on the noise level: in float32 in every precision."""
 
 
@@ -62,8 +67,7 @@ def build_residual(settings: ResidualSettings, dtype: str, edge_dtype: str) -> k
         x = _blocks(x, filters, settings.decoder_blocks[level], settings.block_layers, f"decoder_{level}", dtype)
     correction = _upsample(x, settings.channels, *_edge(settings), edge_dtype, "output_conv")
     if sigma is not None:
-        gain = layers.Reshape((1, 1, 1), dtype=edge_dtype, name="sigma_gain")(sigma)
-        correction = layers.Multiply(dtype=edge_dtype, name=CORRECTION)([correction, gain])
+        correction = layers.Multiply(dtype=edge_dtype, name=CORRECTION)([correction, _gain(sigma, edge_dtype)])
     if settings.sigmoid:
         output = layers.Activation("sigmoid", dtype=edge_dtype, name="denoised")(correction)
     else:
@@ -77,6 +81,13 @@ def _biases(sigma: keras.KerasTensor, filters: int, dtype: str) -> keras.KerasTe
     x = layers.Dense(HIDDEN_UNITS, activation="relu", dtype=dtype, name="sigma_hidden")(x)
     x = layers.Dense(filters, dtype=dtype, name="sigma_bias")(x)
     return layers.Reshape((1, 1, filters), dtype=dtype, name="sigma_place")(x)
+
+
+def _gain(sigma: keras.KerasTensor, dtype: str) -> keras.KerasTensor:
+    """Return how much of the correction counts, (N, 1, 1, 1), 0 to 1."""
+    x = layers.Rescaling(1 / FULL_LEVEL, dtype=dtype, name="sigma_share")(sigma)
+    x = layers.ReLU(max_value=1.0, dtype=dtype, name="sigma_limit")(x)
+    return layers.Reshape((1, 1, 1), dtype=dtype, name="sigma_gain")(x)
 
 
 def _edge(settings: ResidualSettings) -> tuple[int, int]:
