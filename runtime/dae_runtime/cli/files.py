@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import ImageError
 from ..system.command import EXIT_SOME_FILES_FAILED
 from .options import RunOptions, usage_errors
 from .progress import Progress
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from ..folders import FolderPlan, Tally
     from ..inference import Denoiser
     from ..jobs.manifest import Manifest
+    from ..jobs.plan import Job
     from ..jobs.watch import HotFolder
     from ..jobs.worker import FileResult, JobOptions
 
@@ -94,16 +97,30 @@ def _watched(
     from ..jobs.run import run_jobs
     from ..jobs.watch import POLL_S
 
+    told: dict[Path, str | None] = {}
+    unreadable = ""
     while True:
-        jobs = folder.look()
-        tally.total += len(jobs)
+        jobs: list[Job] = []
+        try:
+            jobs, unreadable = folder.look(), ""
+        except ImageError as error:  # for now: a share may come back
+            if str(error) != unreadable:
+                click.echo(f"waiting: {error}", err=True)
+            unreadable = str(error)
+        retried = sum(map(folder.is_retry, jobs))
+        tally.total += len(jobs) - retried
+        tally.failed -= retried
         with contextlib.closing(
-            run_jobs(denoiser, jobs, options, may_replace=folder.may_replace, manifest=manifest)
+            run_jobs(denoiser, jobs, options, may_replace=folder.may_replace, manifest=manifest, protection=folder.protection)
         ) as results:
             for result in results:
                 folder.note(result)
                 tally.count(result)
-                yield result
+                if result.error is None or told.get(result.job.source) != result.error:
+                    yield result
+                told.pop(result.job.source, None)
+                if result.may_pass:
+                    told[result.job.source] = result.error
                 if result.error and options.fail_fast:
                     return
         time.sleep(POLL_S)

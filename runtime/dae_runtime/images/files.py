@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 from ..errors import ImageError, OutputExistsError
 from ..system.atomic import atomic_path
 from ..system.messages import counted, listed
+from ..system.paths import open_regular
 from .codec import MAX_PIXELS, decode, encode
 from .pnm import Pixels
 
@@ -95,30 +94,6 @@ def read_image(
     if decoded.has_more_images:
         warn_multi_image(os.fspath(path))
     return Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)
-
-
-def open_regular(path: str | os.PathLike[str]) -> FileIO:
-    """Open a regular file to read; never waits for the writer of a pipe, nor touches a device.
-
-    Raises:
-        ImageError: It is no regular file.
-        OSError: It cannot be opened.
-    """
-    _check_regular(Path(path).stat().st_mode)  # before opening: that alone may rewind a tape
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    file = FileIO(os.open(path, flags), "rb")
-    try:
-        _check_regular(os.fstat(file.fileno()).st_mode)
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _check_regular(mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-        raise ImageError(f"cannot be read: it is {kinds.get(stat.S_IFMT(mode), 'a device')}, not a regular file")
 
 
 def warn_multi_image(name: str) -> None:

@@ -27,6 +27,8 @@ UNTOUCHED_S = 3600
 """Seconds without change after which an unfinished file of another machine counts as abandoned."""
 
 
+_JOURNAL_SUFFIX = ".jsonl"
+"""Of the journal of a run that was cut off, which has the prefix of unfinished files and is needed to continue."""
 _LONGEST_SUFFIX = 16
 """Bytes of a suffix that unfinished files share with their destination; a longer one could make their name too long."""
 
@@ -91,7 +93,7 @@ def remove_unfinished(folders: Iterable[Path]) -> None:
     for folder in folders:
         for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
             with contextlib.suppress(OSError):
-                if _is_abandoned(path):
+                if path.suffix != _JOURNAL_SUFFIX and _is_abandoned(path):
                     path.unlink()
 
 

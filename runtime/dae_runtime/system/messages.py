@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 
@@ -25,6 +26,27 @@ def listed(names: Sequence[str | os.PathLike[str]], total: int | None = None) ->
     """
     more = (len(names) if total is None else total) - NAMES_SHOWN
     return ", ".join([*(os.fspath(name) for name in names[:NAMES_SHOWN]), *([f"and {more} more"] if more > 0 else [])])
+
+
+_PASSING = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EIO, errno.ESTALE),
+    *(errno.ETIMEDOUT, errno.ENOTCONN, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT),
+)
+
+
+_TOLD = (*(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)), "allocate memory", "bad_alloc")
+"""Texts of libvips and onnxruntime."""
+
+
+def may_pass(error: BaseException | None) -> bool:
+    """Tell whether an error, or its cause, may pass by itself: no space, no memory, no permission, a share that is gone."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _PASSING):
+            return True
+        if any(text in str(error) for text in _TOLD):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def describe_error(error: Exception) -> str:
