@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from ..errors import ImageError
-from ..system.command import EXIT_SOME_FILES_FAILED
+from ..system.command import EXIT_SOME_FILES_FAILED, echo
 from .options import RunOptions, usage_errors
 from .progress import Progress
 from .summary import print_failure, print_summary
@@ -36,7 +34,7 @@ def denoise_files(source: str, output: str, options: RunOptions) -> int:
         _print_plan(plan)
     plan.check()
     if options.report is not None and plan.report is None and not options.quiet:
-        click.echo(f"{options.report} stays unchanged: nothing is left to do", err=True)
+        echo(f"{options.report} stays unchanged: nothing is left to do", err=True)
     if options.dry_run:
         return 0
     _print_earlier_failures(plan, options.quiet)
@@ -78,7 +76,7 @@ def watch_folder(source: str, output: str, options: RunOptions) -> int:
     ):
         denoiser.check(options.controls)
         if not options.quiet:
-            click.echo(f"watching {source}; interrupt to stop", err=True)
+            echo(f"watching {source}; interrupt to stop", err=True)
         disable_cache()
         tally = Tally(0)
         try:
@@ -105,7 +103,7 @@ def _watched(
             jobs, unreadable = folder.look(), ""
         except ImageError as error:  # for now: a share may come back
             if str(error) != unreadable:
-                click.echo(f"waiting: {error}", err=True)
+                echo(f"waiting: {error}", err=True)
             unreadable = str(error)
         retried = sum(map(folder.is_retry, jobs))
         tally.total += len(jobs) - retried
@@ -130,12 +128,12 @@ def _print_plan(plan: FolderPlan) -> None:
     marks = plan.marks()
     for job in plan.jobs:
         mark = marks.get(job)
-        click.echo(f"{job.source} -> {job.destination}" + (f"  ({mark})" if mark else ""))
+        echo(f"{job.source} -> {job.destination}" + (f"  ({mark})" if mark else ""))
 
 
 def _print_earlier_failures(plan: FolderPlan, quiet: bool) -> None:
     failures = [] if plan.past is None else plan.past.failures()
     for failure in failures:
-        click.echo(f"failed before: {failure.reason}", err=True)
+        echo(f"failed before: {failure.reason}", err=True)
     if failures and not quiet:
-        click.echo("--retry-failed retries them", err=True)
+        echo("--retry-failed retries them", err=True)

@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 import errno
+import html
 import os
+import re
 from collections.abc import Sequence
 
 from ..errors import DaeError
 
 NAMES_SHOWN = 5
 """Most names listed in a message."""
+LONGEST_TEXT = 2000
+"""Most characters of a message that is printed."""
+_INVISIBLE = re.compile(
+    r"[^\x20-\x7e\xa0-\U0010ffff]|[\u061c\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+"""Control characters, and those that hide text or change its direction."""
+_INDENTED = "\n  "
+
+
+def printable(text: str, lines: bool = False) -> str:
+    """Return text for a terminal or a page: control characters of file names and models escaped, cut where it is very long.
+
+    Args:
+        text: The text.
+        lines: Whether newlines before an indented line stay.
+    """
+    if lines:
+        return _INDENTED.join(map(printable, text.split(_INDENTED)))
+    shown = _INVISIBLE.sub(lambda match: ascii(match[0])[1:-1], text)
+    return shown if len(shown) <= LONGEST_TEXT else f"{shown[: LONGEST_TEXT - 30]}... ({len(shown)} characters)"
+
+
+def html_text(text: str) -> str:
+    """Return text for a page, as `printable` and with the characters of HTML escaped."""
+    return html.escape(printable(text))
 
 
 def counted(number: int, noun: str) -> str:
