@@ -15,7 +15,7 @@ import click
 import dae_runtime
 from dae_runtime.contract import CALIBRATION_METHODS, IO_DTYPES
 from dae_runtime.errors import InputError
-from dae_runtime.system.command import EXIT_FAILED, buffered_stderr, require, run_command
+from dae_runtime.system.command import EXIT_FAILED, PrintableFormatter, buffered_stderr, echo, require, run_command
 
 from .options import AUTO, DTYPES, OPSETS, ExportOptions
 
@@ -102,23 +102,27 @@ def command(
         return
     require("dae-export", "export", "tensorflow", "tf2onnx", "onnx")
     require("dae-export", "cpu", "onnxruntime")
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
     from .pipeline import carry_out, plan_export
 
     plan = plan_export(source, output, chosen)
     _load_tensorflow(verbose)
     result = carry_out(plan)
     if not quiet:
-        click.echo(summary(result))
+        for line in summary(result).split("\n"):
+            echo(line)
 
 
 def _check(source: Path) -> None:
     from .precision import check_sums, describe_sums, near_halves
 
     layers = check_sums(source)
-    click.echo("\n".join(describe_sums(layers)))
+    for line in describe_sums(layers):
+        echo(line)
     if sums := near_halves(source):
-        click.echo(f"{len(sums)} sums of two tensors may round differently by one 8-bit step: {', '.join(sums)}")
+        echo(f"{len(sums)} sums of two tensors may round differently by one 8-bit step: {', '.join(sums)}")
     if not all(layer.exact for layer in layers):
         sys.exit(EXIT_FAILED)
 
@@ -129,12 +133,12 @@ def _convert(source: Path, output: Path | None, options: ExportOptions, quiet: b
     converted = convert_file(source, output, options)
     if not quiet:
         judgment = converted.judgment
-        click.echo(f"wrote    {converted.path} ({converted.size_bytes / 1024:.0f} KiB, int8, exact on every processor)")
-        click.echo(
+        echo(f"wrote    {converted.path} ({converted.size_bytes / 1024:.0f} KiB, int8, exact on every processor)")
+        echo(
             f"PSNR     {judgment.drop_db:.3f} dB lost against the old file on exact kernels, over {judgment.samples} images; "
             f"{judgment.agreement_db:.2f} dB between the two"
         )
-        click.echo(f"next     dae-run -m {converted.path} IN OUT")
+        echo(f"next     dae-run -m {converted.path} IN OUT")
 
 
 def summary(result: ExportResult) -> str:

@@ -147,7 +147,7 @@ def carry_out(plan: Plan) -> ExportResult:
     content = with_contract(product.model, contract)
     if report is not None and plan.report is not None:  # before the model, whose existence means a finished export
         text = html_page(replace(report, size_bytes=len(content)))
-        write_file(plan.report, text.encode(), "--report", overwrite=True)
+        write_file(plan.report, text.encode(), "--report", options.overwrite)
     write_file(plan.target, content, "--output", options.overwrite)
     return ExportResult(
         path=plan.target,

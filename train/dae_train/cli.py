@@ -11,7 +11,9 @@ from typing import Any
 import click
 
 from dae_runtime.contract import RunDirectory, noise_forms
-from dae_runtime.system.command import EXIT_INTERRUPTED, require, run_command
+from dae_runtime.errors import InputError
+from dae_runtime.system.command import EXIT_INTERRUPTED, PrintableFormatter, echo, require, run_command
+from dae_runtime.system.paths import check_reachable
 
 from . import runs
 from .data.sources import check_source
@@ -127,7 +129,9 @@ def command(output: str | None, config: str | None, device: str, resume: bool, o
     """Train a denoiser on DATA: synthetic (default, needs no download), mnist, fashion_mnist, a folder of images, or an
     .npz or .npy file.
     """
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("dae_train").setLevel(logging.INFO)
     require("dae-train", "train", "keras", "matplotlib", "tomli_w")
     backend()
@@ -135,7 +139,7 @@ def command(output: str | None, config: str | None, device: str, resume: bool, o
         raise click.UsageError(f"--device must be one of {', '.join(DEVICES)}, not {device!r}.")
     try:
         run, settings = _resumed(output, config, overwrite, given) if resume else _new(output, config, given)
-    except (ConfigError, DataError) as error:
+    except (ConfigError, DataError, InputError) as error:
         raise click.UsageError(str(error)) from error
     before = None if resume else _described_ns(run)
     try:
@@ -156,6 +160,7 @@ def main() -> None:
 
 
 def _new(output: str | None, config: str | None, given: dict[str, Any]) -> tuple[RunDirectory, RunConfig]:
+    _check_paths(output, config, given)
     settings = merge(config, given)
     check_source(settings.data)
     Custom().check(settings)
@@ -171,11 +176,21 @@ def _resumed(output: str | None, config: str | None, overwrite: bool, given: dic
     for flag, present in (("--config", config), ("--overwrite", overwrite)):
         if present:
             raise ConfigError(f"--resume uses the settings of the run. Omit {flag}.")
+    _check_paths(output, config, given)
     run = RunDirectory(Path(output) if output else default_output(merge(None, given)))
     settings = read_config(run)
     Custom().check(settings, str(run.root))
     check_same(settings, given)
     return run, settings
+
+
+def _check_paths(output: str | None, config: str | None, given: dict[str, Any]) -> None:
+    """Check that each path of the command line is one, and that it can be reached."""
+    paths = {"--output": output, "--config": config, "DATA": given.get("data")}
+    paths |= {f"--{name.replace('_', '-')}": given.get(name) for name in ("target", "init", "teacher", "val_groups")}
+    for what, path in paths.items():
+        if path is not None:
+            check_reachable(path, what)
 
 
 def _verbosity() -> int:
@@ -184,16 +199,16 @@ def _verbosity() -> int:
 
 def _report(outcome: Outcome) -> None:
     run, best, test = outcome.run, outcome.best, outcome.test
-    click.echo(f"validation: {_validation_text(best)}  (best of {outcome.epochs} epochs: {best['epoch']:.0f})")
+    echo(f"validation: {_validation_text(best)}  (best of {outcome.epochs} epochs: {best['epoch']:.0f})")
     if test:
-        click.echo(
+        echo(
             f"test: bce {test['bce']:.4f}  mse {test['mse']:.4f}  psnr {test['psnr_db']:.2f} dB (from mean mse)  "
             f"ssim {test['ssim']:.4f}  noisy psnr {test['noisy_psnr_db']:.2f} dB  images {test['images']}"
         )
-    click.echo(f"speed: {outcome.images_per_s:,.0f} images/s, {outcome.waiting:.0%} of the time waiting for data")
+    echo(f"speed: {outcome.images_per_s:,.0f} images/s, {outcome.waiting:.0%} of the time waiting for data")
     pictures = [path.name for path in (run.curves, run.samples, run.latent) if path.exists()]
-    click.echo(f"run directory: {run.root}  (see {', '.join(pictures)})")
-    click.echo(f"next: dae-export {shlex.quote(str(run.root))}")
+    echo(f"run directory: {run.root}  (see {', '.join(pictures)})")
+    echo(f"next: dae-export {shlex.quote(str(run.root))}")
 
 
 def _validation_text(row: dict[str, float]) -> str:
@@ -213,9 +228,9 @@ def _interrupted(run: RunDirectory, before: int | None) -> int:
     """Print how to continue; `before` is `_described_ns` at the start, None for a resumed run."""
     now, name = _described_ns(run), shlex.quote(str(run.root))
     if now is None:
-        click.echo("interrupted before anything was written", err=True)
+        echo("interrupted before anything was written", err=True)
     elif now == before:
-        click.echo(f"interrupted before anything was written; the run in {name} is untouched", err=True)
+        echo(f"interrupted before anything was written; the run in {name} is untouched", err=True)
     else:
-        click.echo(f"interrupted; continue with: dae-train --resume -o {name}", err=True)
+        echo(f"interrupted; continue with: dae-train --resume -o {name}", err=True)
     return EXIT_INTERRUPTED

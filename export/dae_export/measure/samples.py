@@ -166,7 +166,7 @@ def _split(path: Path, count: int) -> tuple[Sequence[int], Sequence[int]]:
 
 def _read_arrays(path: Path) -> dict[str, Array]:
     try:
-        content = np.load(path, mmap_mode="r")  # never unpickles
+        content = np.load(path)  # never unpickles; not mapped: a mapped file that shrinks ends the process
         if isinstance(content, np.ndarray):
             return {"noisy": content}
         with content:

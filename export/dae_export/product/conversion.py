@@ -12,8 +12,9 @@ import onnx
 from dae_runtime.contract import EXACT_PAIR_LIMIT, Contract
 from dae_runtime.engine.opening import open_model
 from dae_runtime.engine.session import open_session
+from dae_runtime.system.paths import is_same
 
-from ..errors import CalibrationError, ConversionError, GateError
+from ..errors import CalibrationError, ConversionError, DestinationError, GateError
 from ..graph.any_size import take_any_size
 from ..graph.model import Graph
 from ..measure.gates import failed_gates, loss_gates
@@ -54,6 +55,8 @@ def convert_file(
     source = Path(source)
     target = Path(destination) if destination is not None else source.with_name(f"{source.stem}-exact.onnx")
     check_destination(target, MODEL_SUFFIXES, "--output", options.overwrite)
+    if is_same(source, target):
+        raise DestinationError(f"{target} is the file to convert. Give another --output.")
     content = source.read_bytes()
     old, contract = open_model(content, "cpu")
     if contract.precision != "int8":

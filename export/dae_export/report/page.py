@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
-from html import escape
 from importlib import resources
 
 import dae_runtime
+from dae_runtime.system.messages import html_text as escape
 
 from ..measure.details import WorstPixel
 from .document import ExportReport

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
@@ -16,7 +15,7 @@ import click
 from .._version import __version__
 from ..errors import InputError
 from ..models import bundled_models, describe_models
-from ..system.command import EXIT_FAILED, run_command
+from ..system.command import EXIT_FAILED, PrintableFormatter, echo, run_command
 from .files import denoise_files, watch_folder
 from .options import RunOptions
 from .streams import STANDARD, denoise_frames, denoise_image
@@ -165,10 +164,6 @@ def command(source: str | None, output: str | None, self_test: bool, list_models
 
 def main() -> None:
     """Run the command on `sys.argv`."""
-    for stream in (sys.stdout, sys.stderr):
-        # File names may hold bytes that no encoding prints.
-        with contextlib.suppress(AttributeError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's SIGTERM counts as an interruption
     run_command(command)
@@ -184,9 +179,9 @@ def _self_test(options: RunOptions) -> int:
     for path in paths:
         with replace(options, model=os.fspath(path)).open_denoiser() as denoiser:
             outcome = self_test(denoiser)
-            click.echo(f"{denoiser.model.name} on {denoiser.device}: {outcome}: {'passed' if outcome.passed else 'FAILED'}")
+            echo(f"{denoiser.model.name} on {denoiser.device}: {outcome}: {'passed' if outcome.passed else 'FAILED'}")
             if not outcome.passed:
-                click.echo(f"  {failure_cause(denoiser)}", err=True)
+                echo(f"  {failure_cause(denoiser)}", err=True)
         failed |= not outcome.passed
     return EXIT_FAILED if failed else 0
 
@@ -194,9 +189,9 @@ def _self_test(options: RunOptions) -> int:
 def _list_models() -> int:
     models = describe_models()
     for model in models:
-        click.echo(str(model))
+        echo(str(model))
     if not models:
-        click.echo("no models are bundled with this installation")
+        echo("no models are bundled with this installation")
     return 0
 
 
@@ -205,20 +200,20 @@ def _doctor() -> int:
 
     diagnosis = examine()
     for name, value in diagnosis.facts:
-        click.echo(f"{name:12} {value}")
+        echo(f"{name:12} {value}")
     for advice in diagnosis.advice:
-        click.echo(f"advice: {advice}")
+        echo(f"advice: {advice}")
     for problem in diagnosis.problems:
-        click.echo(f"problem: {problem}")
+        echo(f"problem: {problem}")
     if not diagnosis.problems:
-        click.echo("no problems found")
+        echo("no problems found")
     return EXIT_FAILED if diagnosis.problems else 0
 
 
 def _configure_log(options: RunOptions) -> None:
     level = logging.DEBUG if options.verbose else logging.ERROR if options.quiet else logging.INFO
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(PrintableFormatter("%(message)s"))
     log = logging.getLogger("dae_runtime")
     log.addHandler(handler)
     log.setLevel(level)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from ..system.command import EXIT_SOME_FILES_FAILED
+from ..errors import ImageError
+from ..system.command import EXIT_SOME_FILES_FAILED, echo
 from .options import RunOptions, usage_errors
 from .progress import Progress
 from .summary import print_failure, print_summary
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..folders import FolderPlan, Tally
     from ..inference import Denoiser
     from ..jobs.manifest import Manifest
+    from ..jobs.plan import Job
     from ..jobs.watch import HotFolder
     from ..jobs.worker import FileResult, JobOptions
 
@@ -33,7 +34,7 @@ def denoise_files(source: str, output: str, options: RunOptions) -> int:
         _print_plan(plan)
     plan.check()
     if options.report is not None and plan.report is None and not options.quiet:
-        click.echo(f"{options.report} stays unchanged: nothing is left to do", err=True)
+        echo(f"{options.report} stays unchanged: nothing is left to do", err=True)
     if options.dry_run:
         return 0
     _print_earlier_failures(plan, options.quiet)
@@ -75,7 +76,7 @@ def watch_folder(source: str, output: str, options: RunOptions) -> int:
     ):
         denoiser.check(options.controls)
         if not options.quiet:
-            click.echo(f"watching {source}; interrupt to stop", err=True)
+            echo(f"watching {source}; interrupt to stop", err=True)
         disable_cache()
         tally = Tally(0)
         try:
@@ -94,16 +95,30 @@ def _watched(
     from ..jobs.run import run_jobs
     from ..jobs.watch import POLL_S
 
+    told: dict[Path, str | None] = {}
+    unreadable = ""
     while True:
-        jobs = folder.look()
-        tally.total += len(jobs)
+        jobs: list[Job] = []
+        try:
+            jobs, unreadable = folder.look(), ""
+        except ImageError as error:  # for now: a share may come back
+            if str(error) != unreadable:
+                echo(f"waiting: {error}", err=True)
+            unreadable = str(error)
+        retried = sum(map(folder.is_retry, jobs))
+        tally.total += len(jobs) - retried
+        tally.failed -= retried
         with contextlib.closing(
-            run_jobs(denoiser, jobs, options, may_replace=folder.may_replace, manifest=manifest)
+            run_jobs(denoiser, jobs, options, may_replace=folder.may_replace, manifest=manifest, protection=folder.protection)
         ) as results:
             for result in results:
                 folder.note(result)
                 tally.count(result)
-                yield result
+                if result.error is None or told.get(result.job.source) != result.error:
+                    yield result
+                told.pop(result.job.source, None)
+                if result.may_pass:
+                    told[result.job.source] = result.error
                 if result.error and options.fail_fast:
                     return
         time.sleep(POLL_S)
@@ -113,12 +128,12 @@ def _print_plan(plan: FolderPlan) -> None:
     marks = plan.marks()
     for job in plan.jobs:
         mark = marks.get(job)
-        click.echo(f"{job.source} -> {job.destination}" + (f"  ({mark})" if mark else ""))
+        echo(f"{job.source} -> {job.destination}" + (f"  ({mark})" if mark else ""))
 
 
 def _print_earlier_failures(plan: FolderPlan, quiet: bool) -> None:
     failures = [] if plan.past is None else plan.past.failures()
     for failure in failures:
-        click.echo(f"failed before: {failure.reason}", err=True)
+        echo(f"failed before: {failure.reason}", err=True)
     if failures and not quiet:
-        click.echo("--retry-failed retries them", err=True)
+        echo("--retry-failed retries them", err=True)

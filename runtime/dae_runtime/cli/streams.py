@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TextIO, cast
 
 import click
 
 from ..errors import ImageError
 from ..system.atomic import atomic_path, write_atomic
+from ..system.command import echo
 from ..system.messages import counted
+from ..system.paths import Identity, check_reachable, identity_of, is_file, is_folder
+from ..system.standard_streams import binary_input, binary_output
 from .options import RunOptions, usage_errors
 
 STANDARD = "-"
@@ -26,6 +31,7 @@ _FILE_OPTIONS = (
 def denoise_image(source: str, output: str, options: RunOptions) -> int:
     """Denoise one image from standard input, to standard output, or both."""
     options.refuse("standard input or output", "batch_size", *_FILE_OPTIONS)
+    _check_names(source, output)
     _check_source(source)
     kind = _kind(output, options.format)
     from ..images import MAX_PIXELS
@@ -64,14 +70,35 @@ def denoise_frames(source: str, output: str, frame: str, options: RunOptions) ->
     with options.open_denoiser(many) as denoiser, _streams(source, output, options.overwrite) as (frames, target):
         count = denoise_raw(denoiser, frames, target, shape, controls=options.controls, ahead=options.batch_size)
     if not options.quiet:
-        click.echo(f"{counted(count, 'frame')} denoised on {denoiser.device} with {denoiser.model.name}", err=True)
+        echo(f"{counted(count, 'frame')} denoised on {denoiser.device} with {denoiser.model.name}", err=True)
     return 0
 
 
+def _check_names(source: str, output: str) -> None:
+    """Check that both can be reached, and are not one file: also behind a redirected standard stream."""
+    with usage_errors():
+        for name, what in ((source, "the input"), (output, "the output")):
+            if name != STANDARD:
+                check_reachable(name, what)
+    ends = _regular_identity(source, sys.stdin), _regular_identity(output, sys.stdout)
+    if ends[0] is not None and ends[0] == ends[1]:
+        raise click.UsageError(f"the output {output} is also the input. Give another output.")
+
+
+def _regular_identity(name: str, stream: TextIO | None) -> Identity | None:
+    if name != STANDARD:
+        return identity_of(name) if is_file(name) else None
+    try:
+        status = os.fstat(stream.fileno()) if stream is not None else None
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if status is not None and stat.S_ISREG(status.st_mode) else None
+
+
 def _check_source(source: str) -> None:
-    if source == STANDARD or (Path(source).exists() and not Path(source).is_dir()):
+    if source == STANDARD or (os.path.lexists(source) and not is_folder(source)):
         return
-    what = "a folder" if Path(source).is_dir() else "no file"
+    what = "a folder" if is_folder(source) else "no file"
     raise click.UsageError(f"standard output takes one image, but {source} is {what}. Give an image file, or a folder as OUT.")
 
 
@@ -91,7 +118,7 @@ def _kind(output: str, format: str | None) -> str | None:
             f"--format cannot be used with the output file {output}, whose suffix sets the format; leave it out."
         )
     suffix = Path(output).suffix.lower()
-    if suffix not in FORMATS or Path(output).is_dir():
+    if suffix not in FORMATS or is_folder(output):
         raise click.UsageError(
             f"the image from standard input needs an image file as output ({', '.join(IMAGE_SUFFIXES)}) or -, not {output}."
         )
@@ -100,17 +127,18 @@ def _kind(output: str, format: str | None) -> str | None:
 
 def _read(source: str) -> bytes:
     if source == STANDARD:
-        return sys.stdin.buffer.read()
+        source = "standard input"
     try:
-        return Path(source).read_bytes()
+        return binary_input().read() if source == "standard input" else Path(source).read_bytes()
     except OSError as error:
         raise ImageError(f"{source}: cannot be read: {error.strerror or error}.") from error
 
 
 def _write_out(content: bytes) -> None:
     try:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        target = binary_output()
+        target.write(content)
+        target.flush()
     except BrokenPipeError:
         raise  # the reader has gone; run_command handles it
     except OSError as error:
@@ -120,13 +148,11 @@ def _write_out(content: bytes) -> None:
 @contextlib.contextmanager
 def _streams(source: str, output: str, overwrite: bool) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     """Open input and output; an output file is written atomically."""
-    both = STANDARD not in (source, output) and Path(source).exists() and Path(output).exists()
-    if both and Path(source).samefile(output):
-        raise click.UsageError(f"the output {output} is also the input. Give another output.")
+    _check_names(source, output)
     with contextlib.ExitStack() as stack:
         try:
-            frames = sys.stdin.buffer if source == STANDARD else stack.enter_context(Path(source).open("rb"))
-            target = sys.stdout.buffer if output == STANDARD else _open_output(stack, Path(output), overwrite)
+            frames = binary_input() if source == STANDARD else stack.enter_context(Path(source).open("rb"))
+            target = binary_output() if output == STANDARD else _open_output(stack, Path(output), overwrite)
             yield frames, target
         except FileExistsError as error:
             raise ImageError(f"{output}: exists already. Give --overwrite to replace it.") from error
@@ -137,9 +163,11 @@ def _streams(source: str, output: str, overwrite: bool) -> Iterator[tuple[Binary
 
 
 def _open_output(stack: contextlib.ExitStack, path: Path, overwrite: bool) -> BinaryIO:
-    if path.exists() and not path.is_file():  # a named pipe or a device takes the frames directly
+    if (
+        os.path.lexists(path) and not is_file(path) and not is_folder(path)
+    ):  # a named pipe or a device takes the frames directly
         return cast("BinaryIO", stack.enter_context(path.open("wb")))
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise FileExistsError(path)
     temporary = stack.enter_context(atomic_path(path, overwrite=overwrite))
     return cast("BinaryIO", stack.enter_context(temporary.open("wb")))

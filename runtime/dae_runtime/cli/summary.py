@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..system.messages import counted
+from ..system.command import echo
+from ..system.messages import counted, printable
 
 if TYPE_CHECKING:
     from ..folders import FolderOutcome
@@ -18,38 +19,38 @@ def print_failure(result: FileResult) -> None:
     """Print why a file failed or could not be compared, if so."""
     clear_line = "\r\033[K" if sys.stderr.isatty() else ""
     if result.error:
-        click.echo(f"{clear_line}failed: {result.error}", err=True)
+        click.echo(clear_line + printable(f"failed: {result.error}"), err=True)
     if result.reference_error:
-        click.echo(f"{clear_line}not compared: {result.reference_error}", err=True)
+        click.echo(clear_line + printable(f"not compared: {result.reference_error}"), err=True)
 
 
 def print_summary(outcome: FolderOutcome) -> None:
     """Print the summary of a run."""
     _print_losses(outcome)
     before = f"{outcome.skipped} already complete, " if outcome.skipped else ""
-    click.echo(
+    echo(
         f"{outcome.done} of {counted(outcome.total, 'file')} denoised, {before}{outcome.failed} failed, "
         f"in {outcome.seconds:.2f} s on {outcome.device} with {' and '.join(outcome.models)}"
     )
     if outcome.scores:
         mean, count = outcome.scores, counted(outcome.compared, "file")
-        click.echo(
+        echo(
             f"PSNR {mean.noisy_psnr_db:.2f} -> {mean.denoised_psnr_db:.2f} dB, "
             f"SSIM {mean.noisy_ssim:.4f} -> {mean.denoised_ssim:.4f} (mean of {count} with a reference)"
         )
     if outcome.not_compared:
-        click.echo(f"{counted(outcome.not_compared, 'file')} could not be compared with a reference")
+        echo(f"{counted(outcome.not_compared, 'file')} could not be compared with a reference")
 
 
 def _print_losses(outcome: FolderOutcome) -> None:
     if outcome.lossy.count:
-        click.echo(
+        echo(
             f"{counted(outcome.lossy.count, 'file')} named as JPEG or WebP with lossless content, written lossy as named: "
             f"{outcome.lossy}. Write PNG to keep every bit",
             err=True,
         )
     if outcome.shallow.count:
-        click.echo(
+        echo(
             f"{counted(outcome.shallow.count, 'file')} reduced from 16 to 8 bits, the most that JPEG, WebP and BMP hold: "
             f"{outcome.shallow}. Write PNG or TIFF to keep every bit",
             err=True,

@@ -10,8 +10,10 @@ from functools import cached_property
 from pathlib import Path
 
 from ..errors import InputError, OutputExistsError
-from ..jobs.manifest import Settings
+from ..jobs.journal import JOURNAL_NAME
+from ..jobs.manifest import Settings, manifest_path
 from ..jobs.plan import Job, check_absent, check_writable, plan
+from ..system.paths import check_reachable, identities_of, identity_of, is_file, is_folder
 from .request import FolderRequest
 from .resume import ResumeState, load_resume_state, manifest_of, run_settings
 
@@ -47,9 +49,10 @@ class FolderPlan:
             InputError: The manifest cannot be read.
             ModelError: A model cannot be read.
         """
-        if self.manifest is None or not self.request.resumes or not self.manifest.exists():
+        found = self.manifest if self.manifest is None or os.path.lexists(self.manifest) else self.journal
+        if found is None or not self.request.resumes or not os.path.lexists(found):
             return None
-        return load_resume_state(self.jobs, self.manifest, self.settings, self.request.retry_failed)
+        return load_resume_state(self.jobs, found, self.settings, self.request.retry_failed)
 
     @property
     def remaining(self) -> list[Job]:
@@ -61,6 +64,22 @@ class FolderPlan:
         """Whether existing outputs are replaced, once `check` has passed."""
         return self.request.overwrite or self.past is not None
 
+    def may_replace(self, job: Job) -> bool:
+        """Tell whether the file that a job's output would replace now may be replaced; reads that file."""
+        return self.request.overwrite or (self.past is not None and self.past.accounts_for(job))
+
+    def may_replace_report(self) -> bool:
+        """Tell whether the file that the report would replace now may be replaced; reads that file."""
+        from ..report import is_report
+
+        report = self.request.report
+        return self.request.overwrite or (report is not None and self.past is not None and is_report(report))
+
+    @property
+    def journal(self) -> Path | None:
+        """Path of the journal that a run of several files keeps if it is not asked for a manifest; None for a single file."""
+        return manifest_path(self.request.output).with_name(JOURNAL_NAME) if len(self.jobs) > 1 else None
+
     @cached_property
     def report(self) -> Path | None:
         """Path of the report; None for none, or if nothing is left to add to an earlier run's report."""
@@ -68,7 +87,7 @@ class FolderPlan:
             return None
         report = Path(self.request.report)
         idle = self.past is not None and not self.past.remaining.jobs
-        return None if idle and not self.request.overwrite and report.exists() else report
+        return None if idle and not self.request.overwrite and os.path.lexists(report) else report
 
     def marks(self) -> dict[Job, str]:
         """Return notes on jobs for a printed plan."""
@@ -99,17 +118,17 @@ class FolderPlan:
             check_absent(self.jobs)
         except OutputExistsError as error:
             if not self.request.resumes:
-                raise
+                if self.journal is None or not is_file(self.journal):
+                    raise
+                raise OutputExistsError(f"{error} Or continue the run that was cut off with --resume.") from error
             raise OutputExistsError(
                 f"{error} There is nothing to resume: {self.manifest}, written by a run with --resume or --manifest, is "
                 "missing."
             ) from error
 
     def _check_report(self) -> None:
-        from ..report import is_report
-
         report = self.request.report
-        if report is not None and Path(report).exists() and (self.past is None or not is_report(report)):
+        if report is not None and os.path.lexists(report) and not self.may_replace_report():
             raise OutputExistsError(f"{report} exists already. Replace it with --overwrite, or give another --report.")
 
 
@@ -145,7 +164,9 @@ def _check_report_name(report: Path, found: FolderPlan) -> None:
     files = [model for model in found.models() if isinstance(model, Path)]
     files += [found.manifest] if found.manifest else []
     files += [path for job in found.jobs for path in (job.source, job.destination, job.reference) if path is not None]
-    if report.is_dir():
+    check_reachable(report, "the report")
+    if is_folder(report):
         raise InputError(f"--report {report} is a folder. Give the name of a file.")
-    if report.resolve() in {path.resolve() for path in files}:
+    resolved = os.path.realpath(report)
+    if identity_of(report) in identities_of(files) or resolved in {os.path.realpath(path) for path in files}:
         raise InputError(f"--report {report} is an image of this run, its model or its manifest. Give another name.")

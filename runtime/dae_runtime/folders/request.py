@@ -81,6 +81,8 @@ class FolderRequest:
                 raise InputError(
                     f"{name} must be a path, as text or pathlib.Path; received {value!r} ({type(value).__name__})."
                 )
+            if not text or "\0" in text:
+                raise InputError(f"{name} must be a path, not {text!r}; '.' is the current folder.")
             object.__setattr__(self, name, text)
         for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):

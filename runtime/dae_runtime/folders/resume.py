@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ..errors import ModelError, OutputExistsError
 from ..inference import Controls
-from ..jobs.manifest import Entry, Manifest, Settings, entry_of, manifest_path, read_manifest
+from ..jobs.manifest import Entry, Manifest, Settings, entry_of, file_stamp, manifest_path, read_manifest
 from ..jobs.plan import Job
-from ..jobs.remaining import Remaining, remaining_jobs
+from ..jobs.remaining import Remaining, is_foreign, remaining_jobs
 from ..system.messages import counted, listed
 from .outcome import Failure
 from .request import FolderRequest
@@ -26,6 +26,14 @@ class ResumeState:
     entries: Mapping[str, Entry]
     settings: Settings
     """Of this run."""
+    manifest: Path
+    """The manifest or journal of the earlier run."""
+    manifest_bytes: int
+    """Its size before it was read."""
+
+    def accounts_for(self, job: Job) -> bool:
+        """Tell whether the file at a job's output is there by the manifest; reads that file."""
+        return not is_foreign(job, entry_of(job, self.entries))
 
     def check_outputs(self) -> None:
         """Check that only outputs of the run to resume, with this model and these settings, would be replaced.
@@ -88,8 +96,9 @@ def load_resume_state(jobs: Iterable[Job], manifest: Path, settings: Settings, r
     Raises:
         InputError: The manifest cannot be read.
     """
+    size, _ = file_stamp(manifest)
     entries = read_manifest(manifest)
-    return ResumeState(remaining_jobs(jobs, entries, settings, retry_failed), entries, settings)
+    return ResumeState(remaining_jobs(jobs, entries, settings, retry_failed), entries, settings, manifest, size)
 
 
 def manifest_of(request: FolderRequest) -> Path | None:
@@ -103,18 +112,21 @@ def manifest_of(request: FolderRequest) -> Path | None:
     return manifest_path(request.output, request.manifest)
 
 
-def open_manifest(path: Path | None, settings: Callable[[], Settings]) -> contextlib.AbstractContextManager[Manifest | None]:
+def open_manifest(
+    path: Path | None, settings: Callable[[], Settings], alone: bool = False
+) -> contextlib.AbstractContextManager[Manifest | None]:
     """Open a manifest for appending, if there is one.
 
     Args:
         path: The file; None for no manifest.
         settings: Returns the settings of the run; called only with a path.
+        alone: Whether no other run may write to it meanwhile.
 
     Raises:
         ModelError: A model cannot be read.
         DaeError: The manifest cannot be written.
     """
-    return contextlib.nullcontext() if path is None else Manifest(path, settings())
+    return contextlib.nullcontext() if path is None else Manifest(path, settings(), alone)
 
 
 def run_settings(models: Iterable[bytes | Path], controls: Controls) -> Settings:

@@ -6,8 +6,11 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+from ..errors import DaeError
 from ..inference import Denoiser
+from ..jobs.journal import Journal, adopt_journal
 from ..jobs.manifest import Manifest
+from ..jobs.protection import Protection
 from ..jobs.run import run_jobs
 from ..jobs.worker import FileResult, JobOptions
 from ..report import RunReport
@@ -15,7 +18,7 @@ from ..system.atomic import remove_unfinished
 from .outcome import Failure, FolderOutcome, Tally
 from .planning import FolderPlan, plan_request
 from .request import FolderRequest
-from .resume import open_manifest
+from .resume import open_manifest, run_settings
 
 
 def run_folder(
@@ -98,8 +101,9 @@ class FolderRun:
             self._denoiser,
             self._plan.remaining,
             job_options(request),
-            may_replace=lambda job: self._plan.replaces,
+            may_replace=self._plan.may_replace,
             manifest=self._manifest,
+            protection=Protection(self._plan.jobs),
             cancel=self._is_cancelled,
             step=self._step,
         )
@@ -119,19 +123,29 @@ class FolderRun:
         if self._report is not None and self._plan.report is not None:
             self._report.model = self._denoiser.model  # of the default models, the last one used
             models, seconds = self._denoiser.models_used, self._tally.seconds
-            self._report.write(self._plan.report, device=self._denoiser.device, seconds=seconds, models=models)
+            self._report.write(
+                self._plan.report,
+                device=self._denoiser.device,
+                seconds=seconds,
+                models=models,
+                overwrite=self._plan.may_replace_report,
+            )
             self._written = self._plan.report
 
     def outcome(self) -> FolderOutcome:
         """Return the outcome so far."""
-        ended_early = self._tally.done + self._tally.failed + self._tally.skipped < self._tally.total
         return self._tally.outcome(
             self._denoiser,
             failures=tuple(self._failures),
-            cancelled=self._cancelled and ended_early,
+            cancelled=self._cancelled and not self.finished,
             manifest=self._plan.manifest,
             report=self._written,
         )
+
+    @property
+    def finished(self) -> bool:
+        """Whether each file is done or failed."""
+        return self._tally.done + self._tally.failed + self._tally.skipped == self._tally.total
 
     def _count(self, result: FileResult) -> None:
         self._tally.count(result)
@@ -165,10 +179,21 @@ def open_run(
     Raises:
         InputError: A noise level is given, and the model estimates it by itself.
         ModelError: A model cannot be read.
-        DaeError: The manifest cannot be written.
+        DaeError: The manifest cannot be written, or another run has written to it.
     """
     denoiser.check(plan.request.controls)
-    with open_manifest(plan.manifest, lambda: plan.settings) as manifest:
+    if plan.manifest is None and plan.journal is not None:
+        with Journal(plan.journal, lambda: run_settings(denoiser.sources, plan.request.controls)) as journal:
+            yield (run := FolderRun(plan, denoiser, journal, cancel, step))
+            if run.finished:
+                journal.remove()
+        return
+    alone = plan.request.resumes
+    if alone and plan.past is not None and plan.manifest is not None and plan.past.manifest != plan.manifest:
+        adopt_journal(plan.past.manifest, plan.manifest)
+    with open_manifest(plan.manifest, lambda: plan.settings, alone=alone) as manifest:
+        if alone and manifest is not None and manifest.bytes_before != (plan.past.manifest_bytes if plan.past else 0):
+            raise DaeError(f"another run has written to {manifest.path} after this one was planned. Start this one again.")
         yield FolderRun(plan, denoiser, manifest, cancel, step)
 
 

@@ -13,10 +13,10 @@ import numpy as np
 from ..errors import ImageError
 from ..pixels.arrays import convert
 from .bmp import bmp_size, decode_bmp, encode_bmp
-from .headers import Read, check_png, compression, has_more_images, sniff
+from .headers import Read, check_png, compression, has_more_images, png_damage, sniff
 from .metadata import read_metadata, with_valid_resolution
 from .pnm import Pixels, decode_pnm, encode_pnm, pnm_size
-from .vips import load_vips, open_image, reading_reason, to_vips, upright, writing_reason
+from .vips import ByteSource, load_vips, open_image, reading_reason, to_vips, upright, writing_reason
 
 MAX_PIXELS = 2**29
 """Default limit: a header may announce any size without data."""
@@ -26,6 +26,8 @@ LOWEST_QUALITY = 75
 """Lower bound of a JPEG's kept quality, so that block artifacts do not return."""
 
 _HEAD_BYTES = 65536
+_ATTEMPTS = 5
+"""Most calls of libvips for an image whose error text other threads have taken."""
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "png": {"compression": 1},  # level 6 takes five times as long and saves 10 %
     "jpeg": {"Q": 95},
@@ -75,8 +77,30 @@ def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, before_allocate: C
     if kind == "png":
         check_png(read, size)
     vips = load_vips()
+    for _ in range(_ATTEMPTS):
+        try:
+            return _decode_by_vips(vips, kind, source, read, max_pixels, before_allocate)
+        except vips.Error as error:
+            failure, reason, before_allocate = error, reading_reason(str(error), kind), None
+        if reason is None and kind == "png":
+            reason = png_damage(read, size)
+        if reason is not None:
+            break
+    reason = reason or "the image library reports no reason"
+    raise ImageError(f"the {kind.upper()} data is damaged or truncated ({reason})") from failure
+
+
+def _decode_by_vips(
+    vips: Any,
+    kind: str,
+    source: bytes | int,
+    read: Read,
+    max_pixels: int,
+    before_allocate: Callable[[int], None] | None,
+) -> Decoded:
+    content = ByteSource(vips, kind, source)
     try:
-        image = open_image(vips, kind, source)
+        image = open_image(vips, kind, content)
         pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
         _check_kind(image)
         _check_size(image.height, image.width, max_pixels)
@@ -86,9 +110,9 @@ def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, before_allocate: C
         shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
         metadata = {**read_metadata(image), _COMPRESSION: (kind, compression(kind, read))}
         pixels = image.numpy().reshape(shape)
-        return Decoded(pixels, kind, pages, MappingProxyType(metadata), has_more_images(kind, read))
-    except vips.Error as error:
-        raise ImageError(f"the {kind.upper()} data is damaged or truncated ({reading_reason(str(error), kind)})") from error
+    finally:
+        content.check()
+    return Decoded(pixels, kind, pages, MappingProxyType(metadata), has_more_images(kind, read))
 
 
 def encode(
@@ -128,15 +152,29 @@ def encode(
         return content if target is None else _write_all(target, content)
     vips = load_vips()
     options = _save_options(pixels, kind, metadata)
+    for _ in range(_ATTEMPTS):
+        try:
+            image = to_vips(vips, pixels, metadata, pages)
+            if target is None:
+                return bytes(getattr(image, f"{kind}save_buffer")(**options))
+            getattr(image, f"{kind}save_target")(vips.Target.new_to_descriptor(target), **options)
+            return b""
+        except vips.Error as error:
+            failure, reason = error, writing_reason(str(error), kind)
+        if reason is not None or (target is not None and not _emptied(target)):
+            break
+    reason = reason or "the image library reports no reason"
+    raise ImageError(f"cannot write {pixels.shape} {pixels.dtype} as {kind.upper()} ({reason})") from failure
+
+
+def _emptied(target: int) -> bool:
+    """Empty a file to write it again; false for a device or a pipe."""
     try:
-        image = to_vips(vips, pixels, metadata, pages)
-        if target is None:
-            return bytes(getattr(image, f"{kind}save_buffer")(**options))
-        getattr(image, f"{kind}save_target")(vips.Target.new_to_descriptor(target), **options)
-        return b""
-    except vips.Error as error:
-        reason = writing_reason(str(error), kind)
-        raise ImageError(f"cannot write {pixels.shape} {pixels.dtype} as {kind.upper()} ({reason})") from error
+        os.ftruncate(target, 0)
+        os.lseek(target, 0, os.SEEK_SET)
+    except OSError:
+        return False
+    return True
 
 
 def _reader(source: bytes | int) -> tuple[Read, int]:

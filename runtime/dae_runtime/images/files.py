@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import numpy as np
 from ..errors import ImageError, OutputExistsError
 from ..system.atomic import atomic_path
 from ..system.messages import counted, listed
+from ..system.paths import open_regular
 from .codec import MAX_PIXELS, decode, encode
 from .pnm import Pixels
 
@@ -76,7 +76,7 @@ def read_image(
     is logged for the first such file of the process.
 
     Args:
-        path: The file.
+        path: A regular file; pipes and devices are refused unopened. `decode` takes bytes from elsewhere.
         max_pixels: Images with more pixels over all pages are rejected before allocation.
         before_allocate: Called with the bytes of the pixels before allocation; may block or raise.
 
@@ -85,9 +85,8 @@ def read_image(
         MissingDependencyError: pyvips is not installed.
     """
     try:
-        with Path(path).open("rb", buffering=0) as file:
-            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            decoded = decode(file.fileno() if regular else file.readall(), max_pixels, before_allocate)
+        with open_regular(path) as file:
+            decoded = decode(file.fileno(), max_pixels, before_allocate)
     except OSError as error:
         raise ImageError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}.") from error
     except ImageError as error:
@@ -129,11 +128,33 @@ def write_image(path: str | os.PathLike[str], image: Image, *, overwrite: bool =
         ImageError: The suffix is unknown, the format cannot hold the image, or the file cannot be written.
         MissingDependencyError: pyvips is not installed.
     """
+    save_image(path, image, overwrite=overwrite)
+
+
+def save_image(
+    path: str | os.PathLike[str],
+    image: Image,
+    *,
+    overwrite: bool | Callable[[], bool] = True,
+    before_move: Callable[[Path], None] | None = None,
+) -> None:
+    """Write an image file as `write_image` does.
+
+    Args:
+        path: The output; its folder must exist.
+        image: As for `write_image`.
+        overwrite: As for `atomic_path`.
+        before_move: As for `atomic_path`.
+
+    Raises:
+        OutputExistsError, ImageError, MissingDependencyError: As `write_image`.
+    """
     name = os.fspath(path)
     pixels = _check_pixels(image.pixels)
     try:
         kind = kind_to_write(path)
-        with atomic_path(path, overwrite=overwrite) as temporary, temporary.open("r+b", buffering=0) as file:
+        unfinished = atomic_path(path, overwrite=overwrite, before_move=before_move)
+        with unfinished as temporary, temporary.open("r+b", buffering=0) as file:
             encode(pixels, kind, image.metadata, pages=image.pages, target=file.fileno())
     except FileExistsError as error:
         raise OutputExistsError(f"{name}: exists. Give another output, or allow overwriting.") from error
@@ -174,31 +195,45 @@ def is_image_name(path: str | os.PathLike[str]) -> bool:
 def find_images(folder: str | os.PathLike[str], recursive: bool = False, *, warn: bool = True) -> list[Path]:
     """Return the sorted image files of a folder, recognized by suffix.
 
-    Skips other files, hidden files and folders named like an image; keeps broken links, so that reading reports them. Does
-    not follow links to folders. Logs unsupported images, unless `warn` is false.
+    Skips other files, hidden files and folders named like an image; keeps links that lead to no folder, and sub-folders that
+    cannot be read, so that reading reports them. Does not follow links to folders. Logs unsupported images, unless `warn` is
+    false.
 
     Raises:
         ImageError: The folder cannot be read.
     """
-    found = list(_find(os.fspath(folder), recursive))
+    unreadable: list[Path] = []
+    try:
+        found = list(_find(os.fspath(folder), recursive, unreadable))
+    except OSError as error:
+        raise ImageError(f"the folder {os.fspath(folder)} cannot be read: {error.strerror or error}.") from error
     other = sorted(path.name for path in found if path.suffix.lower() in OTHER_SUFFIXES)
     if other and warn:
         skipped, kinds = counted(len(other), "image"), ", ".join(OTHER_SUFFIXES)
         logger.warning("%s: %s skipped (%s): %s are not supported; convert them", folder, skipped, listed(other), kinds)
-    return sorted(path for path in found if is_image_name(path))
+    return sorted([*unreadable, *(path for path in found if is_image_name(path))])
 
 
-def _find(folder: str, recursive: bool) -> Iterator[Path]:
+def _find(folder: str, recursive: bool, unreadable: list[Path]) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                if recursive and not entry.is_symlink():
+                    try:
+                        yield from _find(entry.path, True, unreadable)
+                    except OSError:
+                        unreadable.append(Path(entry.path))
+            elif entry.is_symlink() or entry.is_file():
+                yield Path(entry.path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    if recursive and not entry.is_symlink() and not entry.name.startswith("."):
-                        yield from _find(entry.path, recursive)
-                elif not entry.name.startswith(".") and (entry.is_file() or entry.is_symlink()):
-                    yield Path(entry.path)
-    except OSError as error:
-        raise ImageError(f"the folder {folder} cannot be read: {error.strerror or error}.") from error
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder without search permission
+        return False
 
 
 def _check_pixels(pixels: Pixels) -> Pixels:

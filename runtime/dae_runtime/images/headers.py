@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -75,6 +76,19 @@ def check_png(read: Read, size: int) -> None:
             raise ImageError("the file is an animated PNG, whose frames cannot be read; split it into single images")
         if name == b"IDAT":
             return
+
+
+def png_damage(read: Read, size: int) -> str:
+    """Return what is wrong with a PNG that cannot be decoded; libvips reports it to the log, without the file's name."""
+    for name, offset, length in _png_chunks(read):
+        text = name.decode("ascii", "replace")
+        if offset + length + 4 > size:
+            return f"the file ends within its chunk {text}"
+        if zlib.crc32(name + read(offset, length)) != int.from_bytes(read(offset + length, 4), "big"):
+            return f"the checksum of its chunk {text} is wrong"
+        if name == b"IEND":
+            return "its compressed pixels are damaged or too few"
+    return "the file ends before its chunk IEND"
 
 
 def compression(kind: str, read: Read) -> dict[str, Any]:

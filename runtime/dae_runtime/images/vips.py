@@ -7,6 +7,7 @@ other files: the loader or saver that a line starts with decides.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -71,12 +72,61 @@ def codec_versions() -> str:
     return f"libvips {'.'.join(str(vips.version(part)) for part in range(3))} through pyvips {vips.__version__}"
 
 
-def open_image(vips: Any, kind: str, source: bytes | int) -> Any:
+class ByteSource:
+    """The bytes of an image for libvips, which never maps them: a mapped file that shrinks ends the process (SIGBUS).
+
+    libvips maps a file given by its descriptor for JPEG and WebP; PNG and TIFF it only reads. Keep this object until the
+    image is decoded.
+
+    Args:
+        vips: From `load_vips`.
+        kind: `png`, `jpeg`, `tiff` or `webp`.
+        source: The content, or the descriptor of a regular file.
+    """
+
+    def __init__(self, vips: Any, kind: str, source: bytes | int) -> None:
+        self._position = 0
+        self._failure: OSError | None = None
+        if not isinstance(source, int):
+            self.stream = vips.Source.new_from_memory(source)
+        elif kind not in ("jpeg", "webp"):
+            self.stream = vips.Source.new_from_descriptor(source)
+        else:
+            # libvips holds a WebP in memory, so that bytes behind its announced end are not offered.
+            end = _webp_bytes(source) if kind == "webp" else os.fstat(source).st_size
+            self.stream = vips.SourceCustom()
+            self.stream.on_read(lambda count: self._read(source, count, end))
+            self.stream.on_seek(lambda offset, whence: self._seek(offset, whence, end))
+
+    def check(self) -> None:
+        """Raise the OSError that a read has met, if any."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _read(self, descriptor: int, count: int, end: int) -> bytes:
+        try:
+            data = os.pread(descriptor, min(count, max(end - self._position, 0)), self._position)
+        except OSError as error:  # libvips' own callback could only print it
+            self._failure, data = error, b""
+        self._position += len(data)
+        return data
+
+    def _seek(self, offset: int, whence: int, end: int) -> int:
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: end}[whence]
+        return self._position
+
+
+def _webp_bytes(descriptor: int) -> int:
+    """Return the size of a WebP file as its header announces it, at most that of the file."""
+    announced = 8 + int.from_bytes(os.pread(descriptor, 4, 4), "little")
+    return min(os.fstat(descriptor).st_size, announced + announced % 2)
+
+
+def open_image(vips: Any, kind: str, source: ByteSource) -> Any:
     """Open an image with all its pages, without decoding it."""
-    stream = vips.Source.new_from_descriptor(source) if isinstance(source, int) else vips.Source.new_from_memory(source)
     pages = {"n": -1} if kind in ("tiff", "webp") else {}
     try:
-        return getattr(vips.Image, f"{kind}load_source")(stream, fail_on="error", access="sequential", **pages)
+        return getattr(vips.Image, f"{kind}load_source")(source.stream, fail_on="error", access="sequential", **pages)
     except vips.Error as error:
         if kind == "tiff" and "differs" in str(error):
             raise ImageError(
@@ -109,17 +159,21 @@ def to_vips(vips: Any, pixels: Pixels, metadata: Mapping[str, Any], pages: int) 
     return attach_metadata(vips, image, metadata)
 
 
-def reading_reason(text: str, kind: str) -> str:
-    """Return from libvips' text why a file of a kind (`png`, `jpeg`, `tiff`, `webp`) cannot be read."""
+def reading_reason(text: str, kind: str) -> str | None:
+    """Return from libvips' text why a file of a kind (`png`, `jpeg`, `tiff`, `webp`) cannot be read.
+
+    None if another thread has taken the lines about it: the same call again gives them.
+    """
     lines = [line for line in _lines(text) if not line.startswith(_SYSTEM_ERROR)]  # of files that other threads write
     own = [line for line in lines if kind in _place(line)]
     unattributed = [line for line in lines if not any(name in _place(line) for name in _KINDS)]
     clear = [line for line in own if not line.endswith(_VAGUE)]
-    return next(reversed(clear or own or unattributed), "libvips reports no reason")
+    vague = own if kind != "png" else []  # of a damaged PNG `png_damage` knows more
+    return next(reversed(clear or vague or unattributed), None)
 
 
-def writing_reason(text: str, kind: str) -> str:
-    """Return from libvips' text why a file of a kind cannot be written."""
+def writing_reason(text: str, kind: str) -> str | None:
+    """Return from libvips' text why a file of a kind cannot be written; None as for `reading_reason`."""
     for line in _lines(text):
         if line.startswith(_SYSTEM_ERROR):  # e.g. a full disk; later lines are less specific
             return line.removeprefix(_SYSTEM_ERROR)

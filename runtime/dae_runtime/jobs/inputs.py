@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import ImageError, InputError
 from ..images import IMAGE_SUFFIXES, find_images, is_image_name
+from ..system.paths import check_reachable, is_file, is_folder
 
 logger = logging.getLogger(__name__)
 
@@ -17,12 +19,15 @@ logger = logging.getLogger(__name__)
 def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tuple[Path, list[Path]]:
     """Return the base folder of relative paths and the sorted image files.
 
+    Sub-folders that cannot be read are among them, so that reading reports them.
+
     Raises:
         InputError: There is no image file.
-        ImageError: A folder cannot be read.
+        ImageError: The folder cannot be read.
     """
+    check_reachable(source, "the input")
     path = Path(source)
-    if path.is_dir():
+    if is_folder(path):
         found = find_images(path, recursive)
         if not found:
             hint = "" if recursive else " Include sub-folders with --recursive."
@@ -30,16 +35,27 @@ def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tup
         if not recursive and _has_folders(path):
             logger.info("%s: sub-folders are skipped; include them with --recursive", path)
         return path, found
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         return path.parent, [path]
     pattern = os.fspath(source)
     if not glob.has_magic(pattern):
         raise InputError(f"{pattern} does not exist. Give an image file, a folder, or a pattern such as 'images/*.png'.")
-    matches = (Path(match) for match in glob.iglob(pattern, recursive=True))  # noqa: PTH207 - Path.glob treats ** otherwise
-    found = sorted({match for match in matches if is_image_name(match) and not match.is_dir()})
-    if not found:
+    matches = glob.iglob(pattern, recursive=True)  # noqa: PTH207 - Path.glob treats ** otherwise
+    images = {Path(match) for match in matches if is_image_name(match) and not is_folder(match)}
+    if not images:
         raise InputError(f"no image file ({', '.join(IMAGE_SUFFIXES)}) matches {pattern!r}.")
-    return _fixed_part(path), found
+    base = _fixed_part(path)
+    if "**" in pattern:
+        images.update(_unreadable_folders(base))
+    return base, sorted(images)
+
+
+def _unreadable_folders(base: Path) -> list[Path]:
+    """Return the folders below a folder that a glob passes over because they cannot be read."""
+    errors: list[OSError] = []
+    for _, folders, _ in os.walk(base, onerror=errors.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return [Path(error.filename) for error in errors if error.filename]
 
 
 def find_references(sources: Sequence[Path], base: Path, root: Path) -> list[Path | None]:
@@ -52,18 +68,19 @@ def find_references(sources: Sequence[Path], base: Path, root: Path) -> list[Pat
 
     Raises:
         InputError: `root` is not a folder, or holds no image for any source.
-        ImageError: A folder cannot be read.
+        ImageError: `root` cannot be reached.
     """
-    if root.is_file() and len(sources) == 1:
+    check_reachable(root, "the reference")
+    if is_file(root) and len(sources) == 1:
         return [root]
-    if not root.is_dir():
+    if not is_folder(root):
         raise InputError(f"the reference {root} is not a folder of clean images.")
     folders: dict[Path, dict[str, Path]] = {}
     found: list[Path | None] = []
     for source in sources:
         folder = root / source.relative_to(base).parent
         if folder not in folders:
-            images = find_images(folder) if folder.is_dir() else []
+            images = _references_in(folder)
             # By whole name first, then by stem: a clean a.png serves a noisy a.jpg.
             folders[folder] = {path.stem: path for path in images} | {path.name: path for path in images}
         found.append(folders[folder].get(source.name, folders[folder].get(source.stem)))
@@ -72,9 +89,18 @@ def find_references(sources: Sequence[Path], base: Path, root: Path) -> list[Pat
     return found
 
 
+def _references_in(folder: Path) -> list[Path]:
+    try:
+        return find_images(folder) if os.path.lexists(folder) else []
+    except ImageError as error:  # concerns the images of this folder only
+        logger.warning("no reference from there: %s", error)
+        return []
+
+
 def _has_folders(folder: Path) -> bool:
-    with os.scandir(folder) as entries:  # finds folders without a stat() per file
-        return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # finds folders without a stat() per file
+        return any(not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False) for entry in entries)
+    return False
 
 
 def _fixed_part(pattern: Path) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import threading
@@ -16,6 +18,8 @@ from typing import Any
 from ..errors import DaeError, InputError
 from ..images import FORMATS
 from ..inference import DEFAULT_CONTROLS, Controls
+from ..system.locks import lock
+from ..system.paths import check_reachable, is_same, open_regular
 from .plan import Job, is_file_name
 
 MANIFEST_NAME = "dae-manifest.jsonl"
@@ -24,8 +28,17 @@ BEGUN, DONE, FAILED = "begun", "done", "failed"
 Stamp = tuple[int, int]
 """Size in bytes and modification time in ns; a file with the same stamp counts as unchanged."""
 _CONTROLS = dataclasses.fields(Controls)
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("path", "output", "status", "model_sha256"), (str,)),
+    **dict.fromkeys(("error", "output_sha256"), (str, type(None))),
+    **dict.fromkeys(("source_bytes", "source_mtime_ns"), (int,)),
+}
 _FIRST_BYTES = b'{"path": '
 """Start of every manifest, unless a crash cut its first line short; other files are never appended to."""
+
+
+class ManifestError(DaeError):
+    """The manifest cannot be written, which ends a run."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,7 @@ class Entry:
     output: str
     """Absolute."""
     status: str
-    """`begun`, `done` or `failed`. `begun` as last entry: the run was killed, and the output may exist."""
+    """`begun`, `done` or `failed`. `begun` as last entry: the run was killed, and the output may have got its name."""
     error: str | None
     """Reason of the failure."""
     seconds: float
@@ -55,7 +68,7 @@ class Entry:
     """Size of the input before it was read; with the next field it detects later changes."""
     source_mtime_ns: int
     output_sha256: str | None
-    """Of the output file; None if it failed."""
+    """Of the output file; None if it failed. Lines `begun` of older versions have none."""
     sigma: float | None = None
     """As told; None: measured, or of no use to the model. This field and those below are missing in lines of before 0.9."""
     luma: float = 1.0
@@ -75,10 +88,12 @@ def manifest_path(output: str | os.PathLike[str], name: str | os.PathLike[str] |
     """Return the path of a run's manifest: the given file, else MANIFEST_NAME in the output folder.
 
     Raises:
-        InputError: The name has an image suffix, and so could become an output.
+        InputError: The name is empty, or has an image suffix, and so could become an output.
+        ImageError: It cannot be reached.
     """
     if name is None:
         return (Path(output).parent if is_file_name(output) else Path(output)) / MANIFEST_NAME
+    check_reachable(name, "the manifest")
     path = Path(name)
     if path.suffix.lower() in FORMATS:
         raise InputError(f"--manifest {path} has an image suffix. Give another name, such as {path.stem}.jsonl.")
@@ -93,18 +108,22 @@ class Manifest:
     Args:
         path: The file; created if missing, with its folder.
         settings: Of this run.
+        alone: Whether no other run may write to it meanwhile, as for a run that was planned by its content.
 
     Raises:
-        DaeError: It cannot be opened or written to.
+        DaeError: It cannot be opened or written to, or another run does.
     """
 
-    def __init__(self, path: str | os.PathLike[str], settings: Settings) -> None:
+    def __init__(self, path: str | os.PathLike[str], settings: Settings, alone: bool = False) -> None:
         self.path, self.settings = Path(path), settings
         self._lock = threading.Lock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-            size = os.fstat(self._file).st_size
+            if not lock(self._file, alone):
+                os.close(self._file)
+                raise DaeError(f"another run is writing to {self.path}. Wait for its end, or give another manifest.")
+            self.bytes_before = size = os.fstat(self._file).st_size
             if size and not _FIRST_BYTES.startswith(os.pread(self._file, len(_FIRST_BYTES), 0)):
                 os.close(self._file)
                 raise DaeError(
@@ -115,17 +134,18 @@ class Manifest:
         except OSError as error:
             raise DaeError(f"the manifest {self.path} cannot be written: {error.strerror or error}. Give another.") from error
 
-    def begin(self, job: Job, source_stamp: Stamp) -> None:
-        """Record that an output is about to be written, so that it is known as the run's if the run is killed.
+    def begin(self, job: Job, source_stamp: Stamp, output_sha256: str | None = None) -> None:
+        """Record that an output is about to get its name, so that it is known as the run's if the run is killed.
 
         Args:
             job: The file.
             source_stamp: `file_stamp` of the input before it was read.
+            output_sha256: Of the output.
 
         Raises:
-            DaeError: The disk is full, or the file is gone.
+            ManifestError: The disk is full, or the file is gone.
         """
-        self._append(job, source_stamp, status=BEGUN, error=None, seconds=0.0, output_sha256=None)
+        self._append(job, source_stamp, status=BEGUN, error=None, seconds=0.0, output_sha256=output_sha256)
 
     def record(
         self,
@@ -147,7 +167,7 @@ class Manifest:
             level: Noise level that the model was given.
 
         Raises:
-            DaeError: The disk is full, or the file is gone.
+            ManifestError: The disk is full, or the file is gone.
         """
         self._append(
             job,
@@ -174,9 +194,15 @@ class Manifest:
             try:
                 written = os.write(self._file, line)
             except OSError as failure:
-                raise DaeError(f"the manifest {self.path} cannot be written: {failure.strerror or failure}.") from failure
+                raise ManifestError(f"the manifest {self.path} cannot be written: {failure.strerror or failure}.") from failure
         if written < len(line):
-            raise DaeError(f"the manifest {self.path} cannot be written: the disk is full.")
+            raise ManifestError(f"the manifest {self.path} cannot be written: the disk is full.")
+
+    def remove(self) -> None:
+        """Delete the file, unless another run writes to it."""
+        with contextlib.suppress(OSError):
+            if lock(self._file, alone=True) and is_same(self.path, f"/dev/fd/{self._file}"):
+                self.path.unlink()
 
     def close(self) -> None:
         """Close the file."""
@@ -199,7 +225,7 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Entry]:
     """
     entries: dict[str, Entry] = {}
     try:
-        with Path(path).open("rb") as file:
+        with io.BufferedReader(open_regular(path)) as file:
             for line in file:
                 entry = _read_entry(line)
                 if entry is not None:
@@ -219,7 +245,7 @@ def entry_of(job: Job, entries: Mapping[str, Entry]) -> Entry | None:
 def file_sha256(path: str | os.PathLike[str]) -> str | None:
     """Return a file's SHA-256 in hex, or None if it cannot be read."""
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
@@ -236,10 +262,11 @@ def file_stamp(path: Path) -> Stamp:
 
 def _read_entry(line: bytes) -> Entry | None:
     try:
-        values: dict[str, Any] = json.loads(line)
-        return Entry(**values)
-    except (ValueError, TypeError):
+        entry = Entry(**json.loads(line))
+        _ = entry.settings  # checks them
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
+    return entry if all(isinstance(getattr(entry, name), kinds) for name, kinds in _KINDS.items()) else None
 
 
 def absolute(path: Path) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from ..errors import ImageError, InputError, OutputExistsError
-from ..images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format
+from ..images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format, is_image_name
 from ..system.messages import counted, listed
+from ..system.paths import check_reachable, folders_around, identities_of, identity_of, is_folder, is_same
 from .inputs import find_references, find_sources
 
 PathLike = str | os.PathLike[str]
@@ -80,31 +82,35 @@ def plan(
         overwrite: Allow existing outputs.
 
     Returns:
-        Jobs, sorted by source name.
+        Jobs, sorted by source name. A sub-folder that cannot be read is one of them, so that reading reports it.
 
     Raises:
         InputError: There is no input, two inputs have the same output, an output is an input or a reference, or the output
             lies inside the input folder or is not a valid name.
         OutputExistsError: Outputs exist and `overwrite` is false.
-        ImageError: A folder cannot be read, or the output folder cannot be created or written to.
+        ImageError: The folder cannot be read, or the output folder cannot be created or written to.
     """
     extension = _extension(format)
     _check_suffix(suffix)
+    check_reachable(output, "the output")
     base, sources = find_sources(source, recursive)
     target = Path(output)
-    single_file = Path(source).is_file()
+    single_file = sources == [Path(source)]
     if not single_file:
         # Outputs at another depth are not matched again, unless the pattern matches every depth.
-        _check_folders(base, output, any_depth=Path(source).is_dir() or "**" in os.fspath(source))
+        any_depth = is_folder(source) or "**" in os.fspath(source)
+        _check_folders(base, output, any_depth)
+        if any_depth:
+            _check_outside({path.parent for path in sources}, output)
     if single_file and target.suffix and not _means_folder(output):
         _check_file_name(target, suffix, format)
         jobs = [Job(sources[0], target)]
     else:
-        jobs = [Job(path, _destination(path.relative_to(base), target, suffix, extension)) for path in sources]
+        jobs = [Job(path, _destination(path.relative_to(base), target, suffix, extension, single_file)) for path in sources]
     if reference is not None:
         references = find_references([job.source for job in jobs], base, Path(reference))
         jobs = [Job(job.source, job.destination, path) for job, path in zip(jobs, references, strict=True)]
-    _check_mapping(jobs)
+    _check_mapping([job for job in jobs if single_file or is_image_name(job.source)])
     for folder in {job.destination.parent for job in jobs}:
         check_writable(folder)
     if not overwrite:
@@ -118,7 +124,7 @@ def is_file_name(output: PathLike) -> bool:
 
 
 def _means_folder(output: PathLike) -> bool:
-    return os.fspath(output).endswith(("/", os.sep)) or Path(output).is_dir()
+    return os.fspath(output).endswith(("/", os.sep)) or is_folder(output)
 
 
 def _check_file_name(output: Path, suffix: str, format: str | None) -> None:
@@ -155,7 +161,9 @@ def plan_folder(
     """
     base, target, extension = Path(source), Path(output), _extension(format)
     _check_suffix(suffix)
-    if not base.is_dir():
+    for path, what in ((source, "the input"), (output, "the output")):
+        check_reachable(path, what)
+    if not is_folder(base):
         raise InputError(f"{base} is not a folder. Only a folder can be watched.")
     _check_folders(base, output, any_depth=True)
     check_writable(target)
@@ -167,25 +175,40 @@ def _check_suffix(suffix: str) -> None:
         raise InputError(f"the suffix {suffix!r} must be part of a file name, without path separators.")
 
 
-def _destination(relative: Path, output: Path, suffix: str, extension: str | None) -> Path:
+def _destination(relative: Path, output: Path, suffix: str, extension: str | None, named: bool = False) -> Path:
+    if not named and not is_image_name(relative):  # a sub-folder that cannot be read, found instead of its images
+        return output / relative
     return output / relative.with_name(relative.stem + suffix + (extension or relative.suffix))
 
 
 def _check_folders(base: Path, output: PathLike, any_depth: bool) -> None:
-    inside, outside = Path(output).resolve(), base.resolve()
-    if inside == outside or (any_depth and outside in inside.parents):
-        where = "is the input folder" if inside == outside else f"lies inside the input folder {base}"
-        raise InputError(f"the output {output} {where}; a second run would denoise its own results. Give a folder outside it.")
-    if Path(output).exists() and not Path(output).is_dir():
+    inside, *around = folders_around(output)
+    outside = Path(os.path.realpath(base))
+    if inside == outside or is_same(inside, outside):
+        _refuse_inside(output, "is the input folder")
+    if any_depth and any(folder == outside or is_same(folder, outside) for folder in around):
+        _refuse_inside(output, f"lies inside the input folder {base}")
+    if os.path.lexists(output) and not is_folder(output):
         raise InputError(f"several images need a folder as output, but {output} is a file.")
     if is_file_name(output):
         raise InputError(f"several images need a folder as output, not a file; for a folder with this name give {output}/")
 
 
+def _check_outside(folders: set[Path], output: PathLike) -> None:
+    """Check that an output is none of the folders of inputs, also by another name: of a bind mount or by folded case."""
+    known = identities_of(folders)
+    if any(identity_of(folder) in known for folder in folders_around(output)):
+        _refuse_inside(output, "is or lies inside a folder of inputs, by another name")
+
+
+def _refuse_inside(output: PathLike, where: str) -> NoReturn:
+    raise InputError(f"the output {output} {where}; a second run would denoise its own results. Give a folder outside it.")
+
+
 def check_writable(folder: Path) -> None:
     """Check that a folder can be created and written to, without creating it."""
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    if not there.is_dir():
+    if not is_folder(there):
         raise InputError(f"the folder {folder} cannot be created: {there} is a file. Give another output.")
     if not os.access(there, os.W_OK | os.X_OK):
         what = "cannot be written to" if there == folder else f"cannot be created in {there}"
@@ -195,17 +218,18 @@ def check_writable(folder: Path) -> None:
 def _check_mapping(jobs: list[Job]) -> None:
     folders: dict[str, str] = {}
     taken: dict[str, Job] = {}
-    inputs = {_resolved(job.source, folders) for job in jobs}
-    references = {_resolved(job.reference, folders) for job in jobs if job.reference is not None}
+    inputs, input_files = {_resolved(job.source, folders) for job in jobs}, identities_of(job.source for job in jobs)
+    found = [job.reference for job in jobs if job.reference is not None]
+    references, reference_files = {_resolved(path, folders) for path in found}, identities_of(found)
     for job in jobs:
         try:
             image_format(job.destination)
         except ImageError as error:
             raise InputError(f"{job.source} has no output: {error}.") from error
-        final = _resolved(job.destination, folders)
-        if final in inputs:
+        final, existing = _resolved(job.destination, folders), identity_of(job.destination)
+        if final in inputs or existing in input_files:
             raise InputError(f"the output {job.destination} is also an input. Inputs are never changed; give another output.")
-        if final in references:
+        if final in references or existing in reference_files:
             raise InputError(
                 f"the output {job.destination} is also a reference. References are never changed; give another output."
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import DaeError
 from ..images import read_image
-from .manifest import BEGUN, DONE, FAILED, Entry, Settings, absolute, entry_of, file_sha256, file_stamp
+from .manifest import DONE, FAILED, Entry, Settings, absolute, entry_of, file_sha256, file_stamp
 from .plan import Job
 
 
@@ -51,7 +51,7 @@ def remaining_jobs(
         else:
             remaining.jobs.append(job)
     known = {*remaining.other_settings}
-    remaining.foreign.extend(job for job in remaining.jobs if job not in known and _is_foreign(job, entry_of(job, entries)))
+    remaining.foreign.extend(job for job in remaining.jobs if job not in known and is_foreign(job, entry_of(job, entries)))
     return remaining
 
 
@@ -68,7 +68,7 @@ def _has_other_output(job: Job, entry: Entry, settings: Settings) -> bool:
     return made and entry.settings != settings and os.path.lexists(job.destination)
 
 
-def _is_foreign(job: Job, entry: Entry | None) -> bool:
+def is_foreign(job: Job, entry: Entry | None) -> bool:
     """Tell whether a job's destination holds a file that its last entry does not account for.
 
     A finished output that is no longer a valid image counts as damaged, not as foreign.
@@ -77,8 +77,10 @@ def _is_foreign(job: Job, entry: Entry | None) -> bool:
         return False
     if entry is None or entry.output != absolute(job.destination):
         return True
-    if entry.status != DONE:
-        return entry.status != BEGUN
+    if entry.status == FAILED:
+        return True
+    if entry.output_sha256 is None:  # begun by a version that did not record it
+        return False
     return file_sha256(job.destination) != entry.output_sha256 and _is_whole(job.destination)
 
 

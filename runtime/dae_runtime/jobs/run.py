@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 from ..inference import ENGINE_SHARE, Denoiser
 from ..system.processor import available_cpus
 from ..system.threads import Gate, ordered_map
 from .manifest import Manifest
 from .plan import Job
+from .protection import Protection
 from .worker import FileResult, JobOptions, Worker
 
 MAX_SLOTS = 8
@@ -37,6 +38,7 @@ def run_jobs(
     manifest: Manifest | None = None,
     cancel: Callable[[], bool] | None = None,
     step: Callable[[], None] | None = None,
+    protection: Protection | None = None,
 ) -> Generator[FileResult, None, None]:
     """Denoise files in parallel and yield their results in order.
 
@@ -47,11 +49,13 @@ def run_jobs(
         denoiser: The open denoiser.
         jobs: From `plan`.
         options: How to denoise them.
-        may_replace: Called right before an output is written; true allows replacing an existing file. None: never.
+        may_replace: Called right before an existing file would be replaced by an output; true allows it. None: never.
         manifest: Gets a line per file as soon as it is done.
         cancel: Called before each file and each run of the engine (each tile of a large image), by any thread; true ends
             the run: started files are finished or dropped, never left half written.
         step: Called before each run of the engine, by any thread.
+        protection: The files that stay whatever `may_replace` says; None for the inputs and references of `jobs`, if that is
+            a list.
 
     Yields:
         One result per job, in order. A file that cannot be read, denoised or written has an `error`; the run continues.
@@ -70,6 +74,7 @@ def run_jobs(
         slots=threading.Semaphore(slots),
         gate=Gate(limit),
         may_replace=may_replace,
+        protection=protection or Protection(jobs if isinstance(jobs, Sequence) else ()),
         manifest=manifest,
         cancel=cancel,
         step=step,

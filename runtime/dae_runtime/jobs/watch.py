@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 from ..images import find_images
 from .manifest import Stamp, file_stamp
 from .plan import Job, plan_folder
+from .protection import Protection
 
 if TYPE_CHECKING:
     from .worker import FileResult
 
 POLL_S = 1.0
 """Seconds between two scans of a watched folder."""
+LONGEST_WAIT = 60
+"""Most scans between two attempts at a file that failed for a reason that may pass."""
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +28,8 @@ class HotFolder:
 
         folder = HotFolder("scans/", "clean/")
         while True:
-            for result in run_jobs(denoiser, folder.look(), may_replace=folder.may_replace):
+            jobs = folder.look()
+            for result in run_jobs(denoiser, jobs, may_replace=folder.may_replace, protection=folder.protection):
                 folder.note(result)
             time.sleep(POLL_S)
 
@@ -62,16 +66,29 @@ class HotFolder:
         self._taken: dict[Path, Stamp] = {}
         self._owners: dict[Path, Path] = {}
         self._written: dict[Path, Stamp] = {}
+        self._looks = 0
+        self._retries: dict[Path, tuple[int, int]] = {}
+        self.protection = Protection()
+        """For `run_jobs`: the files of the folder."""
 
     def look(self) -> list[Job]:
-        """Return the jobs that are new since the last scan.
+        """Return the jobs that are new since the last scan, and those whose failure may have passed.
+
+        A file that failed for want of space, memory or permission comes again at the next look, then after 2, 4, ... looks.
 
         Raises:
-            ImageError: The folder cannot be read.
+            ImageError: The folder cannot be read now.
         """
+        self._looks += 1
         stamps = {path: file_stamp(path) for path in find_images(self._source, self._recursive, warn=False)}
-        whole = [path for path, stamp in stamps.items() if self._seen.get(path) == stamp and self._taken.get(path) != stamp]
+        whole = [
+            path
+            for path, stamp in stamps.items()
+            if self._seen.get(path) == stamp and (self._taken.get(path) != stamp or self._is_due(path))
+        ]
         self._seen = stamps
+        self.protection.keep(stamps)
+        self._retries = {path: retry for path, retry in self._retries.items() if path in stamps}
         self._taken = {path: stamp for path, stamp in self._taken.items() if path in stamps}
         self._owners = {output: path for output, path in self._owners.items() if path in stamps}
         self._written = {output: stamp for output, stamp in self._written.items() if output in self._owners}
@@ -79,13 +96,26 @@ class HotFolder:
         return [job for job in map(self._job, whole) if job is not None]
 
     def note(self, result: FileResult) -> None:
-        """Note the result of a job: its output may be replaced when the input changes."""
+        """Note the result of a job: its output may be replaced when the input changes, a failure may pass."""
+        source = result.job.source
         if result.output_stamp is not None:
             self._written[result.job.destination] = result.output_stamp
+        if not result.may_pass:
+            self._retries.pop(source, None)
+            return
+        wait = min(2 * self._retries[source][1], LONGEST_WAIT) if source in self._retries else 1
+        self._retries[source] = self._looks + wait, wait
 
     def may_replace(self, job: Job) -> bool:
         """Tell whether an existing output of a job may be replaced; thread-safe."""
         return self._overwrite or self._written.get(job.destination) == file_stamp(job.destination)
+
+    def is_retry(self, job: Job) -> bool:
+        """Tell whether a job of the last look has failed before, for a reason that may pass."""
+        return job.source in self._retries
+
+    def _is_due(self, path: Path) -> bool:
+        return path in self._retries and self._looks >= self._retries[path][0]
 
     def _job(self, path: Path) -> Job | None:
         output = self._destination(path)

@@ -9,24 +9,23 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import fmean
 
-import numpy as np
-
 from ..errors import CancelledError, DaeError, ImageError, MissingDependencyError
-from ..images import FORMATS, KINDS_OF_8_BITS, MAX_PIXELS, Image, image_format, read_image, write_image
+from ..images import MAX_PIXELS, Image, read_image, save_image
 from ..inference import DEFAULT_CONTROLS, Controls, Denoiser, by_shape, windows
 from ..pixels.arrays import Array
-from ..pixels.scores import Scores, score
-from ..system.messages import describe_error
+from ..pixels.scores import Scores
+from ..system.messages import describe_error, may_pass
+from ..system.paths import identity_of
 from ..system.threads import Gate
-from .manifest import Manifest, Stamp, file_sha256, file_stamp
+from .losses import compare, loses_depth, loses_unasked
+from .manifest import Manifest, ManifestError, Stamp, file_sha256, file_stamp
 from .plan import Job
+from .protection import Protection
 
 logger = logging.getLogger(__name__)
-
-LOSSLESS_KINDS = ("png", "tiff", "bmp", "pnm")
-"""Lossless kinds of file."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,9 @@ class FileResult:
     level: float | None = None
     """Noise level that the model was given, measured or told, where white is 1; None for models that are given none."""
     output_stamp: Stamp | None = None
-    """Stamp of the output right after writing; None without output."""
+    """Stamp of the output as written; None without output."""
+    may_pass: bool = False
+    """Whether the failure may pass without a change of the file: no space, no memory, no permission."""
 
 
 @dataclass
@@ -83,6 +84,9 @@ class _Work:
     error: str | None = None
     levels: list[float] | None = None
     """Of each page, the noise level measured; None where it is told, or the model is given none."""
+    may_pass: bool = False
+    output_stamp: Stamp | None = None
+    output_sha256: str | None = None
 
     @property
     def values(self) -> int:
@@ -90,7 +94,11 @@ class _Work:
 
     def fail(self, error: Exception) -> None:
         """Record the failure and release the image."""
-        self.error = f"{os.fspath(self.job.source)}: {describe_error(error)}"
+        self.refuse(f"{os.fspath(self.job.source)}: {describe_error(error)}", error)
+
+    def refuse(self, text: str, error: Exception) -> None:
+        """Record a failure with its text and release the image."""
+        self.error, self.may_pass = text, may_pass(error)
         self.image = self.clean = None
 
 
@@ -105,7 +113,8 @@ class Worker:
     gate: Gate
     """Limits the bytes of images held at once."""
     may_replace: Callable[[Job], bool] | None
-    """Called right before an output is written; None: never replace."""
+    """Called right before an existing output would be replaced; None: never replace."""
+    protection: Protection
     manifest: Manifest | None
     cancel: Callable[[], bool] | None
     """Called before each file and each run of the engine; true ends the run."""
@@ -139,7 +148,7 @@ class Worker:
         except MissingDependencyError:
             raise
         except ImageError as error:
-            work.error = str(error)
+            work.refuse(str(error), error)
         except Exception as error:
             logger.debug("%s", job.source, exc_info=True)
             work.fail(error)
@@ -203,39 +212,53 @@ class Worker:
     def _finish(self, work: _Work) -> FileResult:
         self._check_stop()
         start = time.perf_counter()
-        job, stamp, scores, reference_error, loss, depth_loss = work.job, None, None, None, False, False
+        job, scores, reference_error, loss, depth_loss = work.job, None, None, False, False
         if work.image is not None and work.clean is not None:
-            if self.manifest is not None:
-                self.manifest.begin(job, work.source_stamp)
             self._write(work, work.image.with_pixels(work.clean))
-            if work.error is None:
-                stamp = file_stamp(job.destination)
-                loss, depth_loss = _loses_unasked(job, work.image), _loses_depth(job, work.image)
-            if self.options.with_references and work.error is None:
-                scores, reference_error = _compare(job, work.image, work.clean)
+        if work.error is None and work.image is not None and work.clean is not None:
+            loss, depth_loss = loses_unasked(job, work.image), loses_depth(job, work.image)
+            if self.options.with_references:
+                scores, reference_error = compare(job, work.image, work.clean)
         level = _level(work, self.options.controls)
         work.image = work.clean = None
         seconds = work.seconds + time.perf_counter() - start
         if self.manifest is not None:
-            digest = None if work.error else file_sha256(job.destination)
+            digest = None if work.error else work.output_sha256
             self.manifest.record(job, work.source_stamp, work.error, seconds, digest, level)
-        return FileResult(job, work.error, seconds, scores, reference_error, loss, depth_loss, level, stamp)
+        stamp = None if work.error else work.output_stamp
+        return FileResult(job, work.error, seconds, scores, reference_error, loss, depth_loss, level, stamp, work.may_pass)
 
     def _write(self, work: _Work, image: Image) -> None:
         try:
             work.job.destination.parent.mkdir(parents=True, exist_ok=True)
-            overwrite = self.may_replace is not None and self.may_replace(work.job)
-            write_image(work.job.destination, image, overwrite=overwrite)
-        except MissingDependencyError:
+            save_image(
+                work.job.destination,
+                image,
+                overwrite=lambda: self._may_replace(work.job),
+                before_move=lambda path: self._begin(work, path),
+            )
+        except (MissingDependencyError, ManifestError):
             raise
         except ImageError as error:
-            work.error = str(error)
+            work.refuse(str(error), error)
         except OSError as error:
             folder = os.fspath(work.job.destination.parent)
-            work.error = f"{folder}: the folder cannot be created: {error.strerror or error}."
+            work.refuse(f"{folder}: the folder cannot be created: {error.strerror or error}.", error)
         except Exception as error:
             logger.debug("%s", work.job.destination, exc_info=True)
-            work.error = f"{os.fspath(work.job.destination)}: {describe_error(error)}"
+            work.refuse(f"{os.fspath(work.job.destination)}: {describe_error(error)}", error)
+
+    def _begin(self, work: _Work, finished: Path) -> None:
+        """Note the output before it gets its name: a file that comes there later is another's."""
+        work.output_stamp = file_stamp(finished)
+        self.protection.note(work.job.destination, identity_of(finished))
+        if self.manifest is not None:
+            work.output_sha256 = file_sha256(finished)
+            self.manifest.begin(work.job, work.source_stamp, work.output_sha256)
+
+    def _may_replace(self, job: Job) -> bool:
+        self.protection.check(job.destination)
+        return self.may_replace is not None and self.may_replace(job)
 
     def is_stopped(self) -> bool:
         """Tell whether the run should end."""
@@ -262,26 +285,3 @@ def _level(work: _Work, controls: Controls) -> float | None:
 def _pixels(work: _Work) -> Array:
     assert work.image is not None  # files without an image are not denoised
     return work.image.page_pixels
-
-
-def _loses_unasked(job: Job, image: Image) -> bool:
-    kind = image_format(job.destination)
-    misnamed = FORMATS.get(job.source.suffix.lower()) == kind
-    return misnamed and image.kind in LOSSLESS_KINDS and kind not in LOSSLESS_KINDS
-
-
-def _loses_depth(job: Job, image: Image) -> bool:
-    return image.pixels.dtype == np.uint16 and image_format(job.destination) in KINDS_OF_8_BITS
-
-
-def _compare(job: Job, image: Image, clean: Array) -> tuple[Scores | None, str | None]:
-    if job.reference is None:
-        return None, f"{os.fspath(job.source)}: there is no reference with this name."
-    try:
-        reference = read_image(job.reference)
-        return score(reference.pixels, image.pixels, image.with_pixels(clean).pixels), None
-    except MissingDependencyError:
-        raise
-    except Exception as error:
-        logger.debug("%s", job.reference, exc_info=True)
-        return None, f"{os.fspath(job.source)}: cannot be compared: {describe_error(error)}"

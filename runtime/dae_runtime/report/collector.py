@@ -11,15 +11,16 @@ The page is self-contained. It shows a limited number of images, spread evenly o
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contract import Contract
-from ..errors import DaeError, InputError
+from ..errors import DaeError, InputError, OutputExistsError
 from ..system.atomic import write_atomic
 from ..system.messages import describe_error
+from ..system.paths import open_regular
 from .figures import ReportedImage, crop_side, report_image
 from .page import MARK, page
 from .summary import RunSummary
@@ -39,7 +40,7 @@ _FIRST_BYTES = 512
 def is_report(path: str | os.PathLike[str]) -> bool:
     """Tell whether a file is a report of any version of this package; false if it cannot be read."""
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             return MARK.encode() in file.read(_FIRST_BYTES)
     except OSError:
         return False
@@ -83,17 +84,27 @@ class RunReport:
             for name, value in vars(scores).items():
                 self._sums[name] = self._sums.get(name, 0.0) + value
 
-    def write(self, path: str | os.PathLike[str], *, device: str, seconds: float, models: Sequence[Contract] = ()) -> None:
+    def write(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        device: str,
+        seconds: float,
+        models: Sequence[Contract] = (),
+        overwrite: bool | Callable[[], bool] = True,
+    ) -> None:
         """Write the page atomically.
 
         Args:
-            path: The file; missing folders are created, an existing file is replaced.
+            path: The file; missing folders are created.
             device: Device of the model.
             seconds: Wall time of the run.
             models: All models used, if not `model` alone.
+            overwrite: Whether an existing file is replaced; a function is asked right before.
 
         Raises:
             InputError: The file cannot be written.
+            OutputExistsError: It exists and `overwrite` is false.
         """
         images: list[ReportedImage] = []
         not_shown: list[str] = []
@@ -117,8 +128,12 @@ class RunReport:
         )
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(Path(path), page(summary, images).encode("utf-8", errors="replace"))
+            write_atomic(Path(path), page(summary, images).encode("utf-8", errors="replace"), overwrite=overwrite)
         except OSError as error:
+            if isinstance(error, FileExistsError) and Path(path) == Path(error.filename):
+                raise OutputExistsError(
+                    f"{os.fspath(path)} was created during the run, and stays. Give another --report, or --overwrite."
+                ) from error
             raise InputError(
                 f"the report {os.fspath(path)} cannot be written: {error.strerror or error}. Give another file."
             ) from error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from html import escape
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from ..system.messages import html_text as escape
 from .figures import ReportedImage
 
 if TYPE_CHECKING:

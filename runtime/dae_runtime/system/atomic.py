@@ -1,21 +1,23 @@
 """Atomic file writing.
 
-A file is written beside its destination under a temporary name, flushed to the disk, and renamed: POSIX `rename` is atomic
-within a file system, so a reader (or a crash) sees the old or the new content, never a part.
+A file is written beside its destination under a temporary name, flushed to the disk, and moved there by one system call: a
+reader (or a crash) sees the old or the new content, never a part. A file that may not be replaced stays, also one that
+another program puts there at the last moment: see `moves`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import hashlib
 import os
 import platform
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+from .moves import move_judged, move_to_new
 
 TEMPORARY_PREFIX = ".dae-tmp-"
 """Prefix of unfinished files, which are safe to delete when no command runs.
@@ -25,13 +27,26 @@ UNTOUCHED_S = 3600
 """Seconds without change after which an unfinished file of another machine counts as abandoned."""
 
 
+_JOURNAL_SUFFIX = ".jsonl"
+"""Of the journal of a run that was cut off, which has the prefix of unfinished files and is needed to continue."""
+_LONGEST_SUFFIX = 16
+"""Bytes of a suffix that unfinished files share with their destination; a longer one could make their name too long."""
+
+
 @contextlib.contextmanager
-def atomic_path(destination: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
+def atomic_path(
+    destination: str | os.PathLike[str],
+    *,
+    overwrite: bool | Callable[[], bool] = True,
+    before_move: Callable[[Path], None] | None = None,
+) -> Iterator[Path]:
     """Yield a temporary path that is renamed to `destination` when the block ends without an error.
 
     Args:
         destination: The final path. Its parent folder must exist.
-        overwrite: If false, an existing destination is an error and stays unchanged.
+        overwrite: If false, an existing destination is an error and stays unchanged. A function is asked about an existing
+            destination right before it would be replaced.
+        before_move: Called with the finished file before it gets its final name.
 
     Yields:
         The path to write to, in the destination's folder and with the destination's suffix.
@@ -43,22 +58,27 @@ def atomic_path(destination: str | os.PathLike[str], *, overwrite: bool = True) 
     final = Path(destination)
     # Not the module tempfile, which ignores the umask; reading the umask is not thread-safe.
     owner = f"{_machine()}-{os.getpid()}"
-    temporary = final.parent / f"{TEMPORARY_PREFIX}{owner}-{secrets.token_hex(8)}{final.suffix}"
+    suffix = final.suffix if len(os.fsencode(final.suffix)) <= _LONGEST_SUFFIX else ""
+    temporary = final.parent / f"{TEMPORARY_PREFIX}{owner}-{secrets.token_hex(8)}{suffix}"
     temporary.touch(exist_ok=False)
     try:
         yield temporary
         _flush(temporary)
-        if overwrite:
+        if before_move is not None:
+            before_move(temporary)
+        if overwrite is True:
             temporary.replace(final)
+        elif overwrite is False:
+            move_to_new(temporary, final)
         else:
-            _move_to_new(temporary, final)
+            move_judged(temporary, final, overwrite)
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
 
 
-def write_atomic(destination: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) -> None:
-    """Write `data` to `destination` atomically.
+def write_atomic(destination: str | os.PathLike[str], data: bytes, *, overwrite: bool | Callable[[], bool] = True) -> None:
+    """Write `data` to `destination` atomically; `overwrite` as for `atomic_path`.
 
     Raises:
         FileExistsError: `overwrite` is false and the destination exists.
@@ -73,7 +93,7 @@ def remove_unfinished(folders: Iterable[Path]) -> None:
     for folder in folders:
         for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
             with contextlib.suppress(OSError):
-                if _is_abandoned(path):
+                if path.suffix != _JOURNAL_SUFFIX and _is_abandoned(path):
                     path.unlink()
 
 
@@ -102,17 +122,6 @@ def _machine() -> str:
     with contextlib.suppress(OSError):
         container = Path("/proc/self/ns/pid").readlink()  # as in pid:[4026531836]
     return hashlib.sha256(f"{platform.node()} {container}".encode("utf-8", "surrogateescape")).hexdigest()[:8]
-
-
-def _move_to_new(temporary: Path, final: Path) -> None:
-    try:
-        os.link(temporary, final)  # unlike a rename, a link never replaces an existing file
-    except FileExistsError:
-        raise
-    except OSError:  # FAT and some network file systems have no links: check first
-        if os.path.lexists(final):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(final)) from None
-        temporary.replace(final)
 
 
 def _flush(path: Path) -> None:

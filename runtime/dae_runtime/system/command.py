@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -15,6 +17,10 @@ from collections.abc import Iterator
 import click
 
 from ..errors import DaeError, MissingDependencyError
+from .messages import printable
+from .standard_streams import lost_messages, protect_standard_streams, release_output
+
+_log = logging.getLogger("dae_runtime")
 
 EXIT_FAILED = 1
 EXIT_SOME_FILES_FAILED = 3
@@ -24,27 +30,61 @@ EXIT_INTERRUPTED = 130
 def run_command(command: click.Command) -> None:
     """Run a click command on `sys.argv` and leave the process with the right exit code.
 
-    A `DaeError` becomes one line on standard error; any other exception is a bug and keeps its traceback.
+    A `DaeError`, and an error of the operating system, becomes one line on standard error; any other exception is a bug and
+    keeps its traceback. Messages that cannot be written stop nothing; the exit code is then not 0.
     """
+    protect_standard_streams()
+    code = _exit_code(command)
+    release_output()
+    losses = lost_messages()
+    for name, error in losses.items():
+        if error.errno != errno.EPIPE:  # a reader that has gone (`| head`) needs no word
+            click.echo(f"error: {name} cannot be written: {error.strerror}", err=True)
+    sys.exit(code or (EXIT_FAILED if losses else 0))
+
+
+def _exit_code(command: click.Command) -> int:
     try:
         result = command.main(standalone_mode=False)
     except click.ClickException as error:
+        vars(error)["message"] = printable(error.message)
         error.show()
         dashed = [name for name in sys.argv[1:] if name.startswith("-") and os.path.lexists(name)]
         if isinstance(error, click.NoSuchOption) and dashed:
-            click.echo(f"A file whose name begins with - is written ./{dashed[0]}", err=True)
-        sys.exit(error.exit_code)
+            click.echo(f"A file whose name begins with - is written ./{printable(dashed[0])}", err=True)
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        return EXIT_INTERRUPTED
     except DaeError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(EXIT_FAILED)
+        echo(f"error: {error}", err=True)
     except BrokenPipeError:
-        # The reader has gone (`| head`): stay quiet, also when the interpreter flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_FAILED)
-    sys.exit(result if isinstance(result, int) else 0)
+        pass  # the reader has gone: stay quiet
+    except OSError as error:
+        _log.debug("", exc_info=True)
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        echo(f"error: {where}{error.strerror or error}.", err=True)
+    except MemoryError:
+        _log.debug("", exc_info=True)
+        click.echo("error: the work does not fit into memory. Free memory, or give smaller images.", err=True)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else EXIT_FAILED if error.code else 0
+    else:
+        return result if isinstance(result, int) else 0
+    return EXIT_FAILED
+
+
+def echo(text: str, err: bool = False) -> None:
+    """Print a message, `printable`, on standard output or error."""
+    click.echo(printable(text, lines=True), err=err)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats log lines as `echo` prints messages."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the message of a record."""
+        return printable(super().formatMessage(record), lines=True)
 
 
 def require(command: str, extra: str, *modules: str) -> None:
@@ -75,7 +115,8 @@ def buffered_stderr() -> Iterator[None]:
             yield
         except BaseException:
             kept.seek(0)
-            os.write(real, kept.read())
+            with contextlib.suppress(OSError):
+                os.write(real, kept.read())
             raise
         finally:
             os.dup2(real, 2)

@@ -86,7 +86,7 @@ def test_files_that_are_no_images(tmp_path):
     for name, words in (
         ("text.png", "no PNG"),
         ("empty.png", "empty"),
-        ("folder.png", "cannot be read"),
+        ("folder.png", "cannot be read: it is a folder"),
         ("no.png", "No such"),
     ):
         with pytest.raises(ImageError, match=words):
@@ -113,11 +113,11 @@ def test_a_file_is_not_given_the_reason_of_another():
     foreign = ["unable to call pngload_source", "  tiff2vips: Bad magic", "system error: No space left on device"]
     cases = (
         ([*foreign, "vipspng: libpng read error", "pngload_source: load error"], "png", "vipspng: libpng read error"),
-        ([*foreign, "VipsJpeg: premature end of JPEG image"], "png", "libvips reports no reason"),
+        ([*foreign, "VipsJpeg: premature end of JPEG image"], "png", None),
         ([*foreign, "VipsJpeg: premature end of JPEG image"], "jpeg", "VipsJpeg: premature end of JPEG image"),
         (["unable to write", "vips_tracked: out of memory"], "webp", "vips_tracked: out of memory"),
         (["unable to call tiffload_source", "  tiff2vips: a", "tiffload_source: load error"], "tiff", "tiff2vips: a"),
-        ([], "png", "libvips reports no reason"),
+        ([], "png", None),
     )
     for lines, kind, reason in cases:
         assert reading_reason("\n".join(lines), kind) == reason
@@ -154,3 +154,27 @@ def test_a_full_disk_is_our_error():
         for kind in ("png", "jpeg", "tiff", "webp", "bmp", "pnm"):
             with pytest.raises((ImageError, OSError)):
                 encode(random_pixels((50, 60, 3)), kind, target=full.fileno())
+
+
+def test_every_truncated_image_has_a_reason(tmp_path, caplog):
+    """Cut at any place, also where libvips says nothing."""
+    pixels = random_pixels((40, 50, 3))
+    image = vips_image(pixels)
+    files = {
+        "a.png": image.pngsave_buffer(),
+        "b.png": image.pngsave_buffer(interlace=True),
+        "a.jpg": image.jpegsave_buffer(),
+        "b.jpg": image.jpegsave_buffer(interlace=True),
+        "a.tif": image.tiffsave_buffer(compression="lzw"),
+        "a.webp": image.webpsave_buffer(),
+    }
+    for name, data in files.items():
+        for size in [*range(4, 120), *range(120, len(data) - 1, 131)]:
+            (tmp_path / name).write_bytes(data[:size])
+            with pytest.raises(ImageError, match=rf"{name}: (?!.*(reports no reason|load error))"):
+                read_image(tmp_path / name)
+    wrong = bytearray(files["a.png"])
+    wrong[len(wrong) // 2] ^= 1
+    (tmp_path / "a.png").write_bytes(wrong)
+    with pytest.raises(ImageError, match="png"):
+        read_image(tmp_path / "a.png")

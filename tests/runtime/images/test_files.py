@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -150,8 +151,10 @@ def test_finding_images(tmp_path):
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "dangling.png").symlink_to("nowhere")
     (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "itself.png").symlink_to("itself.png")
     os.mkfifo(tmp_path / "pipe.png")
-    flat = {"b.PNG", "a.jpg", "ä ö.tiff", odd, "dangling.png"}
+    (tmp_path / "to-pipe.png").symlink_to("pipe.png")
+    flat = {"b.PNG", "a.jpg", "ä ö.tiff", odd, "dangling.png", "itself.png", "to-pipe.png"}
     assert {str(path.relative_to(tmp_path)) for path in find_images(tmp_path)} == flat
     found = find_images(tmp_path, recursive=True)
     assert {str(path.relative_to(tmp_path)) for path in found} == {*flat, "sub/c.webp"}
@@ -242,13 +245,21 @@ def test_a_system_that_reads_little_at_a_time(tmp_path, monkeypatch, suffix):
     np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}").pixels, random_pixels((9, 8, 3)))
 
 
-def test_an_image_through_a_pipe(tmp_path):
-    write_image(tmp_path / "a.png", Image(random_pixels((9, 8))))
-    os.mkfifo(tmp_path / "pipe.png")
-    writer = threading.Thread(target=lambda: (tmp_path / "pipe.png").write_bytes((tmp_path / "a.png").read_bytes()))
-    writer.start()
-    np.testing.assert_array_equal(read_image(tmp_path / "pipe.png").pixels, random_pixels((9, 8)))
-    writer.join()
+@pytest.mark.parametrize("link", [False, True])
+def test_only_regular_files_are_opened(tmp_path, link):
+    """A pipe without a writer would never answer, and a device may act on being opened."""
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+    (tmp_path / "folder").mkdir()
+    for target, words in (("pipe", "a pipe"), ("socket", "a socket"), ("folder", "a folder"), ("/dev/zero", "a device")):
+        path = tmp_path / "a.png" if link else tmp_path / target
+        if link:
+            path.symlink_to(tmp_path / target)
+        with pytest.raises(ImageError, match=f"cannot be read: it is {words}, not a regular file"):
+            read_image(path)
+        if link:
+            path.unlink()
 
 
 def test_threads_that_first_meet_libvips_together_all_read(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from builders import random_pixels
 from dae_runtime import Denoiser, MissingDependencyError
 from dae_runtime.images import Image, write_image
+from dae_runtime.jobs import losses
 from dae_runtime.jobs import worker as folder_worker
 from dae_runtime.jobs.manifest import Manifest, Settings, file_stamp, read_manifest
 from dae_runtime.jobs.plan import plan
@@ -111,7 +112,7 @@ def breaking(function, name, error):
         (MemoryError(), "does not fit into memory"),
     ],
 )
-@pytest.mark.parametrize("function", ["read_image", "write_image"])
+@pytest.mark.parametrize("function", ["read_image", "save_image"])
 def test_an_unexpected_error_fails_only_its_file(tmp_path, blur: Denoiser, monkeypatch, function, error, words):
     jobs = folder_of(tmp_path, [(9, 8)] * 3)
     monkeypatch.setattr(folder_worker, function, breaking(getattr(folder_worker, function), "001.png", error))
@@ -131,7 +132,7 @@ def test_a_comparison_that_fails_unforeseen(tmp_path, blur: Denoiser, monkeypatc
     def score(*images):
         raise error
 
-    monkeypatch.setattr(folder_worker, "score", score)
+    monkeypatch.setattr(losses, "score", score)
     folder_of(tmp_path, [(9, 8)])
     jobs = plan(tmp_path / "in", tmp_path / "out", reference=tmp_path / "in")
     (result,) = run_jobs(blur, jobs, JobOptions(with_references=True))
@@ -141,7 +142,7 @@ def test_a_comparison_that_fails_unforeseen(tmp_path, blur: Denoiser, monkeypatc
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MissingDependencyError])
-@pytest.mark.parametrize("function", ["read_image", "write_image"])
+@pytest.mark.parametrize("function", ["read_image", "save_image"])
 def test_what_concerns_the_whole_run_ends_it(tmp_path, blur: Denoiser, monkeypatch, function, error):
     jobs = folder_of(tmp_path, [(9, 8)] * 3)
     monkeypatch.setattr(folder_worker, function, breaking(getattr(folder_worker, function), "001.png", error("now")))

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from dae_runtime.system import atomic
+from dae_runtime.system import moves
 from dae_runtime.system.atomic import TEMPORARY_PREFIX, UNTOUCHED_S, atomic_path, remove_unfinished, write_atomic
 
 
@@ -38,20 +38,92 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_without_overwriting_an_existing_file_stays(tmp_path, monkeypatch, links):
-    if not links:  # a file system such as FAT
+def be_poor(monkeypatch, system):
+    """Take away what a system has to move files: of renames with flags, links and plain renames, those named stay."""
+    if "flags" not in system:
+        monkeypatch.setattr(moves, "_renameat2", lambda: None)
+    if "links" not in system:
 
         def refuse(*_):
             raise PermissionError
 
-        monkeypatch.setattr(atomic.os, "link", refuse)
+        monkeypatch.setattr(moves.os, "link", refuse)
+
+
+SYSTEMS = pytest.mark.parametrize("system", ["flags links", "flags", "links", ""])
+
+
+@SYSTEMS
+def test_without_overwriting_an_existing_file_stays(tmp_path, monkeypatch, system):
+    be_poor(monkeypatch, system)
     path = tmp_path / "a.bin"
     write_atomic(path, b"old", overwrite=False)
     with pytest.raises(FileExistsError):
         write_atomic(path, b"new", overwrite=False)
     assert path.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+@SYSTEMS
+def test_a_file_is_replaced_if_the_answer_is_yes(tmp_path, monkeypatch, system):
+    be_poor(monkeypatch, system)
+    path, asked = tmp_path / "a.bin", []
+
+    def answer(value):
+        return lambda: asked.append(path.read_bytes()) or value
+
+    write_atomic(path, b"first", overwrite=answer(False))
+    assert asked == []  # no file, no question
+    write_atomic(path, b"second", overwrite=answer(True))
+    with pytest.raises(FileExistsError):
+        write_atomic(path, b"third", overwrite=answer(False))
+    assert (path.read_bytes(), asked) == (b"second", [b"first", b"second"])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+@pytest.mark.parametrize("before", [b"old", None])
+@pytest.mark.parametrize("how", ["rewrite", "rename", "link"])
+def test_a_file_that_comes_at_the_last_moment_stays(tmp_path, before, how):
+    """Whatever happens after the answer, and before the move."""
+    path, other = tmp_path / "a.bin", tmp_path / "other"
+    other.write_bytes(b"precious")
+
+    def intrude(*_):
+        if how == "rewrite":
+            path.write_bytes(b"precious")
+        elif how == "rename":
+            other.replace(path)
+        else:
+            path.unlink(missing_ok=True)
+            path.symlink_to(other)
+        return True
+
+    if before is None:
+        overwrite, before_move = False, intrude
+    else:
+        path.write_bytes(before)
+        overwrite, before_move = intrude, None
+    with (
+        pytest.raises(FileExistsError),
+        atomic_path(path, overwrite=overwrite, before_move=before_move) as temporary,
+    ):
+        temporary.write_bytes(b"ours")
+    assert path.read_bytes() == b"precious"
+    assert {path.name for path in tmp_path.iterdir()} <= {"a.bin", "other"}
+
+
+def test_a_folder_is_not_replaced(tmp_path):
+    for overwrite in (True, False, lambda: True):
+        (tmp_path / "a.bin").mkdir(exist_ok=True)
+        with pytest.raises(OSError, match=r"a\.bin"):
+            write_atomic(tmp_path / "a.bin", b"ours", overwrite=overwrite)
+        assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_long_suffix_makes_no_name_too_long(tmp_path):
+    path = tmp_path / f"a.{'b' * 250}"
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
 
 
 def test_a_killed_process_leaves_no_part_under_the_final_name(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dae_runtime.errors import DaeError
+from dae_runtime.system.messages import printable
 
 from ..errors import DataError
 from .image_set import ImageSet, Pixels, check_pixels, to_channels
@@ -130,7 +131,7 @@ def _as_channels(images: Iterable[Pixels | None], channels: int | None) -> list[
 
 def _raise_for(problems: Sequence[str], folder: Path) -> None:
     if problems:
-        shown = "\n  ".join(problems[:_MAX_LISTED])
+        shown = "\n  ".join(map(printable, problems[:_MAX_LISTED]))
         more = f"\n  and {len(problems) - _MAX_LISTED} more" if len(problems) > _MAX_LISTED else ""
         raise DataError(f"{len(problems)} images of {folder} cannot be used; repair or remove them:\n  {shown}{more}")
 

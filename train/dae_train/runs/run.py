@@ -12,6 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from dae_runtime.contract import RunDirectory
+from dae_runtime.system.paths import folders_around, is_same
 
 from ..errors import ConfigError, RunError
 from ..fitting import device as devices
@@ -22,7 +23,7 @@ from ..settings.config import RunConfig
 from ..settings.noise import CustomNoise
 from ..settings.trained_file import find_init
 from ..settings.training import CONSTANT
-from .run_files import check_output, claim, read_config, remove_unfinished, rewrite_description, write_description
+from .run_files import check_output, claim, locked, read_config, remove_unfinished, rewrite_description, write_description
 
 if TYPE_CHECKING:
     import keras
@@ -92,9 +93,10 @@ def train(
     prepared = prepare(config)
     described = devices.start(device, config.training.seed, config.training.deterministic)
     current = _open(prepared, RunDirectory(folder), described, True, custom)
-    run = claim(folder, overwrite)
-    write_description(run, prepared.config, command, {"device": described, **prepared.record})
-    return _train(current, verbose)
+    with locked(folder):
+        run = claim(folder, overwrite)
+        write_description(run, prepared.config, command, {"device": described, **prepared.record})
+        return _train(current, verbose)
 
 
 def resume(
@@ -129,19 +131,25 @@ def resume(
     if not fresh and not run.best_model.is_file():
         raise RunError(f"{run.best_model}, the best model so far, is missing. Restore it, or start again with --overwrite.")
     config = _with_epochs(recorded, epochs, 0 if fresh else len(read_history(run.history)))
-    remove_unfinished(run)
-    prepared = prepare(config, fresh)
-    described = devices.start(device, config.training.seed, config.training.deterministic)
-    current = _open(prepared, run, described, fresh, custom)
-    if config.training.epochs != recorded.training.epochs:
-        rewrite_description(run, prepared.config)
-    return _train(current, verbose)
+    with locked(run.root):
+        remove_unfinished(run)
+        prepared = prepare(config, fresh)
+        described = devices.start(device, config.training.seed, config.training.deterministic)
+        current = _open(prepared, run, described, fresh, custom)
+        if config.training.epochs != recorded.training.epochs:
+            rewrite_description(run, prepared.config)
+        return _train(current, verbose)
 
 
 def _check_kept(config: RunConfig, output: Path) -> None:
-    """Check that the run does not replace a trained network that it needs."""
-    for flag, name in (("--init", config.training.init), ("--teacher", config.training.teacher)):
-        if name is not None and find_init(name).resolve().is_relative_to(output.resolve()):
+    """Check that the run does not replace a file that it needs: a trained network, or its images."""
+    given = [("--init", config.training.init), ("--teacher", config.training.teacher)]
+    needed = [(flag, name, find_init(name)) for flag, name in given if name is not None]
+    needed += [("DATA", config.data.source, Path(config.data.source))]
+    needed += [("--target", name, Path(name)) for name in (config.data.target,) if name is not None]
+    needed += [("--val-groups", name, Path(name)) for name in (config.data.validation_groups,) if name is not None]
+    for flag, name, path in needed:
+        if os.path.lexists(path) and any(is_same(folder, output) for folder in folders_around(path)):
             raise ConfigError(f"{flag} {name} lies in {output}, which the new run would replace. Choose another --output.")
 
 

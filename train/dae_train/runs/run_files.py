@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from dae_runtime.contract import RunDirectory, read_description
 from dae_runtime.system.atomic import TEMPORARY_PREFIX, write_atomic
+from dae_runtime.system.locks import lock
 
 from ..errors import RunError
 from ..settings.config import RECORDS, RunConfig, from_mapping, to_toml
@@ -55,6 +58,26 @@ def claim(output: Path, overwrite: bool) -> RunDirectory:
     except OSError as error:
         raise RunError(f"the run directory {output} cannot be created: {error}.") from error
     return run
+
+
+@contextlib.contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Keep other trainings from writing to a run directory, which is created if it is missing.
+
+    Raises:
+        RunError: Another training writes to it, or it cannot be created.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(output, os.O_RDONLY)
+    except OSError as error:
+        raise RunError(f"the run directory {output} cannot be created: {error}.") from error
+    try:
+        if not lock(descriptor, alone=True):
+            raise RunError(f"another training is writing to {output}. Wait for its end, or choose another --output.")
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _clear(run: RunDirectory) -> None:

@@ -1,0 +1,46 @@
+"""What an output lost: bits to its format, and quality against a reference."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import numpy as np
+
+from ..errors import MissingDependencyError
+from ..images import FORMATS, KINDS_OF_8_BITS, Image, image_format, read_image
+from ..pixels.arrays import Array
+from ..pixels.scores import Scores, score
+from ..system.messages import describe_error
+from .plan import Job
+
+logger = logging.getLogger(__name__)
+
+LOSSLESS_KINDS = ("png", "tiff", "bmp", "pnm")
+"""Lossless kinds of file."""
+
+
+def loses_unasked(job: Job, image: Image) -> bool:
+    """Tell whether a lossless image is written lossy because its file name says so."""
+    kind = image_format(job.destination)
+    misnamed = FORMATS.get(job.source.suffix.lower()) == kind
+    return misnamed and image.kind in LOSSLESS_KINDS and kind not in LOSSLESS_KINDS
+
+
+def loses_depth(job: Job, image: Image) -> bool:
+    """Tell whether a 16-bit image is reduced to 8 bits."""
+    return image.pixels.dtype == np.uint16 and image_format(job.destination) in KINDS_OF_8_BITS
+
+
+def compare(job: Job, image: Image, clean: Array) -> tuple[Scores | None, str | None]:
+    """Compare with the reference of a job; return the scores, or why there are none."""
+    if job.reference is None:
+        return None, f"{os.fspath(job.source)}: there is no reference with this name."
+    try:
+        reference = read_image(job.reference)
+        return score(reference.pixels, image.pixels, image.with_pixels(clean).pixels), None
+    except MissingDependencyError:
+        raise
+    except Exception as error:
+        logger.debug("%s", job.reference, exc_info=True)
+        return None, f"{os.fspath(job.source)}: cannot be compared: {describe_error(error)}"
