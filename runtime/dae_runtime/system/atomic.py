@@ -23,6 +23,8 @@ TEMPORARY_PREFIX = ".dae-tmp-"
 The machine and the process follow, as in `.dae-tmp-5f0c9a1e-4711-0123456789abcdef.png`."""
 UNTOUCHED_S = 3600
 """Seconds without change after which an unfinished file of another machine counts as abandoned."""
+_unfinished: set[Path] = set()
+"""Of this process."""
 
 
 @contextlib.contextmanager
@@ -45,6 +47,7 @@ def atomic_path(destination: str | os.PathLike[str], *, overwrite: bool = True) 
     owner = f"{_machine()}-{os.getpid()}"
     temporary = final.parent / f"{TEMPORARY_PREFIX}{owner}-{secrets.token_hex(8)}{final.suffix}"
     temporary.touch(exist_ok=False)
+    _unfinished.add(temporary)
     try:
         yield temporary
         _flush(temporary)
@@ -55,6 +58,7 @@ def atomic_path(destination: str | os.PathLike[str], *, overwrite: bool = True) 
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
+        _unfinished.discard(temporary)
 
 
 def write_atomic(destination: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) -> None:
@@ -75,6 +79,13 @@ def remove_unfinished(folders: Iterable[Path]) -> None:
             with contextlib.suppress(OSError):
                 if _is_abandoned(path):
                     path.unlink()
+
+
+def remove_own_unfinished() -> None:
+    """Delete the unfinished files of this process, which is about to end."""
+    for path in list(_unfinished):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _is_abandoned(path: Path) -> bool:

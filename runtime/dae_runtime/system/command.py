@@ -15,17 +15,21 @@ from collections.abc import Iterator
 import click
 
 from ..errors import DaeError, MissingDependencyError
+from .atomic import remove_own_unfinished
+from .interrupt import EXIT_INTERRUPTED as EXIT_INTERRUPTED
+from .interrupt import end_on_signals
 
 EXIT_FAILED = 1
 EXIT_SOME_FILES_FAILED = 3
-EXIT_INTERRUPTED = 130
 
 
 def run_command(command: click.Command) -> None:
     """Run a click command on `sys.argv` and leave the process with the right exit code.
 
-    A `DaeError` becomes one line on standard error; any other exception is a bug and keeps its traceback.
+    A `DaeError` becomes one line on standard error; any other exception is a bug and keeps its traceback. SIGINT and SIGTERM
+    end the command within two seconds.
     """
+    end_on_signals()
     try:
         result = command.main(standalone_mode=False)
     except click.ClickException as error:
@@ -35,6 +39,7 @@ def run_command(command: click.Command) -> None:
             click.echo(f"A file whose name begins with - is written ./{dashed[0]}", err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
+        remove_own_unfinished()  # of threads that do not see that the command ends
         click.echo("interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except DaeError as error:

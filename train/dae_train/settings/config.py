@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from dae_runtime.contract import NO_NOISE, NoiseSpec, gaussian_range
 
-from ..errors import ConfigError, check_setting
+from ..errors import ConfigError, check_fields, check_setting
 from .networks import Architecture, ResidualSettings, preset_class, preset_settings, takes_sigma
 from .noise import FitRequest, NoiseSettings
 from .trained_file import channels_of, model_table
@@ -37,6 +37,9 @@ SYNTHETIC = "synthetic"
 """The source that needs no download."""
 CLEAN_SOURCES = (SYNTHETIC, *DEFAULT_NOISE)
 """Sources without noise."""
+
+MOST_PIXELS_OF_BATCH = 2**28
+"""More would exhaust the memory of any machine, with the activations of a network."""
 
 Settings = TypeVar("Settings")
 
@@ -63,6 +66,7 @@ class DataSettings:
     """Rotate and flip patches at random: eight symmetries, four if not square. None: for crops, not for whole images."""
 
     def __post_init__(self) -> None:
+        check_fields(self, "data")
         check_setting(self.patch_px is None or self.patch_px > 0, "data.patch_px", "at least 1", self.patch_px)
         check_setting(self.limit is None or self.limit >= 2, "data.limit", "at least 2", self.limit)
         fraction = self.validation_fraction
@@ -97,7 +101,13 @@ class RunConfig:
                 f"the loss bce needs an output in [0, 1], which {self.model.preset} can exceed. Use --preset digits or v2, "
                 "model.sigmoid = true in a file, or another --loss."
             )
+        self._check_batch()
         self._check_level()
+
+    def _check_batch(self) -> None:
+        size, side = self.training.batch_size or 1, self.data.patch_px or self.model.image_px or 1
+        expected = f"at most {MOST_PIXELS_OF_BATCH // side**2} with images of {side} x {side} pixels"
+        check_setting(size * side**2 <= MOST_PIXELS_OF_BATCH, "training.batch_size", expected, size)
 
     def _check_level(self) -> None:
         """Check what the noise level is needed for."""
