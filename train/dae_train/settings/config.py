@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dae_runtime.contract import NO_NOISE, NoiseSpec, gaussian_range
+from dae_runtime.system.bounds import shown
 
 from ..errors import ConfigError, check_fields, check_setting
 from .networks import Architecture, ResidualSettings, preset_class, preset_settings, takes_sigma
@@ -197,7 +199,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, or a number of too many digits
         raise ConfigError(f"the configuration {os.fspath(path)} cannot be read: {error}.") from error
 
 
@@ -255,11 +257,11 @@ def _checked(kind: type[Any], values: Mapping[str, Any], name: str, where: str) 
 def _convert(value: Any, annotation: str, name: str) -> Any:
     wanted, *others = annotation.split(" | ")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if wanted == "float" and is_number:
+    if wanted == "float" and is_number and abs(value) <= sys.float_info.max:  # nan and infinity do not compare
         return float(value)
     if wanted == "tuple[int, ...]" and isinstance(value, list) and all(type(item) is int for item in value):
         return tuple(value)
     if type(value).__name__ in (wanted, *others):
         return value
-    words = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
-    raise ConfigError(f"{name} must be {words.get(wanted, 'a list of whole numbers')}, not {value!r}.")
+    words = {"int": "a whole number", "float": "a finite number", "str": "text", "bool": "true or false"}
+    raise ConfigError(f"{name} must be {words.get(wanted, 'a list of whole numbers')}, not {shown(value)}.")

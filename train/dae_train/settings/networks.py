@@ -151,6 +151,9 @@ class CustomSettings:
     """Height and width of the images; None: free."""
     z_dim: ClassVar[None] = None
 
+    def __post_init__(self) -> None:
+        check_fields(self, "model")
+
 
 Architecture: TypeAlias = NetworkSettings | ResidualSettings | CustomSettings
 """Settings of a network. All have `preset`, `channels`, `alignment_px`, `image_px` and `z_dim`."""
