@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dae_runtime.contract import CALIBRATION_METHODS, IO_DTYPES
 from dae_runtime.errors import InputError
+from dae_runtime.system.bounds import first_misfit, shown
 
 OPSETS = range(13, 19)
 """ONNX opsets: from the first with per-channel DequantizeLinear to the last of tf2onnx."""
@@ -54,6 +55,8 @@ class ExportOptions:
     """Overwrite existing output files."""
 
     def __post_init__(self) -> None:
+        if misfit := first_misfit(self):
+            _check(False, *misfit)
         _check(self.dtype in DTYPES, "dtype", " or ".join(DTYPES), self.dtype)
         _check(self.io in IO_DTYPES, "io", " or ".join(IO_DTYPES), self.io)
         _check(not self.quantize or self.dtype == "fp32", "dtype", "fp32 together with --quantize", self.dtype)
@@ -82,4 +85,4 @@ class ExportOptions:
 def _check(condition: bool, name: str, expected: str, received: object) -> None:
     """Check a field; the error names its flag of dae-export."""
     if not condition:
-        raise InputError(f"--{name.replace('_', '-')} must be {expected}, not {received!r}.")
+        raise InputError(f"--{name.replace('_', '-')} must be {expected}, not {shown(received)}.")

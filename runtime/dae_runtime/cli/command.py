@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import signal
 import sys
 from dataclasses import replace
 from typing import Any
@@ -15,6 +14,7 @@ import click
 from .._version import __version__
 from ..errors import InputError
 from ..models import bundled_models, describe_models
+from ..system.bounds import LARGEST_SIDE_PX, MOST_IMAGES, MOST_MEMORY_MB, MOST_PIXELS, MOST_THREADS
 from ..system.command import EXIT_FAILED, PrintableFormatter, echo, run_command
 from .files import denoise_files, watch_folder
 from .options import RunOptions
@@ -25,8 +25,8 @@ MIN_MEMORY_MB = 64
 
 
 def _check_number(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    if value is not None and math.isnan(value):  # the range check accepts it
-        raise click.BadParameter("a number is needed, not nan.")
+    if value is not None and not math.isfinite(value):  # the range check accepts nan
+        raise click.BadParameter(f"a finite number is needed, not {value}.")
     return value
 
 
@@ -51,19 +51,28 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     callback=_check_device,
     help="auto, cpu, cuda[:N], or another device of the installed onnxruntime.",
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: the CPUs this process may use]")
-@click.option("-b", "--batch-size", type=click.IntRange(1), help="Images per batch.  [default: chosen from the image size]")
-@click.option("-t", "--tile-size", metavar="PX", type=click.IntRange(1), help="Cut larger images into tiles of this size.")
+@click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads.  [default: the CPUs this process may use]")
+@click.option(
+    "-b", "--batch-size", type=click.IntRange(1, MOST_IMAGES), help="Images per batch.  [default: chosen from the image size]"
+)
+@click.option(
+    "-t",
+    "--tile-size",
+    metavar="PX",
+    type=click.IntRange(1, LARGEST_SIDE_PX),
+    help="Cut larger images into tiles of this size.",
+)
 @click.option(
     "--max-memory-mb",
     metavar="MB",
-    type=click.IntRange(MIN_MEMORY_MB),
+    type=click.IntRange(MIN_MEMORY_MB, MOST_MEMORY_MB),
     help="Limit memory by choosing tile and batch sizes.",
 )
 @click.option(
     "--max-megapixels",
     metavar="N",
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0, MOST_PIXELS / 1e6, min_open=True),
+    callback=_check_number,
     help="Reject images larger than N megapixels.  [default: 536]",
 )
 @click.option(
@@ -164,8 +173,6 @@ def command(source: str | None, output: str | None, self_test: bool, list_models
 
 def main() -> None:
     """Run the command on `sys.argv`."""
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's SIGTERM counts as an interruption
     run_command(command)
 
 

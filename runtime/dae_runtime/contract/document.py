@@ -33,7 +33,8 @@ IO_DTYPES = {"float32": 4, "uint8": 1}
 PRECISIONS = ("fp32", "fp16", "int8")
 LARGEST_ALIGNMENT_PX = 4096
 LARGEST_SIDE_PX = 65_536
-"""Larger values mean a damaged file, and would exhaust memory with padding."""
+LARGEST_WINDOW_PX = 2**24
+"""Largest height times width. Larger values mean a damaged file, and would exhaust memory: any image is extended to that."""
 EXACT_PAIR_LIMIT = 128
 """255 * 128 fits into signed 16 bits, in which x86 without VNNI adds two neighboring products."""
 
@@ -99,6 +100,8 @@ class Contract:
         for name, side in (("height_px", self.height_px), ("width_px", self.width_px)):
             sound = side is None or (0 < side <= LARGEST_SIDE_PX and side % self.alignment_px == 0)
             check(sound, name, f"null or a multiple of alignment_px up to {LARGEST_SIDE_PX}", side)
+        window_px = (self.height_px or 0) * (self.width_px or 0)
+        check(window_px <= LARGEST_WINDOW_PX, "height_px", f"times width_px up to {LARGEST_WINDOW_PX}", window_px)
         sound = (self.calibration is not None) == (self.precision == "int8")
         check(sound, "calibration", "present exactly for int8", self.calibration)
         check(self.golden.shape[3] == self.channels, "golden.shape", f"{self.channels} channels", self.golden.shape)

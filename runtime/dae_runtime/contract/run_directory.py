@@ -91,5 +91,5 @@ def read_description(run: RunDirectory) -> dict[str, Any]:
             f"{os.fspath(run.root)} is not a run directory: it has no {run.description.name}. "
             "Give the folder that dae-train wrote with --output."
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, or a number of too many digits
         raise DaeError(f"{run.description} cannot be read: {error}. Train again, or repair the file.") from error

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..system.bounds import shown
 from .packages import installed_engines
 
 AUTO = "auto"
@@ -101,7 +102,7 @@ def parse_device(name: str) -> Device:
         others = ", ".join(kind for kind in PROVIDERS if kind not in ("cpu", "cuda"))
         raise InputError(
             f"device must be auto, cpu, cuda or cuda:N (e.g. cuda:1), or another device of the installed onnxruntime "
-            f"({others}), not {name!r}."
+            f"({others}), not {shown(name)}."
         )
     kind, which = match[1], match[2] or ""
     return Device(kind, which or ("0" if kind in NUMBERED else ""))

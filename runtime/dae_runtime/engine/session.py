@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..contract import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, SIGMA_NAME, Contract, from_json
-from ..errors import DeviceError, InputError, MissingDependencyError, ModelError
+from ..errors import CancelledError, DeviceError, MissingDependencyError, ModelError
+from ..system.bounds import MOST_THREADS, check_whole
 from ..system.processor import available_cpus
 from .binding import run_bound
 from .devices import (
@@ -32,6 +34,7 @@ from .devices import (
 from .fork import register_session
 from .packages import engine_clash
 from .saturation import EXACT_KERNELS
+from .stopping import stoppable
 from .tensors import check_tensors
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
 _SILENT = 4  # onnxruntime's log level "fatal": errors are raised, not printed
 _RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
+_IDLE_AFTER_RUN = "session.force_spinning_stop"
+"""Threads spin for work within a run, which is faster, and not after it, which would take a CPU each for 20 ms."""
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +90,8 @@ def open_session(
         InputError: `device` or `threads` is invalid.
     """
     wanted = parse_device(device)
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, not {threads}. Leave it out to use every available CPU.")
+    if threads is not None:
+        check_whole("threads", threads, 1, MOST_THREADS, " Leave it out for the default.")
     content = _model_source(model)
     engine = load_engine()
     _warn_engine_clash()
@@ -144,7 +149,11 @@ def read_contract(session: Any, where: str) -> Contract:
 
 
 def run_session(
-    session: Any, batch: npt.NDArray[np.generic], sigma: npt.NDArray[np.float32] | None = None
+    session: Any,
+    batch: npt.NDArray[np.generic],
+    sigma: npt.NDArray[np.float32] | None = None,
+    *,
+    cancel: Callable[[], bool] | None = None,
 ) -> npt.NDArray[np.generic]:
     """Run a model on one batch.
 
@@ -153,21 +162,26 @@ def run_session(
         batch: (N, H, W, C), C-contiguous, in the contract's dtype and range; read only.
         sigma: (N, 1) float32, C-contiguous: the noise level of each image, on the scale where white is 1; given exactly if the
             contract has `sigma`.
+        cancel: Called by another thread while the run lasts; true ends it.
 
     Returns:
         A new array of the same shape and dtype.
 
     Raises:
+        CancelledError: `cancel` returned true, or the command was interrupted.
         DeviceError: onnxruntime failed, e.g. out of memory.
         ModelError: The output has another shape.
     """
     device, _, number = session_device(session).partition(":")
     try:
-        if device in NVIDIA:
-            result = run_bound(session, batch, "cuda", int(number), sigma)
-        else:
-            levels = {} if sigma is None else {SIGMA_NAME: sigma}
-            result = session.run([OUTPUT_NAME], {INPUT_NAME: batch, **levels})[0]
+        with stoppable(load_engine(), cancel) as options:
+            if device in NVIDIA:
+                result = run_bound(session, batch, "cuda", int(number), sigma, options)
+            else:
+                levels = {} if sigma is None else {SIGMA_NAME: sigma}
+                result = session.run([OUTPUT_NAME], {INPUT_NAME: batch, **levels}, options)[0]
+    except CancelledError:
+        raise
     except Exception as error:  # onnxruntime's exceptions have no common base class
         raise DeviceError(
             f"onnxruntime failed on {session_device(session)} with a batch of shape {batch.shape}: {_one_line(error)}. "
@@ -222,6 +236,7 @@ def _open(engine: Any, content: bytes | str, providers: list[Any], threads: int 
     options.intra_op_num_threads = threads or available_cpus()
     options.inter_op_num_threads = 1
     options.log_severity_level = _SILENT
+    options.add_session_config_entry(_IDLE_AFTER_RUN, "1")
     if exact_kernels:
         options.add_session_config_entry(EXACT_KERNELS, "1")
     if providers != [CPU_PROVIDER]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..inference import Controls
+from ..system.bounds import MOST_IMAGES, MOST_MEMORY_MB, MOST_PIXELS, check_whole, shown
 
 PathLike = str | os.PathLike[str]
 _PATHS = ("source", "output", "reference", "manifest", "report")
 _FLAGS = ("recursive", "overwrite", "fail_fast", "resume", "retry_failed")
-_MINIMA = {"batch_size": 1, "max_pixels": 0, "max_memory_mb": 1}
+_RANGES = {"batch_size": (1, MOST_IMAGES), "max_pixels": (0, MOST_PIXELS), "max_memory_mb": (1, MOST_MEMORY_MB)}
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class FolderRequest:
     bits: int | None = None
     """Bits that the values of 16-bit files use, 9 to 16. None: detected for each file."""
     batch_size: int | None = None
-    """Files per thread and batch, at least 1. None: up to 32, fewer if they are large."""
+    """Files per thread and batch, 1 to 4096. None: up to 32, fewer if they are large."""
     max_pixels: int | None = None
     """Larger images fail. None: 2**29, which is 536 megapixels."""
     max_memory_mb: int | None = None
@@ -79,22 +80,23 @@ class FolderRequest:
                 continue
             if not isinstance(value, str | os.PathLike) or not isinstance(text := os.fspath(value), str):
                 raise InputError(
-                    f"{name} must be a path, as text or pathlib.Path; received {value!r} ({type(value).__name__})."
+                    f"{name} must be a path, as text or pathlib.Path; received {shown(value)} ({type(value).__name__})."
                 )
             if not text or "\0" in text:
                 raise InputError(f"{name} must be a path, not {text!r}; '.' is the current folder.")
             object.__setattr__(self, name, text)
         for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} must be True or False, not {getattr(self, name)!r}.")
-        for name, text in (("suffix", self.suffix), ("format", self.format or "")):
+                raise InputError(f"{name} must be True or False, not {shown(getattr(self, name))}.")
+        for name, text in (("suffix", self.suffix), ("format", "" if self.format is None else self.format)):
             if not isinstance(text, str):
-                raise InputError(f"{name} must be text, not {text!r}.")
+                raise InputError(f"{name} must be text, not {shown(text)}.")
         _ = self.controls  # checks them
-        for name, least in _MINIMA.items():
+        for name, (least, most) in _RANGES.items():
             number = getattr(self, name)
-            if number is not None and not (isinstance(number, int) and number >= least):
-                raise InputError(f"{name} must be a whole number of at least {least}, not {number!r}.")
+            if number is not None:
+                check_whole(name, number, least, most)
+                object.__setattr__(self, name, int(number))  # a plain value, also for numpy's numbers
 
     @property
     def controls(self) -> Controls:

@@ -12,11 +12,12 @@ import numpy as np
 
 from ..errors import ImageError
 from ..pixels.arrays import convert
+from ..system.bounds import MOST_PIXELS, check_whole
 from .bmp import bmp_size, decode_bmp, encode_bmp
 from .headers import Read, check_png, compression, has_more_images, png_damage, sniff
 from .metadata import read_metadata, with_valid_resolution
 from .pnm import Pixels, decode_pnm, encode_pnm, pnm_size
-from .vips import ByteSource, load_vips, open_image, reading_reason, to_vips, upright, writing_reason
+from .vips import ByteSource, open_image, reading_reason, to_vips, upright, use_vips, writing_reason
 
 MAX_PIXELS = 2**29
 """Default limit: a header may announce any size without data."""
@@ -65,10 +66,13 @@ def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, before_allocate: C
         before_allocate: Called with the bytes of the pixels before allocation; may block or raise.
 
     Raises:
-        ImageError: The data is not such a file, is damaged or truncated, or of an unsupported kind (CMYK, GIF).
+        ImageError: The data is not such a file, is damaged or truncated, or of an unsupported kind (CMYK, GIF); or libvips was
+            used by the process that this one was forked from.
+        InputError: `max_pixels` is no whole number from 0 to 10**11.
         MissingDependencyError: pyvips is not installed.
         OSError: The file cannot be read.
     """
+    check_whole("max_pixels", max_pixels, 0, MOST_PIXELS)
     read, size = _reader(source)
     head = read(0, _HEAD_BYTES)
     kind = sniff(head)
@@ -76,7 +80,7 @@ def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, before_allocate: C
         return _decode_plain(kind, read, size, max_pixels, before_allocate)
     if kind == "png":
         check_png(read, size)
-    vips = load_vips()
+    vips = use_vips()
     for _ in range(_ATTEMPTS):
         try:
             return _decode_by_vips(vips, kind, source, read, max_pixels, before_allocate)
@@ -139,7 +143,7 @@ def encode(
         The content of the file; empty with a target.
 
     Raises:
-        ImageError: The format cannot hold the image, or the file cannot be written to.
+        ImageError: The format cannot hold the image, or the file cannot be written to; or as for `decode` after a fork.
         OSError: The file cannot be written to.
         MissingDependencyError: pyvips is not installed.
     """
@@ -150,7 +154,7 @@ def encode(
     if kind in (*_PORTABLE_MAPS, "bmp"):
         content = encode_bmp(pixels, metadata) if kind == "bmp" else encode_pnm(pixels, kind)
         return content if target is None else _write_all(target, content)
-    vips = load_vips()
+    vips = use_vips()
     options = _save_options(pixels, kind, metadata)
     for _ in range(_ATTEMPTS):
         try:

@@ -27,8 +27,42 @@ _SYSTEM_ERROR = "system error: "
 _VAGUE = ("load error", "unable to open source for input")
 
 
+class _Use:
+    """What this process has done with libvips, whose threads do not exist in a forked child, which would wait for them."""
+
+    started = False
+    """Whether an image has been read or written, which starts the threads."""
+    lost = False
+    """Whether that was in the process that this one was forked from."""
+
+
+def use_vips() -> Any:
+    """Return pyvips for reading or writing an image.
+
+    Raises:
+        ImageError: This process was forked from one that had read or written an image.
+        MissingDependencyError: pyvips or libvips is not installed.
+    """
+    if _Use.lost:
+        raise ImageError(
+            "libvips does not work in a process that was forked after an image was read or written, which it would wait for "
+            "without end. Start processes with the method spawn or forkserver, or read and write images in the children only"
+        )
+    vips = load_vips()
+    _Use.started = True
+    return vips
+
+
+def _after_fork() -> None:
+    _Use.lost = _Use.started
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def load_vips() -> Any:
-    """Return pyvips.
+    """Return pyvips, not for reading or writing an image.
 
     Raises:
         MissingDependencyError: pyvips or libvips is not installed.

@@ -8,6 +8,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InputError
+from ..system.bounds import shown
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -20,7 +21,7 @@ _SCALE = "the standard deviation of the noise on the scale where white is 1"
 
 
 def _is_share(value: object) -> bool:
-    return isinstance(value, Real) and 0 <= float(value) <= 1
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= value <= 1  # type: ignore[operator]
 
 
 class Shares(NamedTuple):
@@ -58,12 +59,13 @@ class Controls:
         for name in _SHARES:
             value = getattr(self, name)
             if not _is_share(value):
-                raise InputError(f"{name} must be a number from 0 to 1, not {value!r}.")
+                raise InputError(f"{name} must be a number from 0 to 1, not {shown(value)}.")
         if self.sigma is not None:
             check_sigma(self.sigma)
         if self.bits is not None and not (type(self.bits) is int and FEWEST_BITS <= self.bits <= MOST_BITS):
             raise InputError(
-                f"bits must be a whole number from {FEWEST_BITS} to {MOST_BITS}, or None to recognize them, not {self.bits!r}."
+                f"bits must be a whole number from {FEWEST_BITS} to {MOST_BITS}, or None to recognize them, not "
+                f"{shown(self.bits)}."
             )
 
     @property
@@ -84,9 +86,9 @@ def check_sigma(sigma: object) -> None:
     """
     if _is_share(sigma):
         return
-    above = isinstance(sigma, Real) and 1 < float(sigma) < math.inf
+    above = isinstance(sigma, Real) and 1 < sigma < math.inf  # type: ignore[operator]
     hint = " Divide a level on the scale of 0 to 255 by 255." if above else ""
-    raise InputError(f"sigma must be a number from 0 to 1, {_SCALE}, not {sigma!r}.{hint}")
+    raise InputError(f"sigma must be a number from 0 to 1, {_SCALE}, not {shown(sigma)}.{hint}")
 
 
 def as_levels(sigma: npt.ArrayLike, count: int) -> FloatArray:
@@ -101,8 +103,12 @@ def as_levels(sigma: npt.ArrayLike, count: int) -> FloatArray:
     """
     import numpy as np  # `Controls` are plain values, and load nothing
 
-    values = [sigma] if np.ndim(sigma) == 0 else np.ravel(sigma).tolist()
-    if len(values) not in (1, count) or (len(values) == 1 and count != 1 and np.ndim(sigma) != 0):
+    try:
+        single, values = np.ndim(sigma) == 0, np.ravel(sigma).tolist()
+    except (ValueError, TypeError) as error:  # rows of several lengths
+        raise InputError(f"sigma must be one number, or one for each image, not {shown(sigma)}.") from error
+    values = [sigma] if single else values
+    if len(values) not in (1, count) or (len(values) == 1 and count != 1 and not single):
         raise InputError(f"sigma must be one number, or one for each of the {count} images; received {len(values)}.")
     for value in values:
         check_sigma(value)

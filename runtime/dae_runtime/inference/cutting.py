@@ -47,7 +47,7 @@ class Cut:
         repeats = 3 if (images.channels, colors) == (1, 3) else 1
         in_windows = images.fixed_size not in (None, (height, width))
         in_tiles = limits.tile_px is not None and height * width > limits.tile_above_px
-        size = max(1, limits.run_px // (height * width * repeats))
+        size = max(1, limits.run_px // (_padded(height, images) * _padded(width, images) * repeats))
         if colors == channels and count <= size and not (in_windows or in_tiles):
             yield batch, self._levels, self._take_whole
             return
@@ -93,3 +93,8 @@ class Cut:
 
     def _finish(self, target: Array, noisy: Array, clean: Array) -> None:
         target[:] = blend(noisy, clean, *self._shares)
+
+
+def _padded(length_px: int, images: ImageSpec) -> int:
+    """Return a side of what the engine gets for an image."""
+    return length_px + -length_px % images.alignment_px

@@ -17,6 +17,7 @@ from ..engine.devices import AUTO, parse_device
 from ..errors import DaeError, InputError
 from ..models import DEFAULT_MODEL, find_models
 from ..pixels.arrays import Array, as_batch, as_image, check_values
+from ..system.bounds import LARGEST_SIDE_PX, MOST_IMAGES, MOST_MEMORY_MB, MOST_THREADS, check_callback, check_whole, shown
 from ..system.processor import available_cpus
 from .controls import Controls, as_levels
 from .grouping import until
@@ -65,6 +66,13 @@ class Denoiser:
         max_memory_mb: int | None = None,
     ) -> None:
         parse_device(device)
+        for name, value, least, most in (
+            ("threads", threads, 1, MOST_THREADS),
+            ("tile_px", tile_px, 0, LARGEST_SIDE_PX),  # the model is asked for the least
+            ("max_memory_mb", max_memory_mb, 0, MOST_MEMORY_MB),
+        ):
+            if value is not None:
+                check_whole(name, value, least, most, " Leave it out for the default.")
         self._sources = _sources(model)
         self._options = (device, threads, tile_px, max_memory_mb)
         self._threads = threads or available_cpus()
@@ -163,7 +171,8 @@ class Denoiser:
             color: Share of the color noise to remove, 0 to 1; without effect on gray images.
             detail: Share of the fine structure in the removed part to put back, 0 to 1.
             bits: Bits that the values of uint16 images use, 9 to 16; None to detect 10, 12 and 14.
-            cancel: Called before each run of the engine (each tile of a large image); true ends the call.
+            cancel: Called before each run of the engine (each tile of a large image), and by another thread ten times a second
+                while one lasts; true ends the call, also a run that would never end.
 
         Returns:
             A new array of the same shape, dtype and range. The model's output is clipped to the value range; with a `strength`
@@ -177,6 +186,7 @@ class Denoiser:
             CancelledError: `cancel` returned true.
         """
         controls = Controls(None, strength, luma, color, detail, bits)
+        check_callback("cancel", cancel)
         image = as_image(noisy)
         check_values(image)
         batch = as_batch(image)
@@ -223,12 +233,15 @@ class Denoiser:
             ModelError, DeviceError: As for `denoise`, with the image's number.
             Exception: Exceptions of `images` propagate unchanged.
         """
-        if batch_size is not None and batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, not {batch_size}.")
+        if batch_size is not None:
+            check_whole("batch_size", batch_size, 1, MOST_IMAGES)
+        check_callback("cancel", cancel)
         try:
             images = iter(images)
         except TypeError as error:
-            raise InputError(f"images must be an iterable of arrays, not {images!r}. For one image call denoise.") from error
+            raise InputError(
+                f"images must be an iterable of arrays, not {shown(images)}. For one image call denoise."
+            ) from error
         controls = Controls(sigma, strength, luma, color, detail, bits)
         self.check(controls)
         return denoise_stream(until(images, cancel), batch_size, partial(self.denoise, **dataclasses.asdict(controls)))

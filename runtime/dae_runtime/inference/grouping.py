@@ -14,6 +14,8 @@ T = TypeVar("T")
 WINDOW_ITEMS = 256
 WINDOW_VALUES = 2**18
 """Larger batches gain nothing: their images keep every CPU busy."""
+MOST_VALUES = 2**28
+"""Of a list, whatever its size: more would exhaust the memory of many machines."""
 
 
 def windows(items: Iterable[T], values_of: Callable[[T], int], batch_size: int | None = None) -> Iterator[list[T]]:
@@ -24,7 +26,7 @@ def windows(items: Iterable[T], values_of: Callable[[T], int], batch_size: int |
     Args:
         items: Taken only as far as the next list needs.
         values_of: Returns the number of values (pixels times channels) of an item.
-        batch_size: Items per list; None for up to 256, fewer when they are large.
+        batch_size: Items per list, fewer where they have `MOST_VALUES`; None for up to 256, fewer when they are large.
     """
     window: list[T] = []
     values = 0
@@ -33,7 +35,7 @@ def windows(items: Iterable[T], values_of: Callable[[T], int], batch_size: int |
             window.append(item)
             values += values_of(item)
             full = len(window) >= (batch_size or WINDOW_ITEMS)
-            if full or (batch_size is None and values >= WINDOW_VALUES):
+            if full or values >= (WINDOW_VALUES if batch_size is None else MOST_VALUES):
                 complete, window, values = window, [], 0
                 yield complete
     except Exception:

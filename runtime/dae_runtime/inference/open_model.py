@@ -153,7 +153,7 @@ class Network:
         for pixels, levels_of_pixels, place in cut.pieces():
             if cancel is not None and cancel():
                 raise CancelledError("denoising was cancelled by the caller.")
-            place(self._clean(pixels, levels_of_pixels))
+            place(self._clean(pixels, levels_of_pixels, cancel))
         return cut.result
 
     def _shrink(self, limits: Limits, error: DeviceError | MemoryError) -> None:
@@ -180,21 +180,23 @@ class Network:
 
         return bytes_per_pixel(run, least_px, budget_bytes)
 
-    def _clean(self, colors: Array, levels: FloatArray | None) -> Array:
+    def _clean(self, colors: Array, levels: FloatArray | None, cancel: Callable[[], bool] | None) -> Array:
         """Denoise (N, H, W, 1 or 3) of any image dtype, in the fixed size if the model has one; return the model's dtype."""
         height, width = colors.shape[1:3]
         batch = convert(to_model_channels(colors, self._images.channels), self.model.io_dtype)
         sigma = None if levels is None else np.repeat(levels, len(batch) // len(colors))[:, None]  # once for each channel
-        clean = self._run(pad_to_multiple(batch, self._images.alignment_px), sigma)[:, :height, :width]
+        clean = self._run(pad_to_multiple(batch, self._images.alignment_px), sigma, cancel=cancel)[:, :height, :width]
         return from_model_channels(clean, colors.shape[3])
 
-    def _run(self, batch: Array, sigma: FloatArray | None = None) -> Array:
+    def _run(self, batch: Array, sigma: FloatArray | None = None, *, cancel: Callable[[], bool] | None = None) -> Array:
         session = self._live_session()
         size = max(1, self.limits.run_px // (batch.shape[1] * batch.shape[2]))
         if size >= len(batch):
-            return limit_to_range(engine.run_session(session, np.ascontiguousarray(batch), sigma))
+            return limit_to_range(engine.run_session(session, np.ascontiguousarray(batch), sigma, cancel=cancel))
         parts = [slice(start, start + size) for start in range(0, len(batch), size)]
-        return np.concatenate([self._run(batch[part], None if sigma is None else sigma[part]) for part in parts])
+        return np.concatenate(
+            [self._run(batch[part], None if sigma is None else sigma[part], cancel=cancel) for part in parts]
+        )
 
     def _live_session(self) -> Any:
         session = self._session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 from collections.abc import Iterator
@@ -15,8 +16,12 @@ from ..errors import ImageError, InputError
 from ..images import KINDS_OF_8_BITS, MAX_PIXELS, Image, decode, encode, warn_multi_image
 from ..inference import DEFAULT_CONTROLS, Controls, Denoiser
 from ..pixels.arrays import Array
+from ..system.bounds import shown
 from ..system.processor import available_cpus
 from ..system.threads import ordered_map
+
+MOST_BYTES_AHEAD = 2**30
+"""Of raw frames that are read before the first is written, if more than one."""
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +30,20 @@ def parse_frame(text: str) -> tuple[int, int, int]:
     """Return (height, width, channels) of a frame given as `WxHxC`, or `WxH` for gray.
 
     Raises:
-        InputError: The text has another form, or the channels are not 1 to 4.
+        InputError: The text has another form, the channels are not 1 to 4, or there are more pixels than `MAX_PIXELS`.
     """
     match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})(?:x([1-4]))?", text)
     if match is None:
-        raise InputError(f"a raw frame must be WIDTHxHEIGHTxCHANNELS with 1 to 4 channels, e.g. 1920x1080x3, not {text!r}.")
-    return int(match[2]), int(match[1]), int(match[3] or 1)
+        raise InputError(
+            f"a raw frame must be WIDTHxHEIGHTxCHANNELS with 1 to 4 channels, e.g. 1920x1080x3, not {shown(text)}."
+        )
+    width, height = int(match[1]), int(match[2])
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"a raw frame may have {MAX_PIXELS / 1e6:.0f} megapixels, not {width * height / 1e6:.0f}: {shown(text)}. Check "
+            "the size, or cut the frames."
+        )
+    return height, width, int(match[3] or 1)
 
 
 def denoise_raw(
@@ -52,7 +65,8 @@ def denoise_raw(
         target: Gets the denoised frames in the same format.
         shape: (height, width, channels) of a frame; 1 to 4 channels: gray, gray and alpha, RGB, RGB and alpha.
         controls: The user's choices about the results; without a noise level it is measured for each frame.
-        ahead: Frames read before the first is written; 1 for the lowest latency, None to keep the CPUs busy.
+        ahead: Frames read before the first is written, fewer where they would take more than 1 GiB; 1 for the lowest latency,
+            None to keep the CPUs busy.
 
     Returns:
         The number of frames.
@@ -70,12 +84,14 @@ def denoise_raw(
         except InputError as error:  # raised after the frames before it are written
             broken.append(error)
 
+    most = max(1, MOST_BYTES_AHEAD // math.prod(shape))
+
     def work(frame: Array) -> Array:
         return denoiser.denoise(frame, **asdict(controls))
 
     count = 0
     try:
-        for clean in ordered_map(whole_frames(), work, slots, threading.Event(), ahead or 2 * slots):
+        for clean in ordered_map(whole_frames(), work, slots, threading.Event(), min(ahead or 2 * slots, most)):
             target.write(clean.data)
             target.flush()
             count += 1

@@ -102,7 +102,7 @@ def find_model(model: str | os.PathLike[str], folder: Path | None = None) -> Pat
     if not isinstance(model, str | os.PathLike):
         raise InputError(
             "a model must be the path of an .onnx file, its content as bytes, or the name of a bundled model; received "
-            f"{model!r} ({type(model).__name__}). Leave it out for the bundled default."
+            f"a value of type {type(model).__name__}. Leave it out for the bundled default."
         )
     bundled = bundled_models(folder)
     if isinstance(model, str) and model in bundled:

@@ -25,6 +25,8 @@ TEMPORARY_PREFIX = ".dae-tmp-"
 The machine and the process follow, as in `.dae-tmp-5f0c9a1e-4711-0123456789abcdef.png`."""
 UNTOUCHED_S = 3600
 """Seconds without change after which an unfinished file of another machine counts as abandoned."""
+_unfinished: set[Path] = set()
+"""Of this process."""
 
 
 _JOURNAL_SUFFIX = ".jsonl"
@@ -61,6 +63,7 @@ def atomic_path(
     suffix = final.suffix if len(os.fsencode(final.suffix)) <= _LONGEST_SUFFIX else ""
     temporary = final.parent / f"{TEMPORARY_PREFIX}{owner}-{secrets.token_hex(8)}{suffix}"
     temporary.touch(exist_ok=False)
+    _unfinished.add(temporary)
     try:
         yield temporary
         _flush(temporary)
@@ -75,6 +78,7 @@ def atomic_path(
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
+        _unfinished.discard(temporary)
 
 
 def write_atomic(destination: str | os.PathLike[str], data: bytes, *, overwrite: bool | Callable[[], bool] = True) -> None:
@@ -95,6 +99,13 @@ def remove_unfinished(folders: Iterable[Path]) -> None:
             with contextlib.suppress(OSError):
                 if path.suffix != _JOURNAL_SUFFIX and _is_abandoned(path):
                     path.unlink()
+
+
+def remove_own_unfinished() -> None:
+    """Delete the unfinished files of this process, which is about to end."""
+    for path in list(_unfinished):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _is_abandoned(path: Path) -> bool:

@@ -17,6 +17,9 @@ from collections.abc import Iterator
 import click
 
 from ..errors import DaeError, MissingDependencyError
+from .atomic import remove_own_unfinished
+from .interrupt import EXIT_INTERRUPTED as EXIT_INTERRUPTED
+from .interrupt import end_on_signals
 from .messages import printable
 from .standard_streams import lost_messages, protect_standard_streams, release_output
 
@@ -24,16 +27,17 @@ _log = logging.getLogger("dae_runtime")
 
 EXIT_FAILED = 1
 EXIT_SOME_FILES_FAILED = 3
-EXIT_INTERRUPTED = 130
 
 
 def run_command(command: click.Command) -> None:
     """Run a click command on `sys.argv` and leave the process with the right exit code.
 
     A `DaeError`, and an error of the operating system, becomes one line on standard error; any other exception is a bug and
-    keeps its traceback. Messages that cannot be written stop nothing; the exit code is then not 0.
+    keeps its traceback. Messages that cannot be written stop nothing; the exit code is then not 0. SIGINT and
+    SIGTERM end the command within two seconds.
     """
     protect_standard_streams()
+    end_on_signals()
     code = _exit_code(command)
     release_output()
     losses = lost_messages()
@@ -54,6 +58,7 @@ def _exit_code(command: click.Command) -> int:
             click.echo(f"A file whose name begins with - is written ./{printable(dashed[0])}", err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
+        remove_own_unfinished()  # of threads that do not see that the command ends
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
     except DaeError as error:

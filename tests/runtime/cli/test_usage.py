@@ -30,7 +30,7 @@ from dae_runtime.contract import Golden
         (("--no-such-option",), "no-such-option"),
         (("-m", "{model}", "{in}/0.png", "{out}.xyz"), "out.xyz is neither an image file"),
         (("-m", "{model}", "{in}", "{out}.png"), "give {out}.png/"),
-        (("-m", "{model}", "{in}", "{out}", "--max-memory-mb", "1"), "x>=64"),
+        (("-m", "{model}", "{in}", "{out}", "--max-memory-mb", "1"), "64<=x"),
         (("-m", "{model}", "{in}", "{out}", "--report", "{in}"), "is a folder"),
     ],
 )

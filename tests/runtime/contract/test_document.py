@@ -4,8 +4,11 @@ import dataclasses
 import json
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from dae_runtime.contract import Calibration, Contract, Golden, Parity, Quality, SigmaInput, from_json, to_json
+from dae_runtime.contract.document import LARGEST_SIDE_PX, LARGEST_WINDOW_PX
 from dae_runtime.errors import ModelError
 
 PLAIN = Contract(
@@ -113,3 +116,16 @@ def test_a_missing_field_is_refused(name):
     del document[name]
     with pytest.raises(ModelError, match="damaged"):
         from_json(json.dumps(document))
+
+
+@given(height=st.integers(1, LARGEST_SIDE_PX), width=st.integers(1, LARGEST_SIDE_PX))
+@example(LARGEST_SIDE_PX, LARGEST_SIDE_PX)
+@example(4096, 4096)
+@example(4096, 4097)
+def test_a_window_is_bounded_by_its_pixels(height, width):
+    document = json.dumps({**json.loads(to_json(PLAIN)), "alignment_px": 1, "height_px": height, "width_px": width})
+    if height * width <= LARGEST_WINDOW_PX:
+        assert from_json(document).fixed_size == (height, width)
+    else:
+        with pytest.raises(ModelError, match="height_px"):
+            from_json(document)

@@ -13,7 +13,7 @@ def _record_shapes(denoiser: Denoiser) -> list[tuple[int, ...]]:
     """Return a list that gets the shape of each run of the engine."""
     shapes: list[tuple[int, ...]] = []
     run = denoiser._first._run
-    denoiser._first._run = lambda batch, sigma=None: shapes.append(batch.shape) or run(batch, sigma)
+    denoiser._first._run = lambda batch, sigma=None, **options: shapes.append(batch.shape) or run(batch, sigma, **options)
     return shapes
 
 

@@ -20,7 +20,7 @@ from dae_runtime.inference.limits import Limits, bytes_per_pixel, is_shortage, m
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"tile_px": 16}, "needs at least 32"), ({"max_memory_mb": 0}, "at least [1-9]"), ({"tile_px": -1}, "needs at least 32")],
+    [({"tile_px": 16}, "needs at least 32"), ({"max_memory_mb": 0}, "at least [1-9]"), ({"tile_px": -1}, "from 0 to 65536")],
 )
 def test_invalid_limits_are_refused(options, words):
     with pytest.raises(InputError, match=words):
@@ -43,13 +43,13 @@ class _Broken:
     def __init__(self, denoiser: Denoiser, most_px: int) -> None:
         self.run, self.most_px = denoiser._first._run, most_px
 
-    def __call__(self, batch, sigma=None):
+    def __call__(self, batch, sigma=None, **options):
         if batch[..., 0].size > self.most_px:
             cause = RuntimeError(
                 "[ONNXRuntimeError] : 6 : bfc_arena.cc Failed to allocate memory for requested buffer of size 9"
             )
             raise DeviceError("onnxruntime failed") from cause
-        return self.run(batch, sigma)
+        return self.run(batch, sigma, **options)
 
 
 def test_a_shortage_halves_the_tile_and_continues(caplog):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dae_runtime.contract import NO_NOISE, NoiseSpec, gaussian_range
+from dae_runtime.system.bounds import shown
 
-from ..errors import ConfigError, check_setting
+from ..errors import ConfigError, check_fields, check_setting
 from .networks import Architecture, ResidualSettings, preset_class, preset_settings, takes_sigma
 from .noise import FitRequest, NoiseSettings
 from .trained_file import channels_of, model_table
@@ -37,6 +39,9 @@ SYNTHETIC = "synthetic"
 """The source that needs no download."""
 CLEAN_SOURCES = (SYNTHETIC, *DEFAULT_NOISE)
 """Sources without noise."""
+
+MOST_PIXELS_OF_BATCH = 2**28
+"""More would exhaust the memory of any machine, with the activations of a network."""
 
 Settings = TypeVar("Settings")
 
@@ -63,6 +68,7 @@ class DataSettings:
     """Rotate and flip patches at random: eight symmetries, four if not square. None: for crops, not for whole images."""
 
     def __post_init__(self) -> None:
+        check_fields(self, "data")
         check_setting(self.patch_px is None or self.patch_px > 0, "data.patch_px", "at least 1", self.patch_px)
         check_setting(self.limit is None or self.limit >= 2, "data.limit", "at least 2", self.limit)
         fraction = self.validation_fraction
@@ -97,7 +103,13 @@ class RunConfig:
                 f"the loss bce needs an output in [0, 1], which {self.model.preset} can exceed. Use --preset digits or v2, "
                 "model.sigmoid = true in a file, or another --loss."
             )
+        self._check_batch()
         self._check_level()
+
+    def _check_batch(self) -> None:
+        size, side = self.training.batch_size or 1, self.data.patch_px or self.model.image_px or 1
+        expected = f"at most {MOST_PIXELS_OF_BATCH // side**2} with images of {side} x {side} pixels"
+        check_setting(size * side**2 <= MOST_PIXELS_OF_BATCH, "training.batch_size", expected, size)
 
     def _check_level(self) -> None:
         """Check what the noise level is needed for."""
@@ -187,7 +199,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, or a number of too many digits
         raise ConfigError(f"the configuration {os.fspath(path)} cannot be read: {error}.") from error
 
 
@@ -245,11 +257,11 @@ def _checked(kind: type[Any], values: Mapping[str, Any], name: str, where: str) 
 def _convert(value: Any, annotation: str, name: str) -> Any:
     wanted, *others = annotation.split(" | ")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if wanted == "float" and is_number:
+    if wanted == "float" and is_number and abs(value) <= sys.float_info.max:  # nan and infinity do not compare
         return float(value)
     if wanted == "tuple[int, ...]" and isinstance(value, list) and all(type(item) is int for item in value):
         return tuple(value)
     if type(value).__name__ in (wanted, *others):
         return value
-    words = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
-    raise ConfigError(f"{name} must be {words.get(wanted, 'a list of whole numbers')}, not {value!r}.")
+    words = {"int": "a whole number", "float": "a finite number", "str": "text", "bool": "true or false"}
+    raise ConfigError(f"{name} must be {words.get(wanted, 'a list of whole numbers')}, not {shown(value)}.")

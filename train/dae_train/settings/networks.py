@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
-from ..errors import ConfigError, check_setting
+from ..errors import ConfigError, check_fields, check_setting
 
 CUSTOM_NETWORK = "custom"
 """Preset name of a network of the calling program."""
@@ -50,6 +50,7 @@ class NetworkSettings:
     """Height and width of the images; None: any multiple of `alignment_px`. A latent vector needs a fixed size."""
 
     def __post_init__(self) -> None:
+        check_fields(self, "model")
         _check(self.channels in (None, 1, 3), "channels", "1 or 3", self.channels)
         _check(self.negative_slope >= 0, "negative_slope", "at least 0", self.negative_slope)
         _check(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
@@ -118,6 +119,7 @@ class ResidualSettings:
     z_dim: ClassVar[None] = None
 
     def __post_init__(self) -> None:
+        check_fields(self, "model")
         _check(self.channels in (None, 1, 3), "channels", "1 or 3", self.channels)
         _check(not (self.sigma and self.sigmoid), "sigma", "false with model.sigmoid", self.sigma)
         _check(self.stride_px in (2, 4, 8), "stride_px", "2, 4 or 8", self.stride_px)
@@ -148,6 +150,9 @@ class CustomSettings:
     image_px: int | None = None
     """Height and width of the images; None: free."""
     z_dim: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "model")
 
 
 Architecture: TypeAlias = NetworkSettings | ResidualSettings | CustomSettings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from dae_runtime.contract import NoiseRecipe, NoiseSpec, parse_noise, parse_range
 from dae_runtime.errors import InputError
 
-from ..errors import ConfigError
+from ..errors import ConfigError, check_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +52,7 @@ class NoiseSettings:
     """Sample the noise once for all epochs, instead of for each batch."""
 
     def __post_init__(self) -> None:
+        check_fields(self, "noise")
         if isinstance(self.spec, str):
             object.__setattr__(self, "spec", _parse(self.spec))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import check_setting
+from ..errors import check_fields, check_setting
 
 BY_LEVEL = "mse-by-level"
 LOSSES = ("bce", "mse", "l1", "charbonnier", BY_LEVEL)
@@ -78,6 +78,7 @@ class TrainingSettings:
     """Train with weights and activations rounded as in the INT8 export; see `fake_quantization`."""
 
     def __post_init__(self) -> None:
+        check_fields(self, "training")
         for name, choices in (("supervision", SUPERVISIONS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
             check_setting(getattr(self, name) in choices, f"training.{name}", one_of(choices), getattr(self, name))
         losses = LOSSES if self.supervision == "clean" else UNBIASED_LOSSES
