@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -14,9 +16,14 @@ from ..errors import ImageError
 from ..pixels.arrays import convert
 from .bmp import bmp_size, decode_bmp, encode_bmp
 from .headers import Read, check_png, compression, has_more_images, sniff
-from .metadata import read_metadata, with_valid_resolution
-from .pnm import Pixels, decode_pnm, encode_pnm, pnm_size
-from .vips import load_vips, open_image, reading_reason, to_vips, upright, writing_reason
+from .jpeg import jpeg_parts, spliced_jpeg
+from .metadata import fit_to, for_kind, missing, orientation, read_metadata
+from .pages import common_form, form_of, narrow, widen, without_premultiplication
+from .png import HEAD_BYTES, png_parts, spliced_png
+from .pnm import Pixels, comments_in, decode_pnm, encode_pnm, pnm_size
+from .tiff import empty_tiff, finish_tiff, page_sizes
+from .vips import Spliced, load_vips, open_image, reading_reason, to_vips, upright, writing_reason
+from .webp import with_parts
 
 MAX_PIXELS = 2**29
 """Default limit: a header may announce any size without data."""
@@ -37,6 +44,8 @@ _COLOR_SPACES = {"b-w": (1, 2), "grey16": (1, 2), "srgb": (3, 4), "rgb": (3, 4),
 _PORTABLE_MAPS = ("pnm", "pgm", "ppm")
 _COMPRESSION = "compression"
 """Metadata key of the file's own compression: kind and options."""
+_FORMS = "page-forms"
+"""Metadata key of the forms of pages that differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,18 +86,43 @@ def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, before_allocate: C
     vips = load_vips()
     try:
         image = open_image(vips, kind, source)
+        if image is None:
+            return _decode_pages(vips, source, read, max_pixels, before_allocate)
         pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
         _check_kind(image)
         _check_size(image.height, image.width, max_pixels)
         if before_allocate is not None:
             before_allocate(image.width * image.height * image.bands * (2 if image.format == "ushort" else 1))
-        image = upright(vips, image, pages)
+        metadata = read_metadata(kind, read)
+        image = upright(vips, image, pages, orientation(metadata, image))
         shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
-        metadata = {**read_metadata(image), _COMPRESSION: (kind, compression(kind, read))}
         pixels = image.numpy().reshape(shape)
+        metadata = fit_to(metadata, image.width, image.height // pages) | {_COMPRESSION: (kind, compression(kind, read))}
         return Decoded(pixels, kind, pages, MappingProxyType(metadata), has_more_images(kind, read))
     except vips.Error as error:
         raise ImageError(f"the {kind.upper()} data is damaged or truncated ({reading_reason(str(error), kind)})") from error
+
+
+def _decode_pages(
+    vips: Any, source: bytes | int, read: Read, max_pixels: int, before_allocate: Callable[[int], None] | None
+) -> Decoded:
+    """Decode a TIFF whose pages differ in size, depth, channels or orientation; raises vips.Error."""
+    sizes = page_sizes(read)
+    height, width = (max(lengths) for lengths in zip(*sizes, strict=True))
+    _check_size(len(sizes) * height, width, max_pixels)
+    if before_allocate is not None:
+        before_allocate(len(sizes) * height * width * 8)
+    pages = []
+    for number in range(len(sizes)):
+        page = open_image(vips, "tiff", source, number)
+        _check_kind(page)
+        page = upright(vips, page, 1, orientation({}, page))
+        pages.append(page.numpy().reshape(page.height, page.width, page.bands))
+    forms = [form_of(page) for page in pages]
+    common = common_form(forms)
+    pixels = np.concatenate([widen(page, common) for page in pages])
+    metadata = fit_to(read_metadata("tiff", read), width, height) | {_COMPRESSION: ("tiff", {}), _FORMS: tuple(forms)}
+    return Decoded(pixels[..., 0] if common.channels == 1 else pixels, "tiff", len(pages), MappingProxyType(metadata))
 
 
 def encode(
@@ -119,24 +153,96 @@ def encode(
         OSError: The file cannot be written to.
         MissingDependencyError: pyvips is not installed.
     """
-    _check_holds(pixels, kind, pages)
+    _check_holds(pixels, kind, pages, metadata)
+    if metadata.get("premultiplied") and kind != "tiff":
+        pixels = without_premultiplication(pixels)
     if kind in KINDS_OF_8_BITS:
         pixels = convert(pixels, np.uint8)
-    metadata = with_valid_resolution(metadata)
-    if kind in (*_PORTABLE_MAPS, "bmp"):
-        content = encode_bmp(pixels, metadata) if kind == "bmp" else encode_pnm(pixels, kind)
-        return content if target is None else _write_all(target, content)
+    metadata = for_kind(metadata, kind)
+    with _output(target) as file:
+        if kind in (*_PORTABLE_MAPS, "bmp"):
+            file.write(encode_bmp(pixels, metadata) if kind == "bmp" else encode_pnm(pixels, kind))
+        else:
+            _encode(file, pixels, kind, metadata, pages, target)
+        return b"" if target is not None else cast("BytesIO", file).getvalue()
+
+
+def lost_metadata(metadata: Mapping[str, Any], kind: str, output: bytes | int) -> tuple[str, ...]:
+    """Return what people call the metadata of a source that its output, of a kind, does not have: `EXIF`, `thumbnail`.
+
+    Args:
+        metadata: From `decode`, of the source.
+        kind: As for `encode`.
+        output: The content of the file, or its descriptor.
+    """
+    return missing(metadata, kind, _reader(output)[0])
+
+
+def _encode(file: BinaryIO, pixels: Pixels, kind: str, metadata: Mapping[str, Any], pages: int, target: int | None) -> None:
+    """Write the kinds that need the image library."""
     vips = load_vips()
     options = _save_options(pixels, kind, metadata)
+    height, width = pixels.shape[0] // pages, pixels.shape[1]
     try:
-        image = to_vips(vips, pixels, metadata, pages)
-        if target is None:
-            return bytes(getattr(image, f"{kind}save_buffer")(**options))
-        getattr(image, f"{kind}save_target")(vips.Target.new_to_descriptor(target), **options)
-        return b""
+        if kind == "tiff":
+            _encode_tiff(vips, file, pixels, metadata, pages, options, target)
+        elif kind == "webp":
+            content = to_vips(vips, pixels, metadata, pages).webpsave_buffer(**options)
+            file.write(with_parts(bytes(content), metadata, width, height))
+        else:
+            spliced = Spliced(vips, file.write, _splice(kind, metadata))
+            try:
+                getattr(to_vips(vips, pixels, metadata), f"{kind}save_target")(spliced.target, **options)
+            finally:
+                if spliced.error is not None:
+                    raise spliced.error
     except vips.Error as error:
         reason = writing_reason(str(error), kind)
         raise ImageError(f"cannot write {pixels.shape} {pixels.dtype} as {kind.upper()} ({reason})") from error
+
+
+def _splice(kind: str, metadata: Mapping[str, Any]) -> Callable[[bytes], bytes | None]:
+    """Return what puts metadata into the head of a PNG or JPEG."""
+    if kind == "jpeg":
+        return lambda head: spliced_jpeg(head, jpeg_parts(metadata))
+    return lambda head: None if len(head) < HEAD_BYTES else spliced_png(head, png_parts(metadata, head[24:26]))
+
+
+def _encode_tiff(
+    vips: Any,
+    file: BinaryIO,
+    pixels: Pixels,
+    metadata: Mapping[str, Any],
+    pages: int,
+    options: dict[str, Any],
+    target: int | None,
+) -> None:
+    alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
+    if pages == 1 and target is not None:  # not through memory: the image may be large
+        to_vips(vips, pixels, {}).tiffsave_target(vips.Target.new_to_descriptor(target), **options)
+        finish_tiff(file, [0], metadata, alpha)
+        return
+    if pages > 1:
+        file.write(empty_tiff(options.get("bigtiff", False)))
+    starts = []
+    for number, page in enumerate(pixels.reshape(pages, -1, *pixels.shape[1:])):
+        if _FORMS in metadata:
+            form = metadata[_FORMS][number]
+            page = narrow(page.reshape(*page.shape[:2], -1), form)
+        starts.append(file.tell())
+        data = bytes(to_vips(vips, page, {}).tiffsave_buffer(**options))
+        file.write(data + b"\0" * (len(data) % 2))
+    finish_tiff(file, starts, metadata, alpha)
+
+
+@contextlib.contextmanager
+def _output(target: int | None) -> Iterator[BinaryIO]:
+    """Return the file of a descriptor, or memory."""
+    if target is None:
+        yield BytesIO()
+        return
+    with open(target, "r+b", closefd=False) as file:
+        yield file
 
 
 def _reader(source: bytes | int) -> tuple[Read, int]:
@@ -163,7 +269,7 @@ def _decode_plain(kind: str, read: Read, size: int, max_pixels: int, before_allo
     if before_allocate is not None:
         before_allocate(2 * size)
     data = read(0, size)
-    pixels, metadata = (decode_pnm(data), {}) if kind == "pnm" else decode_bmp(data)
+    pixels, metadata = (decode_pnm(data), comments_in(data)) if kind == "pnm" else decode_bmp(data)
     return Decoded(pixels, kind, 1, metadata)
 
 
@@ -187,25 +293,20 @@ def _check_kind(image: Any) -> None:
         )
 
 
-def _check_holds(pixels: Pixels, kind: str, pages: int) -> None:
+def _check_holds(pixels: Pixels, kind: str, pages: int, metadata: Mapping[str, Any]) -> None:
     if kind == "jpeg" and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         raise ImageError("JPEG cannot hold alpha; write PNG, TIFF or WebP")
     if pages > 1 and kind not in ("tiff", "webp"):
         raise ImageError(f"{kind.upper()} cannot hold {pages} pages or frames; write TIFF or WebP")
+    if kind != "tiff" and _FORMS in metadata:
+        raise ImageError(f"{kind.upper()} cannot hold pages of several sizes; write TIFF")
 
 
 def _save_options(pixels: Pixels, kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
     source, options = metadata.get(_COMPRESSION, ("", {}))
-    options = {**_SAVE_OPTIONS[kind], **(options if kind == source else {})}
+    options = {**_SAVE_OPTIONS[kind], "keep": "none", **(options if kind == source else {})}
     if kind == source == "jpeg":
         options["Q"] = max(options["Q"], LOWEST_QUALITY)
     if kind == "tiff" and pixels.nbytes > 2**31:
         options["bigtiff"] = True
     return options
-
-
-def _write_all(target: int, content: bytes) -> bytes:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(target, view) :]
-    return b""
