@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from types import MappingProxyType
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,36 +15,22 @@ from ..errors import ImageError
 from ..pixels.arrays import convert
 from .bmp import bmp_size, decode_bmp, encode_bmp
 from .headers import Read, check_png, compression, has_more_images, sniff
-from .jpeg import jpeg_parts, spliced_jpeg
 from .metadata import fit_to, for_kind, missing, orientation, read_metadata
-from .pages import common_form, form_of, narrow, widen, without_premultiplication
-from .png import HEAD_BYTES, png_parts, spliced_png
+from .pages import common_form, form_of, widen, without_premultiplication
 from .pnm import Pixels, comments_in, decode_pnm, encode_pnm, pnm_size
-from .tiff import empty_tiff, finish_tiff, page_sizes
-from .vips import Spliced, load_vips, open_image, reading_reason, to_vips, upright, writing_reason
-from .webp import with_parts
+from .savers import COMPRESSION, FORMS, output, save
+from .tiff import page_sizes
+from .vips import load_vips, open_image, reading_reason, upright
 
 MAX_PIXELS = 2**29
 """Default limit: a header may announce any size without data."""
 KINDS_OF_8_BITS = ("jpeg", "webp", "bmp")
 """Kinds of file limited to 8 bits per channel."""
-LOWEST_QUALITY = 75
-"""Lower bound of a JPEG's kept quality, so that block artifacts do not return."""
 
 _HEAD_BYTES = 65536
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "png": {"compression": 1},  # level 6 takes five times as long and saves 10 %
-    "jpeg": {"Q": 95},
-    "tiff": {"compression": "lzw", "predictor": "horizontal"},
-    "webp": {"Q": 95},
-}
 _COLOR_SPACES = {"b-w": (1, 2), "grey16": (1, 2), "srgb": (3, 4), "rgb": (3, 4), "rgb16": (3, 4)}
 """Supported interpretations with their numbers of channels."""
 _PORTABLE_MAPS = ("pnm", "pgm", "ppm")
-_COMPRESSION = "compression"
-"""Metadata key of the file's own compression: kind and options."""
-_FORMS = "page-forms"
-"""Metadata key of the forms of pages that differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +82,7 @@ def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, before_allocate: C
         image = upright(vips, image, pages, orientation(metadata, image))
         shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
         pixels = image.numpy().reshape(shape)
-        metadata = fit_to(metadata, image.width, image.height // pages) | {_COMPRESSION: (kind, compression(kind, read))}
+        metadata = fit_to(metadata, image.width, image.height // pages) | {COMPRESSION: (kind, compression(kind, read))}
         return Decoded(pixels, kind, pages, MappingProxyType(metadata), has_more_images(kind, read))
     except vips.Error as error:
         raise ImageError(f"the {kind.upper()} data is damaged or truncated ({reading_reason(str(error), kind)})") from error
@@ -121,7 +106,7 @@ def _decode_pages(
     forms = [form_of(page) for page in pages]
     common = common_form(forms)
     pixels = np.concatenate([widen(page, common) for page in pages])
-    metadata = fit_to(read_metadata("tiff", read), width, height) | {_COMPRESSION: ("tiff", {}), _FORMS: tuple(forms)}
+    metadata = fit_to(read_metadata("tiff", read), width, height) | {COMPRESSION: ("tiff", {}), FORMS: tuple(forms)}
     return Decoded(pixels[..., 0] if common.channels == 1 else pixels, "tiff", len(pages), MappingProxyType(metadata))
 
 
@@ -139,9 +124,9 @@ def encode(
         pixels: (H, W) or (H, W, C) as `decode` returns them. For JPEG, WebP and BMP, uint16 is rounded to 8 bits.
         kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm` (gray), `ppm` (gray becomes RGB), or `pnm`: PGM or PPM by the
             channels of the pixels.
-        metadata: From `decode`: ICC profile, EXIF, XMP, texts, resolution, frame times of an animation, and the compression,
-            kept for the same kind. Each kind stores what it can hold. A resolution outside 0 to a million pixels per inch is
-            dropped.
+        metadata: From `decode`: color profile, EXIF, XMP, resolution, frame times of an animation, the compression and all
+            other parts, kept for the same kind. Each kind stores what it can hold; `lost_metadata` names the rest. A
+            resolution outside 0 to a million pixels per inch is dropped.
         pages: Number of pages stacked in `pixels`.
         target: Descriptor of a file to write to, open for reading and writing; None to return the content.
 
@@ -159,11 +144,11 @@ def encode(
     if kind in KINDS_OF_8_BITS:
         pixels = convert(pixels, np.uint8)
     metadata = for_kind(metadata, kind)
-    with _output(target) as file:
+    with output(target) as file:
         if kind in (*_PORTABLE_MAPS, "bmp"):
             file.write(encode_bmp(pixels, metadata) if kind == "bmp" else encode_pnm(pixels, kind))
         else:
-            _encode(file, pixels, kind, metadata, pages, target)
+            save(file, pixels, kind, metadata, pages, target)
         return b"" if target is not None else cast("BytesIO", file).getvalue()
 
 
@@ -176,73 +161,6 @@ def lost_metadata(metadata: Mapping[str, Any], kind: str, output: bytes | int) -
         output: The content of the file, or its descriptor.
     """
     return missing(metadata, kind, _reader(output)[0])
-
-
-def _encode(file: BinaryIO, pixels: Pixels, kind: str, metadata: Mapping[str, Any], pages: int, target: int | None) -> None:
-    """Write the kinds that need the image library."""
-    vips = load_vips()
-    options = _save_options(pixels, kind, metadata)
-    height, width = pixels.shape[0] // pages, pixels.shape[1]
-    try:
-        if kind == "tiff":
-            _encode_tiff(vips, file, pixels, metadata, pages, options, target)
-        elif kind == "webp":
-            content = to_vips(vips, pixels, metadata, pages).webpsave_buffer(**options)
-            file.write(with_parts(bytes(content), metadata, width, height))
-        else:
-            spliced = Spliced(vips, file.write, _splice(kind, metadata))
-            try:
-                getattr(to_vips(vips, pixels, metadata), f"{kind}save_target")(spliced.target, **options)
-            finally:
-                if spliced.error is not None:
-                    raise spliced.error
-    except vips.Error as error:
-        reason = writing_reason(str(error), kind)
-        raise ImageError(f"cannot write {pixels.shape} {pixels.dtype} as {kind.upper()} ({reason})") from error
-
-
-def _splice(kind: str, metadata: Mapping[str, Any]) -> Callable[[bytes], bytes | None]:
-    """Return what puts metadata into the head of a PNG or JPEG."""
-    if kind == "jpeg":
-        return lambda head: spliced_jpeg(head, jpeg_parts(metadata))
-    return lambda head: None if len(head) < HEAD_BYTES else spliced_png(head, png_parts(metadata, head[24:26]))
-
-
-def _encode_tiff(
-    vips: Any,
-    file: BinaryIO,
-    pixels: Pixels,
-    metadata: Mapping[str, Any],
-    pages: int,
-    options: dict[str, Any],
-    target: int | None,
-) -> None:
-    alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
-    if pages == 1 and target is not None:  # not through memory: the image may be large
-        to_vips(vips, pixels, {}).tiffsave_target(vips.Target.new_to_descriptor(target), **options)
-        finish_tiff(file, [0], metadata, alpha)
-        return
-    if pages > 1:
-        file.write(empty_tiff(options.get("bigtiff", False)))
-    starts = []
-    for number, page in enumerate(pixels.reshape(pages, -1, *pixels.shape[1:])):
-        if _FORMS in metadata:
-            form = metadata[_FORMS][number]
-            page = narrow(page.reshape(*page.shape[:2], -1), form)
-        starts.append(file.tell())
-        data = bytes(to_vips(vips, page, {}).tiffsave_buffer(**options))
-        file.write(data + b"\0" * (len(data) % 2))
-    finish_tiff(file, starts, metadata, alpha)
-
-
-@contextlib.contextmanager
-def _output(target: int | None) -> Iterator[BinaryIO]:
-    """Return the file of a descriptor, or memory."""
-    if target is None:
-        yield BytesIO()
-        return
-    with open(target, "r+b", closefd=False) as file:
-        yield file
 
 
 def _reader(source: bytes | int) -> tuple[Read, int]:
@@ -298,15 +216,5 @@ def _check_holds(pixels: Pixels, kind: str, pages: int, metadata: Mapping[str, A
         raise ImageError("JPEG cannot hold alpha; write PNG, TIFF or WebP")
     if pages > 1 and kind not in ("tiff", "webp"):
         raise ImageError(f"{kind.upper()} cannot hold {pages} pages or frames; write TIFF or WebP")
-    if kind != "tiff" and _FORMS in metadata:
+    if kind != "tiff" and FORMS in metadata:
         raise ImageError(f"{kind.upper()} cannot hold pages of several sizes; write TIFF")
-
-
-def _save_options(pixels: Pixels, kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    source, options = metadata.get(_COMPRESSION, ("", {}))
-    options = {**_SAVE_OPTIONS[kind], "keep": "none", **(options if kind == source else {})}
-    if kind == source == "jpeg":
-        options["Q"] = max(options["Q"], LOWEST_QUALITY)
-    if kind == "tiff" and pixels.nbytes > 2**31:
-        options["bigtiff"] = True
-    return options

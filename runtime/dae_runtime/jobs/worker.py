@@ -68,6 +68,8 @@ class FileResult:
     """Noise level that the model was given, measured or told, where white is 1; None for models that are given none."""
     output_stamp: Stamp | None = None
     """Stamp of the output right after writing; None without output."""
+    lost: tuple[str, ...] = ()
+    """What people call the metadata of the input that the output does not have, such as `thumbnail`."""
 
 
 @dataclass
@@ -83,6 +85,8 @@ class _Work:
     error: str | None = None
     levels: list[float] | None = None
     """Of each page, the noise level measured; None where it is told, or the model is given none."""
+    lost: tuple[str, ...] = ()
+    """Metadata that the output does not have."""
 
     @property
     def values(self) -> int:
@@ -218,14 +222,14 @@ class Worker:
         seconds = work.seconds + time.perf_counter() - start
         if self.manifest is not None:
             digest = None if work.error else file_sha256(job.destination)
-            self.manifest.record(job, work.source_stamp, work.error, seconds, digest, level)
-        return FileResult(job, work.error, seconds, scores, reference_error, loss, depth_loss, level, stamp)
+            self.manifest.record(job, work.source_stamp, work.error, seconds, digest, level, work.lost)
+        return FileResult(job, work.error, seconds, scores, reference_error, loss, depth_loss, level, stamp, work.lost)
 
     def _write(self, work: _Work, image: Image) -> None:
         try:
             work.job.destination.parent.mkdir(parents=True, exist_ok=True)
             overwrite = self.may_replace is not None and self.may_replace(work.job)
-            write_image(work.job.destination, image, overwrite=overwrite)
+            work.lost = write_image(work.job.destination, image, overwrite=overwrite)
         except MissingDependencyError:
             raise
         except ImageError as error:
