@@ -16,7 +16,7 @@ from ..pixels.arrays import convert
 from .bmp import bmp_size, decode_bmp, encode_bmp
 from .headers import Read, check_png, compression, has_more_images, sniff
 from .metadata import fit_to, for_kind, missing, orientation, read_metadata
-from .pages import common_form, form_of, widen, without_premultiplication
+from .pages import common_form, form_of, widen
 from .pnm import Pixels, comments_in, decode_pnm, encode_pnm, pnm_size
 from .savers import COMPRESSION, FORMS, output, save
 from .tiff import page_sizes
@@ -139,8 +139,6 @@ def encode(
         MissingDependencyError: pyvips is not installed.
     """
     _check_holds(pixels, kind, pages, metadata)
-    if metadata.get("premultiplied") and kind != "tiff":
-        pixels = without_premultiplication(pixels)
     if kind in KINDS_OF_8_BITS:
         pixels = convert(pixels, np.uint8)
     metadata = for_kind(metadata, kind)

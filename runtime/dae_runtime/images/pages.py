@@ -57,12 +57,3 @@ def narrow(page: Pixels, form: PageForm) -> Pixels:
     if form.channels > form.colors:
         colors = np.concatenate([colors, page[..., -1:]], axis=2)
     return np.ascontiguousarray(convert(colors[..., 0] if form.channels == 1 else colors, form.dtype))
-
-
-def without_premultiplication(pixels: Pixels) -> Pixels:
-    """Return (H, W, 2 or 4), whose colors are multiplied by alpha, with plain colors."""
-    white = np.iinfo(pixels.dtype).max
-    alpha = np.maximum(pixels[..., -1:], 1).astype(np.float32)
-    result = pixels.copy()
-    result[..., :-1] = np.minimum(np.rint(pixels[..., :-1] * (np.float32(white) / alpha)), white)
-    return result

@@ -70,10 +70,9 @@ def _encode_tiff(
     options: dict[str, Any],
     target: int | None,
 ) -> None:
-    alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
     if pages == 1 and target is not None:  # not through memory: the image may be large
         to_vips(vips, pixels, {}).tiffsave_target(vips.Target.new_to_descriptor(target), **options)
-        finish_tiff(file, [0], metadata, alpha)
+        finish_tiff(file, [0], metadata)
         return
     if pages > 1:
         file.write(empty_tiff(options.get("bigtiff", False)))
@@ -85,7 +84,7 @@ def _encode_tiff(
         starts.append(file.tell())
         data = bytes(to_vips(vips, page, {}).tiffsave_buffer(**options))
         file.write(data + b"\0" * (len(data) % 2))
-    finish_tiff(file, starts, metadata, alpha)
+    finish_tiff(file, starts, metadata)
 
 
 @contextlib.contextmanager

@@ -15,12 +15,12 @@ from .tags import Directory, Layout, Tag, layout_of, pack_directory, read_direct
 _ICC, _XMP, _IPTC, _PHOTOSHOP = 34675, 700, 33723, 34377
 _BLOBS = {"icc-profile-data": _ICC, "xmp-data": _XMP, "iptc-data": _PHOTOSHOP}
 _RESOLUTION = (282, 283, 296)
-_EXTRA_SAMPLES, _PREMULTIPLIED, _STRIPS, _TILES = 338, 1, 273, 324
+_STRIPS, _TILES = 273, 324
 _OF_PIXELS = {
     *range(255, 269),
     *(273, 274, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291, 292, 293, 301, 317, 320),
     *range(322, 338),
-    *(_EXTRA_SAMPLES, 339, 340, 341, 342, 346, 347, 400, 433, 434, 435, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530),
+    *(338, 339, 340, 341, 342, 346, 347, 400, 433, 434, 435, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530),
     *(531, 532, 559, 37724),
 }
 """Tags that say how pixels are stored, or hold more of them: the encoder writes its own."""
@@ -44,9 +44,6 @@ def read_tiff(read: Read) -> dict[str, Any]:
         found["exif-data"] = exif
     tags = tuple({number: tag for number, tag in page.items() if number not in _OF_PIXELS} for page in pages)
     lost = {name for number, name in _LOST.items() if any(number in page for page in pages)}
-    extra = first.get(_EXTRA_SAMPLES)
-    if extra is not None and extra.type == 3 and extra.values[0] == _PREMULTIPLIED:
-        found["premultiplied"] = True
     return {**found, "lost": frozenset(lost), "native": ("tiff", tags)}
 
 
@@ -75,14 +72,13 @@ def _as_resource(iptc: bytes) -> bytes:
     return b"8BIM\x04\x04\0\0" + struct.pack(">I", len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
 
 
-def finish_tiff(file: BinaryIO, starts: Sequence[int], metadata: Mapping[str, Any], alpha: bool) -> None:
+def finish_tiff(file: BinaryIO, starts: Sequence[int], metadata: Mapping[str, Any]) -> None:
     """Give the pages of a TIFF their tags, and chain them.
 
     Args:
         file: Little-endian, with a header that fits offsets as far as its end; may consist of several whole files.
         starts: Where each file of one page starts.
         metadata: From any format.
-        alpha: Whether the pixels have alpha.
     """
     kind, native = metadata.get("native", ("", ()))
     if kind != "tiff" or len(native) != len(starts):
@@ -96,7 +92,7 @@ def finish_tiff(file: BinaryIO, starts: Sequence[int], metadata: Mapping[str, An
     pages = []
     for number, start in enumerate(starts):
         (page,) = read_directories(lambda offset, count: read(start + offset, count))  # noqa: B023
-        pages.append(_with_tags(_moved(page, start, layout), metadata, native[number] if native else None, number == 0, alpha))
+        pages.append(_with_tags(_moved(page, start, layout), metadata, native[number] if native else None, number == 0))
     link = 8 if layout.big else 4
     for page in pages:
         at = file.seek(0, 2)
@@ -119,9 +115,7 @@ def _moved(page: Directory, start: int, layout: Layout) -> dict[int, Tag]:
     return tags
 
 
-def _with_tags(
-    page: dict[int, Tag], metadata: Mapping[str, Any], native: Directory | None, first: bool, alpha: bool
-) -> Directory:
+def _with_tags(page: dict[int, Tag], metadata: Mapping[str, Any], native: Directory | None, first: bool) -> Directory:
     """Return the directory of one page with the tags of the source's, or with those that metadata make."""
     for name in (*_RESOLUTION, 274):
         page.pop(name, None)
@@ -136,8 +130,6 @@ def _with_tags(
             for name, tag in _BLOBS.items()
             if name in metadata and (native is None or tag in native or tag != _PHOTOSHOP)
         }
-    if alpha and metadata.get("premultiplied"):
-        page[_EXTRA_SAMPLES] = short(_PREMULTIPLIED)
     return page
 
 
