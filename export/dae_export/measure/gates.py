@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dae_runtime.contract import Quality
+
 from .quality import Judgment
 
 
@@ -52,6 +54,19 @@ def loss_gates(judgment: Judgment, max_psnr_drop: float, max_color_shift: float)
             failure=f"shifts a channel by {shift:+.2f} of 255 steps in the mean, {abs(shift) - max_color_shift:.2f} more "
             f"than the {max_color_shift:g} of --max-color-shift",
         ),
+    )
+
+
+def gain_gate(quality: Quality) -> Gate:
+    """Return the gate on the gain over the noisy samples: a file that makes them worse is of no use."""
+    gain = quality.psnr_db - quality.noisy_psnr_db
+    return Gate(
+        "gain of PSNR over the noisy samples, dB",
+        gain,
+        0.0,
+        True,
+        f"makes the noisy samples worse, by {-gain:.2f} dB: PSNR {quality.noisy_psnr_db:.2f} -> {quality.psnr_db:.2f} dB "
+        f"({quality.fp32_psnr_db:.2f} dB in float32)",
     )
 
 

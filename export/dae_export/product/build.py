@@ -9,8 +9,9 @@ import onnx
 
 from dae_runtime.contract import Calibration, Parity, Quality
 
+from ..errors import GateError
 from ..graph.any_size import take_any_size
-from ..measure.gates import Gate
+from ..measure.gates import Gate, failed_gates, gain_gate
 from ..measure.quality import Judgment, judge
 from ..measure.samples import Samples, synthetic_samples
 from ..options import ExportOptions
@@ -102,7 +103,19 @@ def make_product(strategy: Strategy, network: Network, samples: Samples | None, 
         model = take_any_size(model, network.images.alignment_px)
     is_float32 = product.judgment is None and options.io == "float32"
     product = replace(product, model=model, float32=model if is_float32 else product.float32)
-    return replace(product, written=_written_judgment(product, network, samples, options))
+    product = replace(product, written=_written_judgment(product, network, samples, options))
+    return product if product.quality is None else _with_gain(product, product.quality)
+
+
+def _with_gain(product: Product, quality: Quality) -> Product:
+    """Return the product with the gate on its gain over the noisy samples."""
+    gates = (gain_gate(quality),)
+    problem = failed_gates(gates)
+    if problem is not None:
+        raise GateError(
+            f"the file {problem}. Train longer, or give samples of the noise that the network removes with --calibration-data."
+        )
+    return replace(product, gates=(*product.gates, *gates))
 
 
 def _written_judgment(product: Product, network: Network, samples: Samples | None, options: ExportOptions) -> Judgment | None:

@@ -43,6 +43,8 @@ def print_summary(outcome: FolderOutcome) -> None:
 
 
 def _print_losses(outcome: FolderOutcome) -> None:
+    for name, files in outcome.lost.items():
+        click.echo(f"{counted(files.count, 'file')} written without {name}: {files}", err=True)
     if outcome.lossy.count:
         echo(
             f"{counted(outcome.lossy.count, 'file')} named as JPEG or WebP with lossless content, written lossy as named: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +74,8 @@ class FolderOutcome:
     """Lossless images written lossy, because their names say JPEG or WebP and no format was requested."""
     shallow: Named
     """16-bit images reduced to 8 bits, the most that their format holds."""
+    lost: Mapping[str, Named]
+    """By what people call it, such as `thumbnail`: metadata of inputs that outputs do not have."""
     manifest: Path | None
     """The manifest, if any."""
     report: Path | None
@@ -90,6 +93,7 @@ class Tally:
     not_compared: int = 0
     lossy: Named = field(default_factory=Named)
     shallow: Named = field(default_factory=Named)
+    lost: dict[str, Named] = field(default_factory=dict)
     scores: list[Scores] = field(default_factory=list)
     start_s: float = field(default_factory=time.perf_counter)
 
@@ -107,6 +111,8 @@ class Tally:
             self.lossy = self.lossy.with_name(result.job.source)
         if result.depth_loss:
             self.shallow = self.shallow.with_name(result.job.source)
+        for name in result.lost:
+            self.lost[name] = self.lost.get(name, Named()).with_name(result.job.source)
         if result.scores:
             self.scores.append(result.scores)
 
@@ -137,6 +143,7 @@ class Tally:
             not_compared=self.not_compared,
             lossy=self.lossy,
             shallow=self.shallow,
+            lost=dict(sorted(self.lost.items())),
             manifest=manifest,
             report=report,
         )

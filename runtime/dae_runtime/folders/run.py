@@ -152,7 +152,7 @@ class FolderRun:
         if result.error is not None:
             self._failures.append(Failure(result.job.source, result.error))
         if self._report is not None:
-            self._report.add(result.job, result.error, result.scores, result.level)
+            self._report.add(result.job, result.error, result.scores, result.level, result.lost)
 
     def _is_cancelled(self) -> bool:
         if self._cancel is not None and self._cancel():

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ..system.lazy import lazy_face
 
 if TYPE_CHECKING:
-    from .codec import KINDS_OF_8_BITS, MAX_PIXELS, decode, encode
+    from .codec import KINDS_OF_8_BITS, MAX_PIXELS, decode, encode, lost_metadata
     from .files import (
         FORMATS,
         IMAGE_SUFFIXES,
@@ -37,6 +37,7 @@ __all__ = [
     "image_format",
     "is_image_name",
     "kind_to_write",
+    "lost_metadata",
     "read_image",
     "save_image",
     "warn_multi_image",
@@ -46,7 +47,7 @@ __all__ = [
 __getattr__ = lazy_face(
     __name__,
     {
-        "codec": ("KINDS_OF_8_BITS", "MAX_PIXELS", "decode", "encode"),
+        "codec": ("KINDS_OF_8_BITS", "MAX_PIXELS", "decode", "encode", "lost_metadata"),
         "files": (
             "FORMATS",
             "IMAGE_SUFFIXES",

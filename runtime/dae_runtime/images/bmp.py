@@ -124,8 +124,20 @@ def _read_header(data: bytes, with_palette: bool = True) -> _Header:
         if len(table) < count * entry_bytes:
             raise ImageError("the BMP palette is truncated")
         palette = table.reshape(count, entry_bytes)[:, 2::-1]
-    metadata = {name: value / _PIXELS_PER_MM for name, value in zip(("xres", "yres"), resolution, strict=True) if value > 0}
+    metadata: dict[str, Any] = {
+        name: value / _PIXELS_PER_MM for name, value in zip(("xres", "yres"), resolution, strict=True) if value > 0
+    }
+    if size >= _V4_BYTES and (lost := _color_space(data)):
+        metadata["lost"] = frozenset((lost,))
     return _Header(offset, width, abs(height), height > 0, bits, alpha, palette, metadata)
+
+
+def _color_space(data: bytes) -> str | None:
+    """Return what a long header says about the colors beyond sRGB; None for nothing."""
+    kind, primaries = data[70:74], data[74:122]
+    if kind in (b"DEBM", b"KNIL"):  # an embedded or a linked profile
+        return "color profile"
+    return "gamma and primaries" if kind == bytes(4) and any(primaries) else None
 
 
 def _check_kind(data: bytes, size: int, bits: int, method: int) -> bool:

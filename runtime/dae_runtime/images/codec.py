@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,31 +16,22 @@ from ..pixels.arrays import convert
 from ..system.bounds import MOST_PIXELS, check_whole
 from .bmp import bmp_size, decode_bmp, encode_bmp
 from .headers import Read, check_png, compression, has_more_images, png_damage, sniff
-from .metadata import read_metadata, with_valid_resolution
-from .pnm import Pixels, decode_pnm, encode_pnm, pnm_size
-from .vips import ByteSource, open_image, reading_reason, to_vips, upright, use_vips, writing_reason
+from .metadata import fit_to, for_kind, missing, orientation, read_metadata
+from .pages import common_form, form_of, widen
+from .pnm import Pixels, comments_in, decode_pnm, encode_pnm, pnm_size
+from .savers import ATTEMPTS, COMPRESSION, FORMS, output, save
+from .tiff import page_sizes
+from .vips import ByteSource, open_image, reading_reason, upright, use_vips
 
 MAX_PIXELS = 2**29
 """Default limit: a header may announce any size without data."""
 KINDS_OF_8_BITS = ("jpeg", "webp", "bmp")
 """Kinds of file limited to 8 bits per channel."""
-LOWEST_QUALITY = 75
-"""Lower bound of a JPEG's kept quality, so that block artifacts do not return."""
 
 _HEAD_BYTES = 65536
-_ATTEMPTS = 5
-"""Most calls of libvips for an image whose error text other threads have taken."""
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "png": {"compression": 1},  # level 6 takes five times as long and saves 10 %
-    "jpeg": {"Q": 95},
-    "tiff": {"compression": "lzw", "predictor": "horizontal"},
-    "webp": {"Q": 95},
-}
 _COLOR_SPACES = {"b-w": (1, 2), "grey16": (1, 2), "srgb": (3, 4), "rgb": (3, 4), "rgb16": (3, 4)}
 """Supported interpretations with their numbers of channels."""
 _PORTABLE_MAPS = ("pnm", "pgm", "ppm")
-_COMPRESSION = "compression"
-"""Metadata key of the file's own compression: kind and options."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +73,7 @@ def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, before_allocate: C
     if kind == "png":
         check_png(read, size)
     vips = use_vips()
-    for _ in range(_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         try:
             return _decode_by_vips(vips, kind, source, read, max_pixels, before_allocate)
         except vips.Error as error:
@@ -105,18 +97,44 @@ def _decode_by_vips(
     content = ByteSource(vips, kind, source)
     try:
         image = open_image(vips, kind, content)
+        if image is None:
+            return _decode_pages(vips, source, read, max_pixels, before_allocate)
         pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
         _check_kind(image)
         _check_size(image.height, image.width, max_pixels)
         if before_allocate is not None:
             before_allocate(image.width * image.height * image.bands * (2 if image.format == "ushort" else 1))
-        image = upright(vips, image, pages)
+        metadata = read_metadata(kind, read)
+        image = upright(vips, image, pages, orientation(metadata, image))
         shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
-        metadata = {**read_metadata(image), _COMPRESSION: (kind, compression(kind, read))}
         pixels = image.numpy().reshape(shape)
+        metadata = fit_to(metadata, image.width, image.height // pages) | {COMPRESSION: (kind, compression(kind, read))}
     finally:
         content.check()
     return Decoded(pixels, kind, pages, MappingProxyType(metadata), has_more_images(kind, read))
+
+
+def _decode_pages(
+    vips: Any, source: bytes | int, read: Read, max_pixels: int, before_allocate: Callable[[int], None] | None
+) -> Decoded:
+    """Decode a TIFF whose pages differ in size, depth, channels or orientation; raises vips.Error."""
+    sizes = page_sizes(read)
+    height, width = (max(lengths) for lengths in zip(*sizes, strict=True))
+    _check_size(len(sizes) * height, width, max_pixels)
+    if before_allocate is not None:
+        before_allocate(len(sizes) * height * width * 8)
+    pages = []
+    for number in range(len(sizes)):
+        content = ByteSource(vips, "tiff", source)
+        page = open_image(vips, "tiff", content, number)
+        _check_kind(page)
+        page = upright(vips, page, 1, orientation({}, page))
+        pages.append(page.numpy().reshape(page.height, page.width, page.bands))
+    forms = [form_of(page) for page in pages]
+    common = common_form(forms)
+    pixels = np.concatenate([widen(page, common) for page in pages])
+    metadata = fit_to(read_metadata("tiff", read), width, height) | {COMPRESSION: ("tiff", {}), FORMS: tuple(forms)}
+    return Decoded(pixels[..., 0] if common.channels == 1 else pixels, "tiff", len(pages), MappingProxyType(metadata))
 
 
 def encode(
@@ -133,9 +151,9 @@ def encode(
         pixels: (H, W) or (H, W, C) as `decode` returns them. For JPEG, WebP and BMP, uint16 is rounded to 8 bits.
         kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm` (gray), `ppm` (gray becomes RGB), or `pnm`: PGM or PPM by the
             channels of the pixels.
-        metadata: From `decode`: ICC profile, EXIF, XMP, texts, resolution, frame times of an animation, and the compression,
-            kept for the same kind. Each kind stores what it can hold. A resolution outside 0 to a million pixels per inch is
-            dropped.
+        metadata: From `decode`: color profile, EXIF, XMP, resolution, frame times of an animation, the compression and all
+            other parts, kept for the same kind. Each kind stores what it can hold; `lost_metadata` names the rest. A
+            resolution outside 0 to a million pixels per inch is dropped.
         pages: Number of pages stacked in `pixels`.
         target: Descriptor of a file to write to, open for reading and writing; None to return the content.
 
@@ -147,38 +165,27 @@ def encode(
         OSError: The file cannot be written to.
         MissingDependencyError: pyvips is not installed.
     """
-    _check_holds(pixels, kind, pages)
+    _check_holds(pixels, kind, pages, metadata)
     if kind in KINDS_OF_8_BITS:
         pixels = convert(pixels, np.uint8)
-    metadata = with_valid_resolution(metadata)
-    if kind in (*_PORTABLE_MAPS, "bmp"):
-        content = encode_bmp(pixels, metadata) if kind == "bmp" else encode_pnm(pixels, kind)
-        return content if target is None else _write_all(target, content)
-    vips = use_vips()
-    options = _save_options(pixels, kind, metadata)
-    for _ in range(_ATTEMPTS):
-        try:
-            image = to_vips(vips, pixels, metadata, pages)
-            if target is None:
-                return bytes(getattr(image, f"{kind}save_buffer")(**options))
-            getattr(image, f"{kind}save_target")(vips.Target.new_to_descriptor(target), **options)
-            return b""
-        except vips.Error as error:
-            failure, reason = error, writing_reason(str(error), kind)
-        if reason is not None or (target is not None and not _emptied(target)):
-            break
-    reason = reason or "the image library reports no reason"
-    raise ImageError(f"cannot write {pixels.shape} {pixels.dtype} as {kind.upper()} ({reason})") from failure
+    metadata = for_kind(metadata, kind)
+    with output(target) as file:
+        if kind in (*_PORTABLE_MAPS, "bmp"):
+            file.write(encode_bmp(pixels, metadata) if kind == "bmp" else encode_pnm(pixels, kind))
+        else:
+            save(file, pixels, kind, metadata, pages, target)
+        return b"" if target is not None else cast("BytesIO", file).getvalue()
 
 
-def _emptied(target: int) -> bool:
-    """Empty a file to write it again; false for a device or a pipe."""
-    try:
-        os.ftruncate(target, 0)
-        os.lseek(target, 0, os.SEEK_SET)
-    except OSError:
-        return False
-    return True
+def lost_metadata(metadata: Mapping[str, Any], kind: str, output: bytes | int) -> tuple[str, ...]:
+    """Return what people call the metadata of a source that its output, of a kind, does not have: `EXIF`, `thumbnail`.
+
+    Args:
+        metadata: From `decode`, of the source.
+        kind: As for `encode`.
+        output: The content of the file, or its descriptor.
+    """
+    return missing(metadata, kind, _reader(output)[0])
 
 
 def _reader(source: bytes | int) -> tuple[Read, int]:
@@ -205,7 +212,7 @@ def _decode_plain(kind: str, read: Read, size: int, max_pixels: int, before_allo
     if before_allocate is not None:
         before_allocate(2 * size)
     data = read(0, size)
-    pixels, metadata = (decode_pnm(data), {}) if kind == "pnm" else decode_bmp(data)
+    pixels, metadata = (decode_pnm(data), comments_in(data)) if kind == "pnm" else decode_bmp(data)
     return Decoded(pixels, kind, 1, metadata)
 
 
@@ -229,25 +236,10 @@ def _check_kind(image: Any) -> None:
         )
 
 
-def _check_holds(pixels: Pixels, kind: str, pages: int) -> None:
+def _check_holds(pixels: Pixels, kind: str, pages: int, metadata: Mapping[str, Any]) -> None:
     if kind == "jpeg" and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         raise ImageError("JPEG cannot hold alpha; write PNG, TIFF or WebP")
     if pages > 1 and kind not in ("tiff", "webp"):
         raise ImageError(f"{kind.upper()} cannot hold {pages} pages or frames; write TIFF or WebP")
-
-
-def _save_options(pixels: Pixels, kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    source, options = metadata.get(_COMPRESSION, ("", {}))
-    options = {**_SAVE_OPTIONS[kind], **(options if kind == source else {})}
-    if kind == source == "jpeg":
-        options["Q"] = max(options["Q"], LOWEST_QUALITY)
-    if kind == "tiff" and pixels.nbytes > 2**31:
-        options["bigtiff"] = True
-    return options
-
-
-def _write_all(target: int, content: bytes) -> bytes:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(target, view) :]
-    return b""
+    if kind != "tiff" and FORMS in metadata:
+        raise ImageError(f"{kind.upper()} cannot hold pages of several sizes; write TIFF")

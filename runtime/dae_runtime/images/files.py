@@ -17,7 +17,7 @@ from ..errors import ImageError, OutputExistsError
 from ..system.atomic import atomic_path
 from ..system.messages import counted, listed
 from ..system.paths import open_regular
-from .codec import MAX_PIXELS, decode, encode
+from .codec import MAX_PIXELS, decode, encode, lost_metadata
 from .pnm import Pixels
 
 logger = logging.getLogger(__name__)
@@ -47,9 +47,11 @@ class Image:
     pixels: Pixels
     """(H, W), or (H, W, C) with C of 3 (RGB), or with alpha last 2 or 4; uint8, or uint16 for 16-bit files; upright."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """ICC profile, EXIF, XMP, texts, resolution and compression, for the codec."""
+    """Color profile, EXIF, XMP, texts, resolution, compression and other parts of the file, for the codec."""
     pages: int = 1
-    """Pages of a TIFF or frames of a WebP, stacked vertically in `pixels`, all of equal height."""
+    """Pages of a TIFF or frames of a WebP, stacked vertically in `pixels`, all of equal height. Pages that differ are
+    widened: mirrored at the right and the lower edge, gray as equal colors, 8 bits in 16; writing a TIFF gives them
+    their own form."""
     kind: str = "png"
     """Kind of the source file: `png`, `jpeg`, `tiff`, `webp`, `bmp` or `pnm`."""
 
@@ -107,28 +109,31 @@ def warn_multi_image(name: str) -> None:
     )
 
 
-def write_image(path: str | os.PathLike[str], image: Image, *, overwrite: bool = True) -> None:
+def write_image(path: str | os.PathLike[str], image: Image, *, overwrite: bool = True) -> tuple[str, ...]:
     """Write an image file atomically, in the format of its suffix.
 
     From JPEG to JPEG the quality (estimated from the tables, at least 75) and 4:2:0 sampling are kept; other samplings become
     4:4:4. A lossless WebP stays lossless; other JPEG and WebP files get quality 95. All other formats are lossless. 16-bit
     pixels are rounded to 8 bits for JPEG, WebP and BMP. A PGM holds gray only; in a PPM gray becomes RGB.
 
-    Metadata kept where the format holds it: ICC profile, EXIF, XMP, IPTC, resolution, frame times; from PNG to PNG ASCII
-    texts, from TIFF to TIFF the description. Not kept: gamma (gAMA, cHRM) and other texts of a PNG, other tags of a TIFF
-    (artist, software, date), and further images of a JPEG.
+    Metadata are kept where the format holds them: color profile, EXIF (also that of a TIFF's tags), XMP, IPTC, resolution;
+    frame times; within a format all other chunks, segments and tags. Thumbnails, which show the noisy picture, and further
+    images of a JPEG are never kept. docs/formats.md has a table.
 
     Args:
         path: The output; its folder must exist.
         image: `pixels` of uint8 or uint16, (H, W) or (H, W, C) with C from 1 to 4.
         overwrite: Whether to replace an existing file.
 
+    Returns:
+        What people call the metadata of the source that the file does not have, such as `EXIF` or `thumbnail`.
+
     Raises:
         OutputExistsError: The file exists and `overwrite` is false.
         ImageError: The suffix is unknown, the format cannot hold the image, or the file cannot be written.
         MissingDependencyError: pyvips is not installed.
     """
-    save_image(path, image, overwrite=overwrite)
+    return save_image(path, image, overwrite=overwrite)
 
 
 def save_image(
@@ -137,7 +142,7 @@ def save_image(
     *,
     overwrite: bool | Callable[[], bool] = True,
     before_move: Callable[[Path], None] | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """Write an image file as `write_image` does.
 
     Args:
@@ -156,6 +161,7 @@ def save_image(
         unfinished = atomic_path(path, overwrite=overwrite, before_move=before_move)
         with unfinished as temporary, temporary.open("r+b", buffering=0) as file:
             encode(pixels, kind, image.metadata, pages=image.pages, target=file.fileno())
+            return lost_metadata(image.metadata, kind, file.fileno())
     except FileExistsError as error:
         raise OutputExistsError(f"{name}: exists. Give another output, or allow overwriting.") from error
     except OSError as error:

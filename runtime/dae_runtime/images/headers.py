@@ -71,7 +71,7 @@ def check_png(read: Read, size: int) -> None:
     row_bytes = (width * depth * _PNG_CHANNELS.get(header[9], 1) + 7) // 8 + 1
     if row_bytes * height > DEFLATE_RATIO * size:
         raise ImageError(f"the header promises {width} x {height} pixels, which {size} bytes of PNG cannot hold")
-    for name, _, _ in _png_chunks(read):
+    for name, _, _ in png_chunks(read):
         if name == b"acTL":
             raise ImageError("the file is an animated PNG, whose frames cannot be read; split it into single images")
         if name == b"IDAT":
@@ -80,7 +80,7 @@ def check_png(read: Read, size: int) -> None:
 
 def png_damage(read: Read, size: int) -> str:
     """Return what is wrong with a PNG that cannot be decoded; libvips reports it to the log, without the file's name."""
-    for name, offset, length in _png_chunks(read):
+    for name, offset, length in png_chunks(read):
         text = name.decode("ascii", "replace")
         if offset + length + 4 > size:
             return f"the file ends within its chunk {text}"
@@ -106,7 +106,7 @@ def compression(kind: str, read: Read) -> dict[str, Any]:
 
 def jpeg_quality(read: Read) -> int | None:
     """Estimate a JPEG's quality, 1 to 100, by the nearest luminance table of libjpeg. None without a table."""
-    for marker, offset, length in _jpeg_segments(read):
+    for marker, offset, length in jpeg_segments(read):
         if marker == 0xDB:
             for number, table in _quantization_tables(read(offset, length)):
                 if number == 0:
@@ -119,7 +119,7 @@ def has_more_images(kind: str, read: Read) -> bool:
 
     Source: CIPA DC-007, Multi-Picture Format.
     """
-    return kind == "jpeg" and any(marker == 0xE2 and read(offset, 4) == b"MPF\0" for marker, offset, _ in _jpeg_segments(read))
+    return kind == "jpeg" and any(marker == 0xE2 and read(offset, 4) == b"MPF\0" for marker, offset, _ in jpeg_segments(read))
 
 
 def _quantization_tables(segment: bytes) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
@@ -137,7 +137,7 @@ def _quantization_tables(segment: bytes) -> Iterator[tuple[int, npt.NDArray[np.i
 
 def _halves_chroma(read: Read) -> bool:
     """Tell whether a JPEG halves the chroma in both directions (4:2:0)."""
-    for marker, offset, length in _jpeg_segments(read):
+    for marker, offset, length in jpeg_segments(read):
         if marker in _START_OF_FRAME:
             factors = [(value >> 4, value & 15) for value in read(offset, length)[7::3]]
             return len(factors) > 1 and all(first >= 2 * second for first, second in zip(*factors[:2], strict=True))
@@ -151,7 +151,7 @@ def _libjpeg_tables() -> npt.NDArray[np.int64]:
     return tables
 
 
-def _jpeg_segments(read: Read) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(read: Read) -> Iterator[tuple[int, int, int]]:
     """Yield marker, offset and length of each segment's content, up to the compressed data."""
     offset = 2
     for _ in range(_MAX_CHUNKS):
@@ -168,15 +168,22 @@ def _jpeg_segments(read: Read) -> Iterator[tuple[int, int, int]]:
         offset += 2 + length
 
 
-def _png_chunks(read: Read) -> Iterator[tuple[bytes, int, int]]:
+def png_chunks(read: Read) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, offset and length of each chunk's content."""
     offset = len(_PNG)
-    for _ in range(_MAX_CHUNKS):
-        head = read(offset, 8)
-        if len(head) < 8:
-            return
+    while len(head := read(offset, 8)) == 8:
         length = int.from_bytes(head[:4], "big")
         yield head[4:], offset + 8, length
         offset += 12 + length
+
+
+def webp_chunks(read: Read) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, offset and length of each chunk's content."""
+    offset = 12
+    while len(head := read(offset, 8)) == 8:
+        length = int.from_bytes(head[4:], "little")
+        yield head[:4], offset + 8, length
+        offset += 8 + length + length % 2
 
 
 def _is_lossless_webp(read: Read) -> bool:

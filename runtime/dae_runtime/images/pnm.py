@@ -74,6 +74,11 @@ def encode_pnm(pixels: Pixels, kind: str = "pnm") -> bytes:
     return f"{magic}\n{pixels.shape[1]} {pixels.shape[0]}\n{white}\n".encode("ascii") + big_endian.tobytes()
 
 
+def comments_in(data: bytes) -> dict[str, Any]:
+    """Return whether a file has comments, which are not kept, as metadata."""
+    return {"lost": frozenset(("texts",))} if b"#" in data[: _read_header(data)[4]] else {}
+
+
 def _read_header(data: bytes) -> tuple[int, int, int, int, int]:
     """Return channels, height, width, the white value, and the offset of the pixels."""
     header = _HEADER.match(data[:_HEADER_BYTES])

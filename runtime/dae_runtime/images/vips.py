@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from itertools import chain
@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError, MissingDependencyError
-from .metadata import attach_metadata
 from .pnm import Pixels
+from .webp import LEAST_DELAY_MS
 
 _COMPLETING = threading.Lock()
 _KINDS = ("png", "jpeg", "tiff", "webp")
@@ -156,31 +156,31 @@ def _webp_bytes(descriptor: int) -> int:
     return min(os.fstat(descriptor).st_size, announced + announced % 2)
 
 
-def open_image(vips: Any, kind: str, source: ByteSource) -> Any:
-    """Open an image with all its pages, without decoding it."""
-    pages = {"n": -1} if kind in ("tiff", "webp") else {}
+def open_image(vips: Any, kind: str, source: ByteSource, page: int | None = None) -> Any:
+    """Open an image without decoding it, with one page, or with all: None for a TIFF whose pages differ."""
+    which = {"n": -1} if page is None else {"page": page}
+    pages = which if kind in ("tiff", "webp") else {}
     try:
         return getattr(vips.Image, f"{kind}load_source")(source.stream, fail_on="error", access="sequential", **pages)
     except vips.Error as error:
-        if kind == "tiff" and "differs" in str(error):
-            raise ImageError(
-                "the pages of the TIFF differ in size, kind or orientation; split it into single pages"
-            ) from error
+        if kind == "tiff" and page is None and "differs" in str(error):
+            return None
         raise
 
 
-def upright(vips: Any, image: Any, pages: int) -> Any:
-    """Apply the orientation to each page; libvips requires the same orientation for all pages."""
-    if not image.get_typeof("orientation") or image.get("orientation") <= 1:
+def upright(vips: Any, image: Any, pages: int, orientation: int) -> Any:
+    """Apply the orientation, 1 to 8, to each page; libvips requires the same orientation for all pages."""
+    if orientation <= 1:
         return image
     image = image.copy_memory()  # rotation needs random access to the rows
+    image.set_type(vips.GValue.gint_type, "orientation", orientation)
     height = image.height // pages
     turned = [image.crop(0, number * height, image.width, height).autorot() for number in range(pages)]
     return vips.Image.arrayjoin(turned, across=1)
 
 
-def to_vips(vips: Any, pixels: Pixels, metadata: Mapping[str, Any], pages: int) -> Any:
-    """Return pixels as a libvips image with stacked pages."""
+def to_vips(vips: Any, pixels: Pixels, metadata: Mapping[str, Any], pages: int = 1) -> Any:
+    """Return pixels as a libvips image with stacked pages, and with the times of frames."""
     height, width = pixels.shape[:2]
     bands = pixels.shape[2] if pixels.ndim == 3 else 1
     wide = pixels.dtype == np.uint16
@@ -190,7 +190,43 @@ def to_vips(vips: Any, pixels: Pixels, metadata: Mapping[str, Any], pages: int) 
     image = image.copy(interpretation=gray if bands < 3 else color)
     if pages > 1:
         image.set_type(vips.GValue.gint_type, "page-height", height // pages)
-    return attach_metadata(vips, image, metadata)
+        if "delay" in metadata:
+            image.set_type(vips.GValue.array_int_type, "delay", [time + LEAST_DELAY_MS for time in metadata["delay"]])
+        if "loop" in metadata:
+            image.set_type(vips.GValue.gint_type, "loop", metadata["loop"])
+    return image
+
+
+class Spliced:
+    """A target for libvips that changes the head of a file on its way.
+
+    Args:
+        vips: pyvips.
+        sink: Takes the bytes of the file.
+        splice: Returns what to write for a head; None to see more of it first.
+    """
+
+    def __init__(self, vips: Any, sink: Callable[[Any], object], splice: Callable[[bytes], bytes | None]) -> None:
+        self.target = vips.TargetCustom()
+        self.error: BaseException | None = None
+        self._sink, self._splice, self._head = sink, splice, b""
+        self._is_whole = False
+        self.target.on_write(self._write)
+
+    def _write(self, part: Any) -> int:
+        try:
+            if self._is_whole:
+                self._sink(part)
+            else:
+                self._head += bytes(part)
+                spliced = self._splice(self._head)
+                if spliced is not None:
+                    self._is_whole = True
+                    self._sink(spliced)
+        except BaseException as error:  # it cannot pass through libvips
+            self.error = error
+            return -1
+        return len(part)
 
 
 def reading_reason(text: str, kind: str) -> str | None:

@@ -158,7 +158,9 @@ class Denoiser:
         model's alignment are padded by reflection and cropped back. A model with 8-bit edges (`io_dtype` "uint8") gets uint8
         images without conversion; uint16 and float32 images are rounded to 8 bits, which is logged once as a warning.
 
-        A color image whose channels are equal in every pixel is denoised as the gray image that it is, and so stays gray. A
+        Where alpha is 0, pixels come out unchanged, and their colors do not count. Noise that is equal in all channels of a
+        color image is removed from its brightness by the gray one of the two default models; a color model alone keeps it. A
+        color image whose channels are equal in every pixel is denoised as the gray image that it is, and so stays gray. A
         uint16 image whose largest value is exactly 1023, 4095 or 16383 is taken to have that for white.
 
         Args:

@@ -9,10 +9,12 @@ import numpy as np
 from ..contract import Contract
 from ..errors import InputError
 from ..pixels.arrays import Array, FloatArray, color_channels
+from ..pixels.common_noise import has_common_noise, luma_plane, with_luma_change
 from ..pixels.detail import put_back
+from ..pixels.hidden import fill_hidden, hidden_in
 from ..pixels.level import measure_level
 from ..pixels.storage import Stored, stored_as
-from .controls import Controls
+from .controls import Controls, Shares
 from .open_model import Network
 
 Networks = Callable[[int], Network]
@@ -58,7 +60,7 @@ def level_in(batch: Array, networks: Networks, bits: int | None) -> float | None
     """Return the level that `treat` measures in a batch of one image, or None if its network is not given it."""
     opened = stored_as(batch[0], bits).opened(batch)
     network = networks(color_channels(opened.shape[3]))
-    return None if network.model.sigma is None else measure_level(opened[0])
+    return None if network.model.sigma is None else _level_of_visible(opened[0])
 
 
 def sigma_unused(model: Contract) -> InputError:
@@ -79,14 +81,53 @@ def _treat(
 ) -> Array:
     """Denoise images that are stored alike."""
     opened = form.opened(batch)
+    hidden = hidden_in(opened) if opened.shape[3] in (2, 4) else None
+    if hidden is not None and hidden.any():
+        opened = _with_hidden_filled(opened, hidden)
     colors = color_channels(opened.shape[3])
     network = networks(colors)
     if network.model.sigma is None and levels is not None:
         raise sigma_unused(network.model)
     if network.model.sigma is not None and levels is None:
-        levels = np.array([measure_level(image) for image in opened], np.float32)
-    clean = network.denoise(opened, controls.shares, cancel, levels)
+        levels = np.array([_level_of_visible(image) for image in opened], np.float32)
+    start = opened if colors == 1 else _without_common_noise(opened, networks, network, controls, cancel)
+    clean = network.denoise(start, controls.shares, cancel, levels)
     if controls.detail > 0 and controls.shares.luma > 0:
         for before, after in zip(opened, clean, strict=True):
             put_back(before[..., :colors], after[..., :colors], controls.detail)
-    return form.closed(clean, batch.shape[3])
+    result = form.closed(clean, batch.shape[3])
+    if hidden is not None:
+        result[hidden] = batch[hidden]
+    return result
+
+
+def _with_hidden_filled(opened: Array, hidden: Array) -> Array:
+    filled = opened.copy()
+    for image, where in zip(filled, hidden, strict=True):
+        fill_hidden(image, where)
+    return filled
+
+
+def _level_of_visible(image: Array) -> float:
+    """Return the level of an image; transparent pixels are black, which does not count."""
+    if image.shape[2] in (2, 4) and (hidden := hidden_in(image)).any():
+        image = np.where(hidden[..., None], image.dtype.type(0), image)
+    return measure_level(image)
+
+
+def _without_common_noise(
+    opened: Array, networks: Networks, network: Network, controls: Controls, cancel: Callable[[], bool] | None
+) -> Array:
+    """Return a colored batch without noise that is equal in all channels.
+
+    A network for colors has learned that noise differs from channel to channel, and keeps what does not. The network for gray
+    takes it out of the brightness, where there is one: a single model given by the user is all that is used.
+    """
+    chosen = [place for place, image in enumerate(opened) if has_common_noise(image)]
+    gray = networks(1) if chosen and controls.shares.luma > 0 else network
+    if gray is network or gray.model.sigma is not None:
+        return opened
+    luma, result = luma_plane(opened[chosen]), opened.copy()
+    share = controls.shares.luma
+    result[chosen] = with_luma_change(opened[chosen], luma, gray.denoise(luma, Shares(share, share), cancel))
+    return result

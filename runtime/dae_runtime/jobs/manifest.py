@@ -9,7 +9,7 @@ import io
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -77,6 +77,8 @@ class Entry:
     bits: int | None = None
     level: float | None = None
     """Noise level that the model was given, measured or told, where white is 1; None for models that are given none."""
+    lost: Sequence[str] = ()
+    """Metadata of the input that the output does not have, such as `thumbnail`."""
 
     @property
     def settings(self) -> Settings:
@@ -155,6 +157,7 @@ class Manifest:
         seconds: float,
         output_sha256: str | None,
         level: float | None = None,
+        lost: Sequence[str] = (),
     ) -> None:
         """Record the result of one file.
 
@@ -165,6 +168,7 @@ class Manifest:
             seconds: Processing time.
             output_sha256: Of the output; None if there is none.
             level: Noise level that the model was given.
+            lost: Metadata of the input that the output does not have.
 
         Raises:
             ManifestError: The disk is full, or the file is gone.
@@ -177,6 +181,7 @@ class Manifest:
             seconds=round(seconds, 6),
             output_sha256=output_sha256,
             level=None if level is None else round(level, 6),
+            lost=lost,
         )
 
     def _append(self, job: Job, source_stamp: Stamp, **outcome: Any) -> None:

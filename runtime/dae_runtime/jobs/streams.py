@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import ImageError, InputError
-from ..images import KINDS_OF_8_BITS, MAX_PIXELS, Image, decode, encode, warn_multi_image
+from ..images import KINDS_OF_8_BITS, MAX_PIXELS, Image, decode, encode, lost_metadata, warn_multi_image
 from ..inference import DEFAULT_CONTROLS, Controls, Denoiser
 from ..pixels.arrays import Array
 from ..system.bounds import shown
@@ -141,7 +141,7 @@ def denoise_file_bytes(
     max_pixels: int = MAX_PIXELS,
     name: str = "the image",
 ) -> bytes:
-    """Denoise an image file given as bytes. A reduction from 16 to 8 bits is logged as a warning.
+    """Denoise an image file given as bytes. A reduction from 16 to 8 bits, and lost metadata, are logged as warnings.
 
     Args:
         denoiser: The open denoiser.
@@ -162,10 +162,13 @@ def denoise_file_bytes(
         image = Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)
         image = image.with_pixels(denoiser.denoise(image.page_pixels, **asdict(controls)))
         content = encode(image.pixels, kind or image.kind, image.metadata, pages=image.pages)
+        lost = lost_metadata(image.metadata, kind or image.kind, content)
     except ImageError as error:
         raise ImageError(f"{name}: {error}.") from error
     except MemoryError as error:
         raise InputError(f"{name} does not fit into memory. Free memory, or give smaller images.") from error
+    if lost:
+        logger.warning("%s: written without %s", name, ", ".join(lost))
     if image.pixels.dtype == np.uint16 and (kind or image.kind) in KINDS_OF_8_BITS:
         logger.warning(
             "%s: reduced from 16 to 8 bits, the most that JPEG, WebP and BMP hold. Write PNG or TIFF to keep every bit", name

@@ -69,6 +69,8 @@ class FileResult:
     """Stamp of the output as written; None without output."""
     may_pass: bool = False
     """Whether the failure may pass without a change of the file: no space, no memory, no permission."""
+    lost: tuple[str, ...] = ()
+    """What people call the metadata of the input that the output does not have, such as `thumbnail`."""
 
 
 @dataclass
@@ -87,6 +89,8 @@ class _Work:
     may_pass: bool = False
     output_stamp: Stamp | None = None
     output_sha256: str | None = None
+    lost: tuple[str, ...] = ()
+    """Metadata that the output does not have."""
 
     @property
     def values(self) -> int:
@@ -224,14 +228,16 @@ class Worker:
         seconds = work.seconds + time.perf_counter() - start
         if self.manifest is not None:
             digest = None if work.error else work.output_sha256
-            self.manifest.record(job, work.source_stamp, work.error, seconds, digest, level)
+            self.manifest.record(job, work.source_stamp, work.error, seconds, digest, level, work.lost)
         stamp = None if work.error else work.output_stamp
-        return FileResult(job, work.error, seconds, scores, reference_error, loss, depth_loss, level, stamp, work.may_pass)
+        return FileResult(
+            job, work.error, seconds, scores, reference_error, loss, depth_loss, level, stamp, work.may_pass, work.lost
+        )
 
     def _write(self, work: _Work, image: Image) -> None:
         try:
             work.job.destination.parent.mkdir(parents=True, exist_ok=True)
-            save_image(
+            work.lost = save_image(
                 work.job.destination,
                 image,
                 overwrite=lambda: self._may_replace(work.job),

@@ -35,6 +35,11 @@ def as_image(noisy: npt.ArrayLike) -> Array:
     Raises:
         InputError: The dtype or shape is another, or the value is not an array.
     """
+    if _is_masked(noisy):
+        raise InputError(
+            f"{_NO_ARRAY} received an array with a mask, and the result could not have it. Fill the masked values, e.g. with "
+            "numpy.ma.filled, and mask the result yourself."
+        )
     try:
         image = np.asarray(noisy)
     except (ValueError, TypeError) as error:  # rows of several lengths
@@ -63,6 +68,12 @@ def as_image(noisy: npt.ArrayLike) -> Array:
             f"received {image.shape}.{hint}"
         )
     return image
+
+
+def _is_masked(noisy: object) -> bool:
+    """Tell whether an array, or one in a list, has masked values."""
+    arrays = noisy if isinstance(noisy, list | tuple) else [noisy]
+    return any(isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array) for array in arrays)
 
 
 def check_values(image: Array) -> None:

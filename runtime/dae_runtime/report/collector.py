@@ -63,13 +63,24 @@ class RunReport:
     _shown: list[tuple[Job, Scores | None, float | None]] = field(default_factory=list)
     _sums: dict[str, float] = field(default_factory=dict)
     _compared: int = 0
+    _lost: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.limit < 1:
             raise InputError(f"a report shows at least 1 image, not {self.limit}.")
 
-    def add(self, job: Job, error: str | None = None, scores: Scores | None = None, level: float | None = None) -> None:
-        """Add a file that was done, with the noise level that the model was given, if any; or that failed with an error."""
+    def add(
+        self,
+        job: Job,
+        error: str | None = None,
+        scores: Scores | None = None,
+        level: float | None = None,
+        lost: Sequence[str] = (),
+    ) -> None:
+        """Add a file that was done, with the noise level that the model was given, if any; or that failed with an error.
+
+        `lost` names metadata that its output does not have.
+        """
         due = len(self._shown) * max(self.total, 1) / self.limit  # position in the run of the next image to show
         self._seen += 1
         if error is not None:
@@ -77,6 +88,8 @@ class RunReport:
             self._errors += [error] if len(self._errors) < MAX_ERRORS else []
             return
         self._done += 1
+        for name in lost:
+            self._lost[name] = self._lost.get(name, 0) + 1
         if self._seen > due and len(self._shown) < self.limit:
             self._shown.append((job, scores, level))
         if scores is not None:
@@ -125,6 +138,7 @@ class RunReport:
             mean_scores={name: total / self._compared for name, total in self._sums.items()},
             errors=tuple(self._errors),
             not_shown=tuple(not_shown),
+            lost=dict(sorted(self._lost.items())),
         )
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from ..system.messages import counted
 from ..system.messages import html_text as escape
 from .figures import ReportedImage
 
@@ -102,6 +103,7 @@ def _notices(summary: RunSummary, images: Sequence[ReportedImage]) -> str:
     more = summary.failed - len(summary.errors)
     parts += _list("Failed", [*summary.errors, *([f"and {more} more"] if more > 0 else [])])
     parts += _list("Not shown", summary.not_shown)
+    parts += _list("Not kept", (f"{name}: {counted(files, 'file')}" for name, files in summary.lost.items()))
     return "\n".join(parts)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .._version import __version__
 from ..contract import Contract
@@ -28,4 +28,6 @@ class RunSummary:
     """Errors of the first failed files."""
     not_shown: tuple[str, ...] = ()
     """Reasons why selected images are not shown."""
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """By what people call it, such as `thumbnail`: in how many outputs metadata of their inputs are missing."""
     version: str = __version__
