@@ -55,6 +55,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "accelerator camera_noise gaussian int8_speed pack_network public_names structure",
         "fit_level pairs runtime_bench export_bench",
         "cards",
+        "controls crops",
     ),
 }
 """The units of each package by floor, from the lowest; a unit imports from lower floors only."""
