@@ -76,7 +76,9 @@ def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("accelerator")
     pack([ROOT / "examples/clean"], folder / "crops.npy", 3, 48, 0.3)
     (folder / "first.toml").write_text(SETTINGS)
-    (folder / "second.toml").write_text(SETTINGS.replace('precision = "amp"', "qat = true"))
+    (folder / "second.toml").write_text(
+        SETTINGS.replace('precision = "amp"', "qat = true").replace("gaussian:0-55/255", "camera")
+    )
     arguments = [folder / name for name in ("crops.npy", "first.toml", "second.toml")]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *map(str, arguments), str(folder)],
