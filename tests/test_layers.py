@@ -24,6 +24,7 @@ ENGINES = {
     "matplotlib": {"dae_train.data", "dae_train.runs"},  # for the letters of synthetic pages, and for plots
     "keras": {
         "dae_export.source",
+        "dae_tools.accelerator",
         "dae_tools.pack_network",
         *(f"dae_train.{room}" for room in ("data", "noise", "networks", "learning", "judging", "fitting", "runs")),
     },

@@ -52,9 +52,10 @@ ORDER: dict[str, tuple[str, ...]] = {
         "cli __init__",
     ),
     "dae_tools": (
-        "camera_noise gaussian int8_speed pack_network public_names structure",
+        "accelerator camera_noise gaussian int8_speed pack_network public_names structure",
         "fit_level pairs runtime_bench export_bench",
         "cards",
+        "controls crops",
     ),
 }
 """The units of each package by floor, from the lowest; a unit imports from lower floors only."""

@@ -55,8 +55,8 @@ class Session:
         """Restore weights and optimizer state; return the number of weight updates so far."""
         return load_last(path, self.models.trained, self.trainer.optimizer)
 
-    def fit(self, rows: list[Row], verbose: int) -> None:
-        """Train the remaining epochs and append them to `rows`."""
+    def fit(self, rows: list[Row], verbose: int, *callbacks: keras.callbacks.Callback) -> None:
+        """Train the remaining epochs and append them to `rows`; `callbacks` run before those of the run."""
         training = self.prepared.config.training
         steps = training.steps_per_epoch
         assert steps is not None  # the preparation filled it in
@@ -68,6 +68,7 @@ class Session:
             verbose=verbose,
             shuffle=False,  # the plan shuffles
             callbacks=[
+                *callbacks,
                 self.trainer.meter,
                 ReseedEpoch(training.seed),
                 self._validation(),

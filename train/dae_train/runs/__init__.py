@@ -1,11 +1,15 @@
 """Training runs and their directories."""
 
-from .run import Outcome, resume, train
-from .run_files import read_config
+from .run import Outcome, continue_from, resume, train
+from .run_files import claim, read_config, rewrite_description, write_description
 
 __all__ = [
     "Outcome",
+    "claim",
+    "continue_from",
     "read_config",
     "resume",
+    "rewrite_description",
     "train",
+    "write_description",
 ]

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from builders import invoke, make_model
 from dae_runtime import Denoiser, InputError
-from dae_runtime.images import Image, write_image
 from dae_runtime.pixels.metrics import psnr_db
-from dae_tools.pairs import command, read_pairs, scatter, score_pairs
-
-
-@pytest.fixture
-def folders(tmp_path):
-    """Two pairs of smooth pictures in color with noise of 6 and 12 of 255."""
-    ramp = np.linspace(60, 190, 96)
-    for number, sigma in enumerate((6, 12)):
-        clean = np.stack([np.add.outer(ramp, ramp) / 2] * 3, axis=2)
-        noisy = clean + np.random.default_rng(number).normal(0, sigma, clean.shape)
-        for name, pixels in (("clean", clean), ("noisy", noisy)):
-            (tmp_path / name).mkdir(exist_ok=True)
-            write_image(tmp_path / name / f"{number}.png", Image(np.rint(pixels).clip(0, 255).astype(np.uint8)))
-    return tmp_path / "noisy", tmp_path / "clean"
-
-
-@pytest.fixture
-def model(tmp_path):
-    path = tmp_path / "told.onnx"
-    path.write_bytes(make_model(channels=3, gain=10.0))
-    return path
+from dae_tools.pairs.command import command
+from dae_tools.pairs.levels import scatter
+from dae_tools.pairs.scores import middle, read_pairs, score_pairs, sweep_levels
 
 
 def test_each_pair_is_scored_at_its_measured_level(folders, model):
@@ -78,3 +61,45 @@ def test_what_is_missing_is_said(folders, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no image"):
         list(read_pairs(tmp_path / "empty", folders[1]))
+
+
+def test_the_middle_of_a_pair(folders):
+    image = np.arange(35, dtype=np.uint8).reshape(5, 7)
+    assert middle(image, None) is image
+    np.testing.assert_array_equal(middle(image, 3), image[1:4, 2:5])
+    np.testing.assert_array_equal(middle(image, 6), image[:, :6])
+    whole, cut = (list(read_pairs(*folders, crop_px)) for crop_px in (None, 32))
+    for (_, *images), (_, *parts) in zip(whole, cut, strict=True):
+        for image, part in zip(images, parts, strict=True):
+            np.testing.assert_array_equal(part, image[32:64, 32:64])
+
+
+def test_levels_are_told_one_after_the_other(folders, model):
+    sigmas = (0.0, 0.03, 0.06, 0.1)
+    with Denoiser(model, "cpu", 1) as denoiser:
+        sweep = sweep_levels(denoiser, *folders, sigmas, crop_px=64)
+        for sigma, found in zip(sigmas, sweep.psnr_db, strict=True):
+            pairs = score_pairs(denoiser, *folders, sigma, 64)
+            assert found == tuple(pair.scores.denoised_psnr_db for pair in pairs)
+    table = np.array(sweep.psnr_db)
+    assert sweep.best_sigma == sigmas[table.mean(axis=1).argmax()] > 0
+    assert sweep.best_each_db == pytest.approx(table.max(axis=0).mean())
+    result = invoke(
+        command, "--noisy", folders[0], "--clean", folders[1], "-m", model, "--sigmas", "0,7.65,15.3,25.5", "--crop", 64
+    )
+    assert result.exit_code == 0, result.output
+    printed = re.findall(r"^level +([\d.]+) of 255: +([\d.]+) dB$", result.output, re.MULTILINE)
+    np.testing.assert_allclose(
+        [[float(cell) for cell in row] for row in printed],
+        np.column_stack([255 * np.array(sigmas), table.mean(axis=1)]),
+        atol=0.06,
+    )
+    assert f"best single level: {255 * sweep.best_sigma:.1f} of 255, {table.mean(axis=1).max():.2f} dB" in result.output
+    assert f"best level for each image: {sweep.best_each_db:.2f} dB" in result.output
+
+
+def test_a_model_that_estimates_the_noise_is_not_told_levels(folders, tmp_path):
+    (tmp_path / "blind.onnx").write_bytes(make_model(channels=3))
+    result = invoke(command, "--noisy", folders[0], "--clean", folders[1], "-m", tmp_path / "blind.onnx", "--sigmas", "5")
+    assert isinstance(result.exception, InputError)
+    assert invoke(command, "--noisy", folders[0], "--clean", folders[1], "-m", "gray", "--sigmas", "5,much").exit_code == 2
