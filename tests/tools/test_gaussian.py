@@ -8,8 +8,10 @@ import math
 import numpy as np
 import pytest
 
+from builders import make_model
 from dae_runtime.errors import InputError
 from dae_runtime.images import Image, write_image
+from dae_runtime.inference import Denoiser
 from dae_tools.gaussian import add_gaussian, read_clean, score_gaussian
 
 
@@ -54,6 +56,17 @@ def test_a_blur_gains_on_smooth_pictures_and_harms_little(blur, folder):
     assert min(gains) > 4
     assert 28 < score_gaussian(blur, paths, 0).psnr_db < 40  # it blurs, and darkens the border
     assert score_gaussian(blur, paths, 15, seed=1) != score_gaussian(blur, paths, 15)
+
+
+def test_a_model_may_be_told_the_level(folder, blur):
+    paths = sorted(folder.iterdir())
+    with Denoiser(make_model(gain=17.0), threads=1) as leveled:  # at 15/255 it blurs in full
+        told = score_gaussian(leveled, paths, 15, told=True)
+        assert told.psnr_db == pytest.approx(score_gaussian(blur, paths, 15).psnr_db, abs=0.05)
+        assert all(image.psnr_db == math.inf for image in score_gaussian(leveled, paths, 0, told=True).images)
+        assert score_gaussian(leveled, paths, 15).psnr_db != told.psnr_db
+    with pytest.raises(InputError, match="sigma"):
+        score_gaussian(blur, paths, 15, told=True)
 
 
 def test_images_become_what_the_model_takes(folder):

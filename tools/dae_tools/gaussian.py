@@ -70,7 +70,7 @@ class SigmaScore:
         return fmean(image.psnr_db for image in self.images)
 
 
-def score_gaussian(denoiser: Denoiser, paths: Sequence[Path], sigma: float, seed: int = 0) -> SigmaScore:
+def score_gaussian(denoiser: Denoiser, paths: Sequence[Path], sigma: float, seed: int = 0, told: bool = False) -> SigmaScore:
     """Measure a model on images with Gaussian noise.
 
     Args:
@@ -78,9 +78,10 @@ def score_gaussian(denoiser: Denoiser, paths: Sequence[Path], sigma: float, seed
         paths: Clean image files, read one by one; see `read_clean`.
         sigma: Standard deviation of the noise on the scale 0..255; 0 for none.
         seed: Seed of the noise, with an image's position in `paths`.
+        told: Whether to tell the model the level, as FFDNet's figures are measured; a model that is given it measures it else.
 
     Raises:
-        InputError: There are no images, or `sigma` or `seed` is negative.
+        InputError: There are no images, `sigma` or `seed` is negative, or the model cannot be told a level.
         ImageError: An image cannot be read.
     """
     if not paths:
@@ -88,7 +89,7 @@ def score_gaussian(denoiser: Denoiser, paths: Sequence[Path], sigma: float, seed
     if not (math.isfinite(sigma) and sigma >= 0) or seed < 0:
         raise InputError(f"sigma and seed must be numbers of at least 0; received {sigma!r} and {seed!r}.")
     channels = denoiser.model.channels
-    return SigmaScore(sigma, tuple(_score(denoiser, path, channels, sigma, (seed, n)) for n, path in enumerate(paths)))
+    return SigmaScore(sigma, tuple(_score(denoiser, path, channels, sigma, (seed, n), told) for n, path in enumerate(paths)))
 
 
 def add_gaussian(clean: Pixels, sigma: float, seed: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -121,10 +122,10 @@ def read_clean(path: Path, channels: int) -> Pixels:
     return colors[..., 0] if colors.shape[2] == 1 else np.rint(colors @ np.asarray(LUMA)).astype(np.uint8)
 
 
-def _score(denoiser: Denoiser, path: Path, channels: int, sigma: float, seed: Sequence[int]) -> ImageScore:
+def _score(denoiser: Denoiser, path: Path, channels: int, sigma: float, seed: Sequence[int], told: bool) -> ImageScore:
     clean = read_clean(path, channels)
     noisy = add_gaussian(clean, sigma, seed)
-    denoised = convert(denoiser.denoise(noisy), np.uint8)
+    denoised = convert(denoiser.denoise(noisy, sigma=min(1.0, sigma / 255) if told else None), np.uint8)
     noisy_psnr = psnr_db(clean, noisy.astype(np.float64) * 255, 255) if sigma else math.inf
     return ImageScore(path.name, noisy_psnr, psnr_db(clean, denoised, 255))
 
@@ -141,6 +142,7 @@ def _score(denoiser: Denoiser, path: Path, channels: int, sigma: float, seed: Se
     multiple=True,
     help="Noise level on the scale 0..255, repeatable [default: 15 25 50].",
 )
+@click.option("--told", is_flag=True, help="Tell the model the level; without it the model's own way to know it is judged.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the noise.")
 @click.option("--device", default="cpu", show_default=True, help="Device, as for dae-run.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads [default: those available].")
@@ -150,6 +152,7 @@ def command(
     model: str,
     images: Path,
     sigmas: tuple[float, ...],
+    told: bool,
     seed: int,
     device: str,
     threads: int | None,
@@ -164,7 +167,7 @@ def command(
     if not paths:
         raise InputError(f"{images} holds no images. Give a folder of clean images with --images.")
     with Denoiser(model, device, threads) as denoiser:
-        scores = [score_gaussian(denoiser, paths, sigma, seed) for sigma in dict.fromkeys((0.0, *(sigmas or SIGMAS)))]
+        scores = [score_gaussian(denoiser, paths, sigma, seed, told) for sigma in dict.fromkeys((0.0, *(sigmas or SIGMAS)))]
         name = denoiser.model.name
     if as_json:
         click.echo(json.dumps({"model": name, "seed": seed, "scores": [_as_json(score) for score in scores]}, indent=1))

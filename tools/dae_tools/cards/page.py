@@ -129,7 +129,11 @@ def _gaussian(scores: GaussianScores, published: str | None) -> Iterator[str]:
     yield f"| | {' | '.join(f'sigma {sigma:g}' for sigma in sigmas)} | parameters | MAC per pixel |"
     yield "|---|" + "---|" * (len(sigmas) + 2)
     yield f"| noisy | {' | '.join(_db(score.noisy_psnr_db) for score in scores.by_sigma)} | | |"
-    yield f"| **this file** | {' | '.join(f'**{_db(score.psnr_db)}**' for score in scores.by_sigma)} | see above | see above |"
+    rows = (
+        {"this file": scores.by_sigma} if not scores.told else {"told the level": scores.told, "it measured": scores.by_sigma}
+    )
+    for name, found in rows.items():
+        yield f"| **{name}** | {' | '.join(f'**{_db(score.psnr_db)}**' for score in found)} | see above | see above |"
     if scores.non_local_means_db is not None:
         figures = {NLM_H: f"{scores.non_local_means_db:.2f}"}
         yield f"| {NLM}, h {NLM_H:g}, 8-bit input | {' | '.join(figures.get(sigma, '-') for sigma in sigmas)} | - | - |"

@@ -33,6 +33,8 @@ class GaussianScores:
     """By the Gaussian protocol of `dae_tools.gaussian`; the first without noise."""
 
     by_sigma: tuple[SigmaScore, ...]
+    told: tuple[SigmaScore, ...]
+    """The same where the model is told the level; empty for a model that is given none."""
     seed: int
     non_local_means_db: float | None
     """Mean PSNR of OpenCV's non-local means on the same noisy images at sigma 25; None without OpenCV."""
@@ -80,8 +82,11 @@ Scores = GaussianScores | PairScores | DigitScores
 def gaussian_scores(denoiser: Denoiser, folder: Path, seed: int, threads: int) -> GaussianScores:
     """Measure a model on the clean images of a folder at the published noise levels, and without noise."""
     paths = _images(folder)
-    scores = tuple(score_gaussian(denoiser, paths, sigma, seed) for sigma in (0.0, *SIGMAS))
-    return GaussianScores(scores, seed, _non_local_means(paths, denoiser.model.channels, seed, threads))
+    scores, told = (
+        tuple(score_gaussian(denoiser, paths, sigma, seed, is_told) for sigma in (0.0, *SIGMAS)) if is_possible else ()
+        for is_told, is_possible in ((False, True), (True, denoiser.model.sigma is not None))
+    )
+    return GaussianScores(scores, told, seed, _non_local_means(paths, denoiser.model.channels, seed, threads))
 
 
 def pair_scores(denoiser: Denoiser, noisy: Path, clean: Path) -> PairScores:
