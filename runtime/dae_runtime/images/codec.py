@@ -16,7 +16,7 @@ from .bmp import bmp_size, decode_bmp, encode_bmp
 from .headers import Read, check_png, compression, has_more_images, png_damage, sniff
 from .metadata import read_metadata, with_valid_resolution
 from .pnm import Pixels, decode_pnm, encode_pnm, pnm_size
-from .vips import ByteSource, load_vips, open_image, reading_reason, to_vips, upright, writing_reason
+from .vips import load_vips, open_image, open_source, reading_reason, to_vips, upright, writing_reason
 
 MAX_PIXELS = 2**29
 """Default limit: a header may announce any size without data."""
@@ -98,20 +98,18 @@ def _decode_by_vips(
     max_pixels: int,
     before_allocate: Callable[[int], None] | None,
 ) -> Decoded:
-    content = ByteSource(vips, kind, source)
-    try:
-        image = open_image(vips, kind, content)
-        pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-        _check_kind(image)
-        _check_size(image.height, image.width, max_pixels)
-        if before_allocate is not None:
-            before_allocate(image.width * image.height * image.bands * (2 if image.format == "ushort" else 1))
-        image = upright(vips, image, pages)
-        shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
-        metadata = {**read_metadata(image), _COMPRESSION: (kind, compression(kind, read))}
-        pixels = image.numpy().reshape(shape)
-    finally:
-        content.check()
+    content = open_source(vips, kind, source, read)  # owns the bytes: kept until the pixels are decoded
+    image = open_image(vips, kind, content)
+    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+    _check_kind(image)
+    _check_size(image.height, image.width, max_pixels)
+    if before_allocate is not None:
+        before_allocate(image.width * image.height * image.bands * (2 if image.format == "ushort" else 1))
+    image = upright(vips, image, pages)
+    shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
+    metadata = {**read_metadata(image), _COMPRESSION: (kind, compression(kind, read))}
+    pixels = image.numpy().reshape(shape)
+    del content
     return Decoded(pixels, kind, pages, MappingProxyType(metadata), has_more_images(kind, read))
 
 
