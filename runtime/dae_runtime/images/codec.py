@@ -21,7 +21,7 @@ from .pages import common_form, form_of, widen
 from .pnm import Pixels, comments_in, decode_pnm, encode_pnm, pnm_size
 from .savers import ATTEMPTS, COMPRESSION, FORMS, output, save
 from .tiff import page_sizes
-from .vips import ByteSource, open_image, reading_reason, upright, use_vips
+from .vips import open_image, open_source, reading_reason, upright, use_vips
 
 MAX_PIXELS = 2**29
 """Default limit: a header may announce any size without data."""
@@ -94,23 +94,21 @@ def _decode_by_vips(
     max_pixels: int,
     before_allocate: Callable[[int], None] | None,
 ) -> Decoded:
-    content = ByteSource(vips, kind, source)
-    try:
-        image = open_image(vips, kind, content)
-        if image is None:
-            return _decode_pages(vips, source, read, max_pixels, before_allocate)
-        pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-        _check_kind(image)
-        _check_size(image.height, image.width, max_pixels)
-        if before_allocate is not None:
-            before_allocate(image.width * image.height * image.bands * (2 if image.format == "ushort" else 1))
-        metadata = read_metadata(kind, read)
-        image = upright(vips, image, pages, orientation(metadata, image))
-        shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
-        pixels = image.numpy().reshape(shape)
-        metadata = fit_to(metadata, image.width, image.height // pages) | {COMPRESSION: (kind, compression(kind, read))}
-    finally:
-        content.check()
+    content = open_source(vips, kind, source, read)  # owns the bytes: kept until the pixels are decoded
+    image = open_image(vips, kind, content)
+    if image is None:
+        return _decode_pages(vips, source, read, max_pixels, before_allocate)
+    pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+    _check_kind(image)
+    _check_size(image.height, image.width, max_pixels)
+    if before_allocate is not None:
+        before_allocate(image.width * image.height * image.bands * (2 if image.format == "ushort" else 1))
+    metadata = read_metadata(kind, read)
+    image = upright(vips, image, pages, orientation(metadata, image))
+    shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
+    pixels = image.numpy().reshape(shape)
+    del content
+    metadata = fit_to(metadata, image.width, image.height // pages) | {COMPRESSION: (kind, compression(kind, read))}
     return Decoded(pixels, kind, pages, MappingProxyType(metadata), has_more_images(kind, read))
 
 
@@ -125,7 +123,7 @@ def _decode_pages(
         before_allocate(len(sizes) * height * width * 8)
     pages = []
     for number in range(len(sizes)):
-        content = ByteSource(vips, "tiff", source)
+        content = open_source(vips, "tiff", source, read)
         page = open_image(vips, "tiff", content, number)
         _check_kind(page)
         page = upright(vips, page, 1, orientation({}, page))

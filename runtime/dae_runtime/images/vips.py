@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError, MissingDependencyError
+from .headers import Read
 from .pnm import Pixels
 from .webp import LEAST_DELAY_MS
 
@@ -106,62 +107,35 @@ def codec_versions() -> str:
     return f"libvips {'.'.join(str(vips.version(part)) for part in range(3))} through pyvips {vips.__version__}"
 
 
-class ByteSource:
-    """The bytes of an image for libvips, which never maps them: a mapped file that shrinks ends the process (SIGBUS).
+def open_source(vips: Any, kind: str, source: bytes | int, read: Read) -> Any:
+    """Return the bytes of an image for libvips, which never maps them: a mapped file that shrinks ends the process (SIGBUS).
 
-    libvips maps a file given by its descriptor for JPEG and WebP; PNG and TIFF it only reads. Keep this object until the
-    image is decoded.
+    libvips maps a file given by its descriptor for JPEG and WebP, which are read first; PNG and TIFF it only reads. Keep the
+    result until the pixels are decoded: it owns the bytes.
 
     Args:
         vips: From `load_vips`.
         kind: `png`, `jpeg`, `tiff` or `webp`.
         source: The content, or the descriptor of a regular file.
+        read: Reads it.
     """
-
-    def __init__(self, vips: Any, kind: str, source: bytes | int) -> None:
-        self._position = 0
-        self._failure: OSError | None = None
-        if not isinstance(source, int):
-            self.stream = vips.Source.new_from_memory(source)
-        elif kind not in ("jpeg", "webp"):
-            self.stream = vips.Source.new_from_descriptor(source)
-        else:
-            # libvips holds a WebP in memory, so that bytes behind its announced end are not offered.
-            end = _webp_bytes(source) if kind == "webp" else os.fstat(source).st_size
-            self.stream = vips.SourceCustom()
-            self.stream.on_read(lambda count: self._read(source, count, end))
-            self.stream.on_seek(lambda offset, whence: self._seek(offset, whence, end))
-
-    def check(self) -> None:
-        """Raise the OSError that a read has met, if any."""
-        if self._failure is not None:
-            raise self._failure
-
-    def _read(self, descriptor: int, count: int, end: int) -> bytes:
-        try:
-            data = os.pread(descriptor, min(count, max(end - self._position, 0)), self._position)
-        except OSError as error:  # libvips' own callback could only print it
-            self._failure, data = error, b""
-        self._position += len(data)
-        return data
-
-    def _seek(self, offset: int, whence: int, end: int) -> int:
-        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: end}[whence]
-        return self._position
+    if not isinstance(source, int):
+        return vips.Source.new_from_memory(source)
+    if kind not in ("jpeg", "webp"):
+        return vips.Source.new_from_descriptor(source)
+    size = os.fstat(source).st_size
+    if kind == "webp":  # without what follows the end that its header announces
+        announced = 8 + int.from_bytes(read(4, 4), "little")
+        size = min(size, announced + announced % 2)
+    return vips.Source.new_from_memory(read(0, size))
 
 
-def _webp_bytes(descriptor: int) -> int:
-    """Return the size of a WebP file as its header announces it, at most that of the file."""
-    announced = 8 + int.from_bytes(os.pread(descriptor, 4, 4), "little")
-    return min(os.fstat(descriptor).st_size, announced + announced % 2)
-
-
-def open_image(vips: Any, kind: str, source: ByteSource, page: int | None = None) -> Any:
+def open_image(vips: Any, kind: str, source: Any, page: int | None = None) -> Any:
     """Open an image without decoding it, with one page, or with all: None for a TIFF whose pages differ."""
     which = {"n": -1} if page is None else {"page": page}
     pages = which if kind in ("tiff", "webp") else {}
     try:
-        return getattr(vips.Image, f"{kind}load_source")(source.stream, fail_on="error", access="sequential", **pages)
+        return getattr(vips.Image, f"{kind}load_source")(source, fail_on="error", access="sequential", **pages)
     except vips.Error as error:
         if kind == "tiff" and page is None and "differs" in str(error):
             return None

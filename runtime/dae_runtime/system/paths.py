@@ -95,6 +95,9 @@ def open_regular(path: PathLike) -> FileIO:
 
 
 def _check_regular(path: PathLike, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        with os.scandir(path):  # raises why a folder cannot be read, if that is why it is opened as a file
+            pass
     if not stat.S_ISREG(mode):
         kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
         found = kinds.get(stat.S_IFMT(mode), "a device")

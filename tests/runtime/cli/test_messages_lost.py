@@ -81,7 +81,7 @@ def test_printable_text(text):
 NASTY = "a\x1b]0;x\x07\x1b[31m\n\u202eb<script>.png"
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     name=st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=40).map(
         lambda text: f"x{text}.png"

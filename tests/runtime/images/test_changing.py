@@ -17,7 +17,7 @@ from dae_runtime.images import IMAGE_SUFFIXES, Image, read_image, write_image
 from dae_runtime.images import codec as codec_module
 
 MAPS = Path("/proc/self/maps")
-SHAPE = (600, 700, 3)
+SHAPE = (200, 300, 3)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_no_file_is_mapped(tmp_path, contents):
         assert mapped == [False], name
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), share=st.floats(0, 1), late=st.booleans())
 def test_a_file_that_changes_while_it_is_read(tmp_path, contents, data, share, late):
     name = data.draw(st.sampled_from(sorted(contents)))
