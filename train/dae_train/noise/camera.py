@@ -44,17 +44,18 @@ _SATURATION = (0.0, 0.6)
 """A color matrix drives the channels apart by as much."""
 _CONTRAST = (1.0, 1.5)
 """Slope of the tone curve in the middle: from sRGB alone to that of the smoothstep curve of Brooks et al."""
-_RESIZED_SHARE, _LARGEST_FACTOR = 0.4, 1.5
+_RESIZED_SHARE, _LARGEST_FACTOR = 0.4, 4 / 3
+"""How often a picture is scaled down, and by how much at most: cameras offer sizes of 3/4, and a larger factor costs time."""
 _MOST_RESIZED_PX = 2**20
 """Larger images are developed at their own size: their resampling would take the memory."""
-_CHROMA_BLUR_PX, _COARSE_CHROMA_SHARE = (0.4, 3.0), 0.75
+_CHROMA_BLUR_PX, _COARSE_CHROMA_SHARE = (1.0, 3.5), 0.9
 """Noise reduction blurs color by as much more than brightness, mostly at half the resolution."""
-_UNEVEN_SHARE, _LEFT, _KNEE = 0.5, (0.15, 0.9), (0.004, 0.04)
+_UNEVEN_SHARE, _LEFT, _KNEE = 0.75, (0.15, 0.8), (0.004, 0.04)
 """How often noise reduction preserves edges; what it leaves in flat parts; the activity at which half of the rest is left."""
 _BLOTCHED_SHARE, _BLOTCH_PX, _BLOTCH, _BLOTCH_COLOR = 0.6, (1.5, 4.0), (0.1, 0.7), (0.0, 0.5)
 """Coarse noise, which noise reduction does not reach: how often, how wide, its strength and color over that of the rest."""
 _SHARPENED_SHARE, _SHARPENING = 1 / 3, (0.1, 0.9)
-_CODED_SHARE, _SUBSAMPLED_SHARE, _QUALITY = 0.65, 0.5, (75.0, 98.0)
+_CODED_SHARE, _SUBSAMPLED_SHARE, _QUALITY = 0.85, 0.6, (75.0, 98.0)
 """JPEG: how often, how often with halved color, and its quality."""
 
 
@@ -113,13 +114,13 @@ def _developed(linear: Any, shot: Any, read: Any, seed: Seed) -> Any:
 def _reduced(noise: Any, blur: Any, color: Any, channels: int, seed: Seed) -> Any:
     """Return noise as a camera's noise reduction leaves it: blurred, that of color more, and mostly at half the resolution."""
     count, size = ops.shape(noise)[0], noise.shape[1:3]
-    brightness = luma(noise)
-    gray = blurred(brightness, blur)
     if channels == 1:
-        return gray
-    chroma = noise - brightness
-    half = blurred(halved(chroma), (blur + _uniform(count, _CHROMA_BLUR_PX, seed)) / 2)
-    chroma = ops.where(_coin(count, _COARSE_CHROMA_SHARE, seed), doubled(half, size), blurred(chroma, blur))
+        return blurred(luma(noise), blur)
+    fine = blurred(noise, blur)
+    gray = luma(fine)
+    half = halved(noise)
+    half = blurred(half - luma(half), (blur + _uniform(count, _CHROMA_BLUR_PX, seed)) / 2)
+    chroma = ops.where(_coin(count, _COARSE_CHROMA_SHARE, seed), doubled(half, size), fine - gray)
     return gray + color * size_of(gray) / size_of(chroma) * chroma
 
 
@@ -143,7 +144,7 @@ def _sharpened(noise: Any, seed: Seed) -> Any:
     """Return noise behind an unsharp mask of 1 pixel, for a third of the images."""
     count = ops.shape(noise)[0]
     amount = ops.where(_coin(count, _SHARPENED_SHARE, seed), _uniform(count, _SHARPENING, seed), 0.0)
-    return noise + amount * (noise - blurred(noise, ops.ones((count, 1, 1, 1))))
+    return noise + amount * (noise - blurred(noise, ops.ones((count, 1, 1, 1)), 3))
 
 
 def _normal(shape: tuple[Any, ...], seed: Seed) -> Any:

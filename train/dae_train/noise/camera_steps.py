@@ -17,9 +17,8 @@ import numpy as np
 from keras import ops
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_LARGEST_BLUR_PX = 5
 _ACTIVITY_PX = (1.5, 2.5)
-"""Blurs behind the activity around a pixel: of what counts as detail, and of its size."""
+"""Blurs behind the activity around a pixel: what is finer than the first counts, its size is averaged over the second."""
 
 
 def decode_srgb(values: Any) -> Any:
@@ -62,18 +61,17 @@ def resampled(values: Any, size: tuple[int, int], step: Any) -> Any:
     return values
 
 
-def blurred(values: Any, sigma: Any) -> Any:
+def blurred(values: Any, sigma: Any, reach: int = 5) -> Any:
     """Return values blurred by a Gaussian of a standard deviation in pixels for each image; at 0 as they are."""
-    offsets = np.arange(-_LARGEST_BLUR_PX, _LARGEST_BLUR_PX + 1, dtype=np.float32)
-    weights = [ops.exp(-0.5 * (float(offset) / ops.maximum(sigma, 0.05)) ** 2) for offset in offsets]
-    total = sum(weights[1:], weights[0])
+    weights = [ops.exp(-0.5 * (offset / ops.maximum(sigma, 0.05)) ** 2) for offset in range(reach + 1)]
+    total = weights[0] + 2 * sum(weights[2:], weights[1])
+    weights = [weight / total for weight in weights]
     for axis in (1, 2):
         length = values.shape[axis]
-        pad = [(0, 0)] * 4
-        pad[axis] = (_LARGEST_BLUR_PX, _LARGEST_BLUR_PX)
-        padded = ops.pad(values, pad, mode="symmetric")
-        shifted = [padded[:, i : i + length] if axis == 1 else padded[:, :, i : i + length] for i in range(len(offsets))]
-        values = sum(weight / total * part for weight, part in zip(weights, shifted, strict=True))
+        padded = ops.pad(values, [(0, 0) if each != axis else (reach, reach) for each in range(4)], mode="symmetric")
+        shifted = [padded[:, i : i + length] if axis == 1 else padded[:, :, i : i + length] for i in range(2 * reach + 1)]
+        pairs = [shifted[reach - offset] + shifted[reach + offset] for offset in range(1, reach + 1)]
+        values = sum((weight * pair for weight, pair in zip(weights[1:], pairs, strict=True)), weights[0] * values)
     return values
 
 
@@ -98,9 +96,11 @@ def left_by_denoiser(encoded: Any, share: Any, knee: Any) -> Any:
         knee: (N, 1, 1, 1): the activity at which half of the rest is left.
     """
     gray = luma(encoded) if encoded.shape[-1] == 3 else encoded
-    detail, around = (ops.full((1, 1, 1, 1), width) for width in _ACTIVITY_PX)
-    activity = blurred(ops.abs(gray - blurred(gray, detail)), around)
-    return share + (1 - share) * activity / (activity + knee)
+    size = gray.shape[1:3]
+    detail, around = (ops.full((1, 1, 1, 1), width / 2) for width in _ACTIVITY_PX)
+    activity = halved(ops.abs(gray - doubled(blurred(halved(gray), detail, 3), size)))
+    activity = blurred(activity, around, 3)
+    return doubled(share + (1 - share) * activity / (activity + knee), size)
 
 
 def luma(values: Any) -> Any:

@@ -80,10 +80,10 @@ def interpolated(mosaic: Any, sites: Any, bilinear: Any) -> Any:
     red_rows, blue_rows = (ops.max(color, axis=2, keepdims=True) for color in (red, blue))
 
     def chroma(here: Any, rows: Any, other: Any) -> Any:
-        return here * own + other * diagonal + green * (rows * row + (1 - rows) * column)
+        return here * own + other * diagonal + green * (column + rows * (row - column))
 
     return ops.concatenate(
-        [chroma(red, red_rows, blue), green * own + (1 - green) * cross, chroma(blue, blue_rows, red)], axis=-1
+        [chroma(red, red_rows, blue), cross + green * (own - cross), chroma(blue, blue_rows, red)], axis=-1
     )
 
 
@@ -94,10 +94,14 @@ def edge_aware(mosaic: Any, sites: Any) -> Any:
 
 def _edge_aware(noise: Any, scene: Any, sites: Any) -> Any:
     green = _green(scene + noise, sites) - _green(scene, sites)
-    beside = _reflected(sites * (noise - green), 1)  # the differences are linear in it: noise needs no second picture
-    rows = beside[:, 1:-1] + (beside[:, :-2] + beside[:, 2:]) / 2
-    differences = rows[:, :, 1:-1] + (rows[:, :, :-2] + rows[:, :, 2:]) / 2
-    return green + differences * np.array([1, 0, 1], np.float32)
+    difference = noise - green
+
+    def chroma(here: Any) -> Any:  # linear in the difference: noise needs no second picture here
+        beside = _reflected(here * difference, 1)
+        rows = beside[:, 1:-1] + (beside[:, :-2] + beside[:, 2:]) / 2
+        return green + rows[:, :, 1:-1] + (rows[:, :, :-2] + rows[:, :, 2:]) / 2
+
+    return ops.concatenate([chroma(sites[..., :1]), green, chroma(sites[..., 2:])], axis=-1)
 
 
 def _green(mosaic: Any, sites: Any) -> Any:
