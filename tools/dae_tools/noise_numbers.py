@@ -6,6 +6,7 @@ images with noise of the recipe.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def histogram(columns: dict[str, list[Row]]) -> str:
     edges = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 256)
     lines = [f"{'level, of 255':32}" + "".join(f"{title:>26}" for title in columns)]
     counts = [np.histogram([255 * row.noise.level for row in rows], edges)[0] for rows in columns.values()]
-    for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (low, high) in enumerate(itertools.pairwise(edges)):
         shares = (f"{count[i] / max(1, count.sum()):26.0%}" for count in counts)
         lines.append(f"{f'{low} to {high}':32}" + "".join(shares))
     return "\n".join(lines)
@@ -112,7 +113,9 @@ _Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--noise", required=True, help="The recipe, as for dae-train: camera:100-6400.")
 @click.option("--clean", type=_Folder, required=True, help="Folder of clean images that get the noise of the recipe.")
 @click.option("--noisy", type=_Folder, help="Folder of noisy photographs.")
-@click.option("--reference", type=_Folder, help="Their clean ones; without it, flat blocks of --noisy and of the recipe count.")
+@click.option(
+    "--reference", type=_Folder, help="Their clean ones; without it, flat blocks of --noisy and of the recipe count."
+)
 def command(noise: str, clean: Path, noisy: Path | None, reference: Path | None) -> int:
     """Print the statistics of a noise recipe beside those of photographs."""
     if noisy is None and reference is not None:

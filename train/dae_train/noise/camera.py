@@ -34,8 +34,8 @@ from .jpeg import jpeg
 
 Seed: TypeAlias = Any
 
-SHOT_AT_ISO_100 = 3e-5
-"""Variance of the shot noise of white, on the scale where white is 1: a sensor that holds 33,000 electrons at ISO 100."""
+SHOT_AT_ISO_100 = 5e-5
+"""Variance of the shot noise of white, on the scale where white is 1: a sensor that holds 20,000 electrons at ISO 100."""
 _READ_SLOPE, _READ_OFFSET, _READ_SPREAD = 2.18, 1.20, 0.26
 """log(read) = slope * log(shot) + offset + spread * N(0, 1), fitted by Brooks et al. to a phone camera."""
 _RED_GAIN, _BLUE_GAIN = (1.9, 2.4), (1.5, 1.9)
@@ -50,12 +50,12 @@ _MOST_RESIZED_PX = 2**20
 """Larger images are developed at their own size: their resampling would take the memory."""
 _CHROMA_BLUR_PX, _COARSE_CHROMA_SHARE = (1.0, 3.5), 0.9
 """Noise reduction blurs color by as much more than brightness, mostly at half the resolution."""
-_UNEVEN_SHARE, _LEFT, _KNEE = 0.75, (0.15, 0.8), (0.004, 0.04)
+_UNEVEN_SHARE, _LEFT, _KNEE = 0.8, (0.1, 0.7), (0.004, 0.04)
 """How often noise reduction preserves edges; what it leaves in flat parts; the activity at which half of the rest is left."""
 _BLOTCHED_SHARE, _BLOTCH_PX, _BLOTCH, _BLOTCH_COLOR = 0.6, (1.5, 4.0), (0.1, 0.7), (0.0, 0.5)
 """Coarse noise, which noise reduction does not reach: how often, how wide, its strength and color over that of the rest."""
 _SHARPENED_SHARE, _SHARPENING = 1 / 3, (0.1, 0.9)
-_CODED_SHARE, _SUBSAMPLED_SHARE, _QUALITY = 0.85, 0.6, (75.0, 98.0)
+_CODED_SHARE, _SUBSAMPLED_SHARE, _QUALITY = 0.85, 0.6, (72.0, 97.0)
 """JPEG: how often, how often with halved color, and its quality."""
 
 

@@ -3,8 +3,8 @@
 Sources:
     Encoding: IEC 61966-2-1 (sRGB).
     Tone curve: Schlick: Fast alternatives to Perlin's bias and gain functions. Graphics Gems IV, 1994. Its inverse is of the
-    same family, and its slope is never 0: the smoothstep curve of Brooks et al. (Unprocessing images for learned raw denoising,
-    CVPR 2019) has no finite inverse at black and white.
+    same family, and its slope is never 0: the smoothstep curve of Brooks et al. (Unprocessing images for learned raw
+    denoising, CVPR 2019) has no finite inverse at black and white.
     What noise reduction leaves: Lee: Digital image enhancement and noise filtering by use of local statistics. IEEE
     Transactions on Pattern Analysis and Machine Intelligence 2(2), 1980: a share that grows with the activity around a pixel.
 """

@@ -82,9 +82,7 @@ def interpolated(mosaic: Any, sites: Any, bilinear: Any) -> Any:
     def chroma(here: Any, rows: Any, other: Any) -> Any:
         return here * own + other * diagonal + green * (column + rows * (row - column))
 
-    return ops.concatenate(
-        [chroma(red, red_rows, blue), cross + green * (own - cross), chroma(blue, blue_rows, red)], axis=-1
-    )
+    return ops.concatenate([chroma(red, red_rows, blue), cross + green * (own - cross), chroma(blue, blue_rows, red)], axis=-1)
 
 
 def edge_aware(mosaic: Any, sites: Any) -> Any:

@@ -18,14 +18,15 @@ from ..data.image_set import FloatArray
 
 DISTANCES_PX = (1, 2, 3)
 BLOCK_PX, CELL_PX = 16, 4
-FLATTEST = 0.1
-"""Share of the blocks of a range of brightness that counts, as in the percentile method: M. Colom, A. Buades, Analysis and
-extension of the percentile method, Image Processing On Line 3, 2013; they take 0.5 %, of blocks of one pixel's step."""
-RANGES = 6
+FLATTEST = 0.03
+"""Share of the blocks of an image that counts: few parts of a photograph are without texture. The percentile method is alike:
+M. Colom, A. Buades, Analysis and extension of the percentile method, Image Processing On Line 3, 2013, with 0.5 %."""
+MIDDLE = (0.15, 0.85)
+"""Mean brightness of a block that counts: curves of contrast press noise together beyond."""
 FEWEST_BLOCKS = 40
-"""Blocks of an image without black or white: with fewer there is nothing to choose from."""
+"""Of an image: with fewer there is nothing to choose from."""
 _MEDIAN_SIZE = 0.6745
-"""Of a standard normal variable; D. Donoho, I. Johnstone, Ideal spatial adaptation by wavelet shrinkage, Biometrika 81, 1994."""
+"""Of a standard normal variable; D. Donoho, I. Johnstone, Ideal spatial adaptation by wavelet shrinkage, Biometrika, 1994."""
 
 
 @dataclass(frozen=True)
@@ -71,26 +72,24 @@ def median_statistics(found: Sequence[NoiseStatistics]) -> NoiseStatistics:
 
 
 def flat_blocks(image: FloatArray) -> FloatArray:
-    """Return the flattest blocks of an image, those whose cells differ least, in each range of brightness.
+    """Return the flattest blocks of an image of middle brightness: those whose cells differ least.
 
     Args:
         image: (H, W, C) in 0..1 with C 1 or 3.
 
     Returns:
-        (N, 16, 16, C); none of an image with too few blocks that are neither black nor white somewhere.
+        (N, 16, 16, C) around their means, without slopes; none of an image with too few blocks without black or white.
     """
     rows, columns = (side // BLOCK_PX for side in image.shape[:2])
     cut = image[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX, -1)
     blocks = cut.transpose(0, 2, 1, 3, 4).reshape(-1, BLOCK_PX, BLOCK_PX, image.shape[2])
-    blocks = blocks[(blocks.min((1, 2, 3)) > image.min()) & (blocks.max((1, 2, 3)) < image.max())] if blocks.size else blocks
+    mean = blocks.mean((1, 2, 3))
+    usable = (blocks.min((1, 2, 3)) > 0) & (blocks.max((1, 2, 3)) < 1) & (mean > MIDDLE[0]) & (mean < MIDDLE[1])
+    blocks = blocks[usable]
     if len(blocks) < FEWEST_BLOCKS:
         return blocks[:0]
     cells = blocks.reshape(-1, BLOCK_PX // CELL_PX, CELL_PX, BLOCK_PX // CELL_PX, CELL_PX, image.shape[2]).mean((2, 4, 5))
-    uneven = cells.var((1, 2))
-    ranges = np.array_split(np.argsort(cells.mean((1, 2)), kind="stable"), min(RANGES, len(blocks) // (FEWEST_BLOCKS // 2)))
-    flattest = [part[np.argsort(uneven[part], kind="stable")][: math.ceil(FLATTEST * len(part))] for part in ranges]
-    chosen: FloatArray = blocks[np.concatenate(flattest)]
-    return chosen
+    return _level(blocks[np.argsort(cells.var((1, 2)), kind="stable")[: math.ceil(FLATTEST * len(blocks))]])
 
 
 def white_level(image: FloatArray, stride: int) -> float:
@@ -103,6 +102,17 @@ def white_level(image: FloatArray, stride: int) -> float:
     rows = image[:-stride] - image[stride:]
     details = (rows[:, :-stride] - rows[:, stride:]) / 2
     return float(np.median(np.abs(details))) / _MEDIAN_SIZE
+
+
+def _level(blocks: FloatArray) -> FloatArray:
+    """Return blocks, (N, 16, 16, C), without their slopes along rows and columns."""
+    places = np.arange(BLOCK_PX, dtype=np.float32) - np.float32((BLOCK_PX - 1) / 2)
+    for shape in ((1, BLOCK_PX, 1, 1), (1, 1, BLOCK_PX, 1)):
+        along = places.reshape(shape)
+        blocks = blocks - along * (blocks * along).sum((1, 2), keepdims=True) / (
+            BLOCK_PX * np.float32(np.square(places).sum())
+        )
+    return blocks
 
 
 def _correlations(planes: FloatArray) -> tuple[float, ...]:
