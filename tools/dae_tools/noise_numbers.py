@@ -20,7 +20,7 @@ from dae_runtime.system.command import run_command
 from dae_train import NoiseSettings
 from dae_train.noise import NoiseStatistics, describe, draw_noisy, flat_blocks, white_level
 
-from .pairs import read_pairs
+from .pairs.scores import read_pairs
 
 STRIDES_PX = (1, 2, 3)
 SEED = 1

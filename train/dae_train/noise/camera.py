@@ -94,7 +94,7 @@ def _developed(linear: Any, shot: Any, read: Any, seed: Seed) -> Any:
     factor = ops.where(_coin(count, _RESIZED_SHARE, seed), _uniform(count, (1.0, _LARGEST_FACTOR), seed), 1.0)
     resized = size[0] * size[1] <= _MOST_RESIZED_PX
     if resized:
-        linear = resampled(linear, [math.ceil(_LARGEST_FACTOR * side) for side in size], 1 / factor)
+        linear = resampled(linear, (math.ceil(_LARGEST_FACTOR * size[0]), math.ceil(_LARGEST_FACTOR * size[1])), 1 / factor)
     height, width = linear.shape[1:3]
     brightness = ops.clip(_BRIGHTNESS + _BRIGHTNESS_SPREAD * _normal((count, 1, 1, 1), seed), 0.5, 1)
     gains = ops.concatenate(

@@ -82,14 +82,15 @@ def flat_blocks(image: FloatArray) -> FloatArray:
     """
     rows, columns = (side // BLOCK_PX for side in image.shape[:2])
     cut = image[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX, -1)
-    blocks = cut.transpose(0, 2, 1, 3, 4).reshape(-1, BLOCK_PX, BLOCK_PX, image.shape[2])
+    blocks: FloatArray = cut.transpose(0, 2, 1, 3, 4).reshape(-1, BLOCK_PX, BLOCK_PX, image.shape[2])
     mean = blocks.mean((1, 2, 3))
     usable = (blocks.min((1, 2, 3)) > 0) & (blocks.max((1, 2, 3)) < 1) & (mean > MIDDLE[0]) & (mean < MIDDLE[1])
     blocks = blocks[usable]
     if len(blocks) < FEWEST_BLOCKS:
         return blocks[:0]
     cells = blocks.reshape(-1, BLOCK_PX // CELL_PX, CELL_PX, BLOCK_PX // CELL_PX, CELL_PX, image.shape[2]).mean((2, 4, 5))
-    return _level(blocks[np.argsort(cells.var((1, 2)), kind="stable")[: math.ceil(FLATTEST * len(blocks))]])
+    flattest = np.argsort(cells.var((1, 2)), kind="stable")[: math.ceil(FLATTEST * len(blocks))]
+    return _level(blocks[flattest])
 
 
 def white_level(image: FloatArray, stride: int) -> float:
