@@ -68,7 +68,7 @@ bench: $(VENV)/.installed-dev
 
 # A bundled model from data to file and card. Each step is left out where its output is there and newer than its input, and a
 # interrupted training continues; delete RUN to train again. For pairs: DATA=noisy TARGET=clean TEST=noisy REFERENCE=clean.
-# TRAIN and EXPORT hold further flags of those two commands, DEVICE that of the training, STEPS how long its first part is.
+# TRAIN and EXPORT hold further flags of those two commands, DEVICE that of the training, STEPS how long its parts in float are.
 RUN ?= runs/$(NAME)
 MODEL ?= runtime/dae_runtime/models/$(NAME).onnx
 CARD ?= docs/models/$(NAME).md
@@ -79,9 +79,20 @@ model: $(VENV)/.installed-dev
 	@test -n "$(NAME)" -a -n "$(DATA)" -a -n "$(TEST)" || { echo "error: expected NAME, DATA and TEST; say for instance: make model NAME=gray DATA=photos TEST=set12" >&2; exit 2; }
 	@$(MAKE) --no-print-directory $(CARD)
 
+# Where the recipe has a part before it, the network starts from that.
+START := $(wildcard $(RECIPE:.toml=-start.toml))
+
+ifneq ($(START),)
+$(RUN)/result.toml: $(RUN)-start/result.toml
+
+$(RUN)-start/result.toml:
+	if [ -f $(RUN)-start/run.toml ]; then $(BIN)/dae-train --resume -o $(RUN)-start $(if $(DEVICE),--device $(DEVICE)); \
+	else $(BIN)/dae-train $(DATA) --config $(START) $(if $(TARGET),--target $(TARGET)) $(if $(DEVICE),--device $(DEVICE)) $(if $(STEPS),--steps $(STEPS)) $(TRAIN) -o $(RUN)-start; fi
+endif
+
 $(RUN)/result.toml:
 	if [ -f $(RUN)/run.toml ]; then $(BIN)/dae-train --resume -o $(RUN) $(if $(DEVICE),--device $(DEVICE)); \
-	else $(BIN)/dae-train $(DATA) --config $(RECIPE) $(if $(TARGET),--target $(TARGET)) $(if $(DEVICE),--device $(DEVICE)) $(if $(STEPS),--steps $(STEPS)) $(TRAIN) -o $(RUN); fi
+	else $(BIN)/dae-train $(DATA) --config $(RECIPE) $(if $(START),--init $(RUN)-start) $(if $(TARGET),--target $(TARGET)) $(if $(DEVICE),--device $(DEVICE)) $(if $(STEPS),--steps $(STEPS)) $(TRAIN) -o $(RUN); fi
 
 # Where the recipe has a second part, the network is trained on with weights and activations rounded as in INT8.
 SECOND := $(wildcard $(RECIPE:.toml=-int8.toml))
