@@ -25,7 +25,7 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc]
         self.end_s, self.rate = end_s, rate
         self._started_s: float | None = None  # once compiled
         self._last_s = self._epoch_s = time.monotonic()
-        self._reserve_s = 0.0
+        self._call_s = self._reserve_s = 0.0
         self._half_epoch_s = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -35,7 +35,7 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc]
         if self._started_s is not None:
             self._reserve_s = now_s - self._last_s
             self._half_epoch_s = (now_s - self._epoch_s) / 2
-        self._epoch_s = now_s
+        self._epoch_s = self._last_s = now_s
         if self.rate is not None:
             self.model.optimizer.learning_rate = self.rate(self._part(now_s + self._half_epoch_s))
 
@@ -46,9 +46,16 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc]
         now_s = time.monotonic()
         if self._started_s is None:
             self._started_s = self._epoch_s = self._last_s = now_s
-        if now_s + (now_s - self._last_s) + self._reserve_s > self.end_s:
+        self._call_s = now_s - self._last_s
+        if now_s + self._call_s + self._reserve_s > self.end_s:
             self.model.stop_training = True
         self._last_s = now_s
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Stop if another epoch would not hold a call."""
+        del epoch, logs
+        if time.monotonic() + self._call_s + 2 * self._reserve_s > self.end_s:
+            self.model.stop_training = True
 
     def _part(self, at_s: float) -> float:
         if self._started_s is None:
