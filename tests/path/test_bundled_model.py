@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -22,9 +23,10 @@ from dae_train.settings.flags import merge
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "train/dae_train/recipes").glob("*.toml"))
 SECOND = [path for path in FILES if path.stem.endswith("-int8")]
-RECIPES = [path for path in FILES if path not in SECOND]
+START = [path for path in FILES if path.stem.endswith("-start")]
+RECIPES = [path for path in FILES if path not in (*SECOND, *START)]
 STEPS = {
-    "dae-train": 'echo "dae-train $*" >> calls; mkdir -p run; touch run/run.toml run/result.toml',
+    "dae-train": 'echo "dae-train $*" >> calls; for run; do :; done; mkdir -p $run; touch $run/run.toml $run/result.toml',
     "dae-export": 'echo "dae-export $*" >> calls; touch toy.onnx',
     "python": 'echo "python $*" >> calls; touch toy.md',
 }
@@ -58,6 +60,14 @@ def test_a_second_part_continues_with_the_same_network_and_noise(path):
     assert second.training.qat
     assert (second.model, second.noise) == (first.model, first.noise)
     assert second.training.rate < first.training.rate
+
+
+@pytest.mark.parametrize("path", START, ids=lambda path: path.stem)
+def test_a_part_before_makes_the_same_network_without_the_level(path):
+    before, then = from_toml(path), from_toml(path.with_stem(path.stem.removesuffix("-start")))
+    assert dataclasses.replace(then.model, sigma=False) == before.model
+    assert then.model.sigma
+    assert before.data == then.data
 
 
 @pytest.fixture
@@ -125,6 +135,16 @@ def test_a_longer_training_is_longer_in_its_first_part(make, tmp_path):
     assert [" ".join(call.split()) for call in said[:2]] == [
         "dae-train photos --config recipe.toml --device gpu --steps 300000 -o run",
         "dae-train photos --config recipe-int8.toml --init run --device gpu -o run-int8",
+    ]
+
+
+def test_a_part_before_is_what_the_network_starts_from(make, tmp_path):
+    (tmp_path / "recipe-start.toml").touch()
+    said, _ = make("NAME=toy", "DATA=photos", "TEST=set12")
+    assert [" ".join(call.split()) for call in said[:3]] == [
+        "dae-train photos --config recipe-start.toml -o run-start",
+        "dae-train photos --config recipe.toml --init run-start -o run",
+        "dae-export run --name toy --quantize --overwrite -o toy.onnx",
     ]
 
 
