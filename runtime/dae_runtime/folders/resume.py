@@ -117,12 +117,15 @@ def open_manifest(path: Path | None, settings: Callable[[], Settings]) -> contex
     return contextlib.nullcontext() if path is None else Manifest(path, settings())
 
 
-def run_settings(models: Iterable[bytes | Path], controls: Controls) -> Settings:
+def run_settings(
+    models: Iterable[bytes | Path], controls: Controls, value_range: tuple[float, float] | None = None
+) -> Settings:
     """Return the settings that outputs depend on.
 
     Args:
         models: Model files or their content, as in `Denoiser.sources`.
         controls: The user's choices about the results.
+        value_range: Values of black and white of float and signed TIFFs.
 
     Raises:
         ModelError: A file cannot be read.
@@ -133,4 +136,4 @@ def run_settings(models: Iterable[bytes | Path], controls: Controls) -> Settings
             digest.update(model if isinstance(model, bytes) else model.read_bytes())
     except OSError as error:
         raise ModelError(f"the model {error.filename} cannot be read: {error.strerror or error}.") from error
-    return Settings(digest.hexdigest(), controls)
+    return Settings(digest.hexdigest(), controls, value_range)

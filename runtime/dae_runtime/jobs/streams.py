@@ -21,16 +21,19 @@ from ..system.threads import ordered_map
 logger = logging.getLogger(__name__)
 
 
-def parse_frame(text: str) -> tuple[int, int, int]:
-    """Return (height, width, channels) of a frame given as `WxHxC`, or `WxH` for gray.
+def parse_frame(text: str) -> tuple[tuple[int, int, int], type[np.uint8 | np.uint16]]:
+    """Return (height, width, channels) and dtype of a frame given as `WxHxC`, `WxH` for gray, or `WxHxCx16` for 16 bits.
 
     Raises:
         InputError: The text has another form, or the channels are not 1 to 4.
     """
-    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})(?:x([1-4]))?", text)
+    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})(?:x([1-4])(?:x(8|16))?)?", text)
     if match is None:
-        raise InputError(f"a raw frame must be WIDTHxHEIGHTxCHANNELS with 1 to 4 channels, e.g. 1920x1080x3, not {text!r}.")
-    return int(match[2]), int(match[1]), int(match[3] or 1)
+        raise InputError(
+            "a raw frame must be WIDTHxHEIGHTxCHANNELS with 1 to 4 channels, e.g. 1920x1080x3, or 1920x1080x3x16 for 16 bits, "
+            f"not {text!r}."
+        )
+    return (int(match[2]), int(match[1]), int(match[3] or 1)), np.uint16 if match[4] == "16" else np.uint8
 
 
 def denoise_raw(
@@ -41,18 +44,21 @@ def denoise_raw(
     *,
     controls: Controls = DEFAULT_CONTROLS,
     ahead: int | None = None,
+    dtype: type[np.uint8 | np.uint16] = np.uint8,
 ) -> int:
-    """Denoise a stream of raw uint8 frames, in order, with bounded memory.
+    """Denoise a stream of raw frames, in order, with bounded memory.
 
     Several frames are denoised at once if the denoiser has fewer threads than there are CPUs.
 
     Args:
         denoiser: The open denoiser.
-        source: Contiguous frames: rows from the top, channels interleaved, as ffmpeg's `gray` and `rgb24`.
+        source: Contiguous frames: rows from the top, channels interleaved, as ffmpeg's `gray` and `rgb24`; 16 bits in
+            little-endian order, as its `gray16le` and `rgb48le`.
         target: Gets the denoised frames in the same format.
         shape: (height, width, channels) of a frame; 1 to 4 channels: gray, gray and alpha, RGB, RGB and alpha.
         controls: The user's choices about the results; without a noise level it is measured for each frame.
         ahead: Frames read before the first is written; 1 for the lowest latency, None to keep the CPUs busy.
+        dtype: Of the values: uint8, or uint16 for 16 bits.
 
     Returns:
         The number of frames.
@@ -66,7 +72,7 @@ def denoise_raw(
 
     def whole_frames() -> Iterator[Array]:
         try:
-            yield from read_frames(source, shape)
+            yield from read_frames(source, shape, dtype)
         except InputError as error:  # raised after the frames before it are written
             broken.append(error)
 
@@ -76,37 +82,40 @@ def denoise_raw(
     count = 0
     try:
         for clean in ordered_map(whole_frames(), work, slots, threading.Event(), ahead or 2 * slots):
-            target.write(clean.data)
+            target.write(clean.astype(clean.dtype.newbyteorder("<"), copy=False).data)
             target.flush()
             count += 1
     except MemoryError as error:
         height, width, channels = shape
+        size = height * width * channels * np.dtype(dtype).itemsize
         raise InputError(
-            f"raw frames of {width}x{height} with {channels} channels, {height * width * channels} bytes each, do not fit "
-            "into memory. Check the size; if it is right, hold fewer frames at once (ahead=1, --batch-size 1), or cut them."
+            f"raw frames of {width}x{height} with {channels} channels, {size} bytes each, do not fit into memory. Check the "
+            "size; if it is right, hold fewer frames at once (ahead=1, --batch-size 1), or cut them."
         ) from error
     if broken:
         raise broken[0]
     return count
 
 
-def read_frames(source: BinaryIO, shape: tuple[int, int, int]) -> Iterator[Array]:
-    """Yield (H, W, C) uint8 frames until the stream ends.
+def read_frames(
+    source: BinaryIO, shape: tuple[int, int, int], dtype: type[np.uint8 | np.uint16] = np.uint8
+) -> Iterator[Array]:
+    """Yield (H, W, C) frames until the stream ends.
 
     Raises:
         InputError: The stream ends within a frame.
     """
     height, width, channels = shape
-    size = height * width * channels
+    size = height * width * channels * np.dtype(dtype).itemsize
     number = 0
     while data := _read_up_to(source, size):
         if len(data) < size:
             raise InputError(
                 f"the raw stream ends within frame {number}: {len(data)} of {size} bytes. Check that the frames are "
-                f"{width}x{height} with {channels} channels of 8 bits."
+                f"{width}x{height} with {channels} channels of {8 * np.dtype(dtype).itemsize} bits."
             )
         number += 1
-        yield np.frombuffer(data, np.uint8).reshape(shape)
+        yield np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).astype(dtype, copy=False).reshape(shape)
 
 
 def _read_up_to(source: BinaryIO, size: int) -> bytes:
@@ -123,6 +132,7 @@ def denoise_file_bytes(
     *,
     controls: Controls = DEFAULT_CONTROLS,
     max_pixels: int = MAX_PIXELS,
+    value_range: tuple[float, float] | None = None,
     name: str = "the image",
 ) -> bytes:
     """Denoise an image file given as bytes. A reduction from 16 to 8 bits, and lost metadata, are logged as warnings.
@@ -133,6 +143,7 @@ def denoise_file_bytes(
         kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm`, `ppm` or `pnm`: the kind to return; None for the input's.
         controls: The user's choices about the result.
         max_pixels: Larger images are refused.
+        value_range: Values of black and white of a TIFF with float or signed pixels.
         name: Name of the image in errors and log lines.
 
     Raises:
@@ -140,7 +151,7 @@ def denoise_file_bytes(
         InputError: The denoiser cannot take the image, or it does not fit into memory.
     """
     try:
-        decoded = decode(data, max_pixels)
+        decoded = decode(data, max_pixels, value_range=value_range)
         if decoded.has_more_images:
             warn_multi_image(name)
         image = Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)

@@ -41,6 +41,8 @@ class JobOptions:
     """Larger images fail."""
     max_memory_mb: int | None = None
     """Memory limit in MiB; give the denoiser the same. Images are then denoised one at a time."""
+    value_range: tuple[float, float] | None = None
+    """Values of black and white of TIFFs with float or signed pixels; None refuses those."""
     with_references: bool = False
     """Compare with the reference of each job; a job without one gets a `reference_error`."""
     fail_fast: bool = False
@@ -139,7 +141,12 @@ class Worker:
         work, start = _Work(job, file_stamp(job.source)), time.perf_counter()
         try:
             # Two copies: as read, and denoised.
-            work.image = read_image(job.source, self.options.max_pixels, lambda size: self.gate.enter(2 * size, self.stop))
+            work.image = read_image(
+                job.source,
+                self.options.max_pixels,
+                lambda size: self.gate.enter(2 * size, self.stop),
+                self.options.value_range,
+            )
         except MissingDependencyError:
             raise
         except ImageError as error:
@@ -216,7 +223,7 @@ class Worker:
                 stamp = file_stamp(job.destination)
                 loss, depth_loss = _loses_unasked(job, work.image), _loses_depth(job, work.image)
             if self.options.with_references and work.error is None:
-                scores, reference_error = _compare(job, work.image, work.clean)
+                scores, reference_error = _compare(job, work.image, work.clean, self.options.value_range)
         level = _level(work, self.options.controls)
         work.image = work.clean = None
         seconds = work.seconds + time.perf_counter() - start
@@ -278,11 +285,13 @@ def _loses_depth(job: Job, image: Image) -> bool:
     return image.pixels.dtype == np.uint16 and image_format(job.destination) in KINDS_OF_8_BITS
 
 
-def _compare(job: Job, image: Image, clean: Array) -> tuple[Scores | None, str | None]:
+def _compare(
+    job: Job, image: Image, clean: Array, value_range: tuple[float, float] | None
+) -> tuple[Scores | None, str | None]:
     if job.reference is None:
         return None, f"{os.fspath(job.source)}: there is no reference with this name."
     try:
-        reference = read_image(job.reference)
+        reference = read_image(job.reference, value_range=value_range)
         return score(reference.pixels, image.pixels, image.with_pixels(clean).pixels), None
     except MissingDependencyError:
         raise
