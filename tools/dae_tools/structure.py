@@ -52,7 +52,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "cli __init__",
     ),
     "dae_tools": (
-        "camera_noise gaussian int8_speed pack_network public_names structure",
+        "camera_noise formats gaussian int8_speed pack_network public_names structure",
         "fit_level pairs runtime_bench export_bench",
         "cards",
     ),

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import pyvips
 
 from builders import random_pixels
 from dae_runtime import Denoiser, FolderRequest, InputError, run_folder
-from dae_runtime.errors import ImageError
+from dae_runtime.errors import ImageError, OutputExistsError
 from dae_runtime.images import decode, encode, read_image, write_image
 from dae_runtime.images.ranges import parse_range
 
@@ -90,6 +92,8 @@ def test_a_folder_of_measurements(tmp_path):
         request = FolderRequest(tmp_path / "in", tmp_path / "out", value_range=(-1024, 3071), resume=True)
         assert run_folder(request, denoiser).done == 1
         assert run_folder(request, denoiser).skipped == 1
+        with pytest.raises(OutputExistsError, match="the range -1024:3071 instead of 0:3071"):
+            run_folder(replace(request, value_range=(0, 3071)), denoiser)
         refused = run_folder(FolderRequest(tmp_path / "in", tmp_path / "other"), denoiser)
     assert "--range LO-HI" in refused.failures[0].reason
     result = pyvips.Image.new_from_file(str(tmp_path / "out" / "a.tif")).numpy()
