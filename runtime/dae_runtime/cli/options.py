@@ -68,7 +68,7 @@ class RunOptions:
     @property
     def value_range(self) -> tuple[float, float] | None:
         """Values of black and white of float and signed TIFFs."""
-        from ..images.ranges import parse_range
+        from ..images import parse_range
 
         return None if self.range is None else parse_range(self.range)
 
