@@ -61,6 +61,13 @@ _DEFAULT = ExportOptions()
     help="Reject one whose mean shift of any channel is larger, in 8-bit steps.",
 )
 @click.option(
+    "--min-psnr-gain",
+    type=float,
+    default=_DEFAULT.min_psnr_gain,
+    metavar="DB",
+    help="Reject a model that gains less PSNR over noisy samples with clean references.",
+)
+@click.option(
     "--min-speedup",
     type=click.FloatRange(min=0, min_open=True),
     metavar="X",

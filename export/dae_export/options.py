@@ -45,6 +45,9 @@ class ExportOptions:
     """Largest loss of PSNR in dB by INT8 or FP16."""
     max_color_shift: float = 0.5
     """Largest mean shift of a channel by INT8 or FP16, up or down, in 8-bit steps."""
+    min_psnr_gain: float = 0.0
+    """Least gain of PSNR in dB over the noisy samples, where they have clean references; below 0 for a network that is not
+    trained yet."""
     min_speedup: float | None = None
     """Least speedup of INT8 over float32 on this machine; None for no limit."""
     atol: float = 1e-5
@@ -72,6 +75,7 @@ class ExportOptions:
         drop, shift, speedup = self.max_psnr_drop, self.max_color_shift, self.min_speedup
         _check(math.isfinite(drop) and drop >= 0, "max_psnr_drop", "a number of dB, at least 0", drop)
         _check(math.isfinite(shift) and shift >= 0, "max_color_shift", "a number of 8-bit steps, at least 0", shift)
+        _check(math.isfinite(self.min_psnr_gain), "min_psnr_gain", "a number of dB", self.min_psnr_gain)
         _check(speedup is None or (math.isfinite(speedup) and speedup > 0), "min_speedup", "a number above 0", speedup)
         _check(speedup is None or self.quantize, "min_speedup", "omitted without --quantize", speedup)
         _check(math.isfinite(self.atol) and self.atol > 0, "atol", "a number above 0", self.atol)

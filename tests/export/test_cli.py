@@ -18,6 +18,9 @@ from dae_export.cli import command
 from dae_runtime import __version__
 from dae_runtime.engine.session import open_session, read_contract
 
+UNTRAINED = ("--min-psnr-gain", -100)
+"""The networks are not trained."""
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, make_run):
@@ -26,7 +29,7 @@ def run(tmp_path_factory, make_run):
 
 @pytest.mark.slow
 def test_the_whole_command(run, dae_export, tmp_path):
-    finished = dae_export(run, "--quantize", "--max-psnr-drop", 1, "-o", "small.onnx", cwd=tmp_path)
+    finished = dae_export(run, "--quantize", "--max-psnr-drop", 1, *UNTRAINED, "-o", "small.onnx", cwd=tmp_path)
     assert finished.stderr == ""
     assert finished.returncode == 0
     wrote, parity, form, speed, psnr, integer, *rest = finished.stdout.splitlines()
@@ -46,7 +49,9 @@ def test_the_whole_command(run, dae_export, tmp_path):
 
 @pytest.mark.slow
 def test_quiet_prints_nothing_and_a_refusal_is_one_line(run, dae_export):
-    first = dae_export(run, "-q", KERAS_BACKEND="jax")  # meant for the training: the export uses TensorFlow all the same
+    first = dae_export(
+        run, "-q", *UNTRAINED, KERAS_BACKEND="jax"
+    )  # meant for the training: the export uses TensorFlow all the same
     assert (first.returncode, first.stdout, first.stderr) == (0, "", "")
     assert (run / "v2.onnx").exists()
     second = dae_export(run)
@@ -122,7 +127,7 @@ def test_the_arguments_are_checked_once_and_before_tensorflow_is_loaded(run, tmp
         (pipeline, "load"),
     ):
         monkeypatch.setattr(module, name, partial(_noted, steps, name, getattr(module, name)))
-    finished = invoke(command, run, "--no-rewrite", "-o", tmp_path / "m.onnx")
+    finished = invoke(command, run, "--no-rewrite", *UNTRAINED, "-o", tmp_path / "m.onnx")
     assert finished.exit_code == 0, finished.output
     assert steps == ["find_source", "_load_tensorflow", "load"]
 

@@ -57,16 +57,16 @@ def loss_gates(judgment: Judgment, max_psnr_drop: float, max_color_shift: float)
     )
 
 
-def gain_gate(quality: Quality) -> Gate:
-    """Return the gate on the gain over the noisy samples: a file that makes them worse is of no use."""
+def gain_gate(quality: Quality, least: float) -> Gate:
+    """Return the gate on the gain over the noisy samples, in dB: a file that makes them worse is of no use."""
     gain = quality.psnr_db - quality.noisy_psnr_db
     return Gate(
         "gain of PSNR over the noisy samples, dB",
         gain,
-        0.0,
+        least,
         True,
-        f"makes the noisy samples worse, by {-gain:.2f} dB: PSNR {quality.noisy_psnr_db:.2f} -> {quality.psnr_db:.2f} dB "
-        f"({quality.fp32_psnr_db:.2f} dB in float32)",
+        f"changes the PSNR of the noisy samples by {gain:+.2f} dB, {quality.noisy_psnr_db:.2f} -> {quality.psnr_db:.2f} dB "
+        f"({quality.fp32_psnr_db:.2f} dB in float32), less than the {least:g} dB of --min-psnr-gain",
     )
 
 

@@ -104,12 +104,12 @@ def make_product(strategy: Strategy, network: Network, samples: Samples | None, 
     is_float32 = product.judgment is None and options.io == "float32"
     product = replace(product, model=model, float32=model if is_float32 else product.float32)
     product = replace(product, written=_written_judgment(product, network, samples, options))
-    return product if product.quality is None else _with_gain(product, product.quality)
+    return product if samples is None or product.quality is None else _with_gain(product, product.quality, options)
 
 
-def _with_gain(product: Product, quality: Quality) -> Product:
+def _with_gain(product: Product, quality: Quality, options: ExportOptions) -> Product:
     """Return the product with the gate on its gain over the noisy samples."""
-    gates = (gain_gate(quality),)
+    gates = (gain_gate(quality, options.min_psnr_gain),)
     problem = failed_gates(gates)
     if problem is not None:
         raise GateError(

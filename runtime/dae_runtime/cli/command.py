@@ -111,6 +111,7 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     help="Share of the fine structure in the removed part to put back, 0 to 1.  [default: 0]",
 )
 @click.option("--bits", type=click.IntRange(9, 16), help="Bits that 16-bit images use.  [default: detected: 10, 12, 14 or 16]")
+@click.option("--range", metavar="LO-HI", help="Black and white of float and signed TIFFs, which are refused without it.")
 @click.option("-r", "--recursive", is_flag=True, help="Include sub-folders of IN; OUT mirrors them.")
 @click.option("--format", metavar="EXT", help="Write every output in this format: png, jpg, tif, webp, bmp, pgm, ppm.")
 @click.option("--suffix", default="", help="Append to each output name: _clean turns a.png into a_clean.png.")
@@ -131,7 +132,9 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
 )
 @click.option("--retry-failed", is_flag=True, help="Like --resume, and retry files that failed before.")
 @click.option("--watch", is_flag=True, help="Watch the folder IN and denoise new files until interrupted.")
-@click.option("--raw", metavar="WxHxC", help="Denoise raw 8-bit frames from IN to OUT.  [default: standard streams]")
+@click.option(
+    "--raw", metavar="WxHxC", help="Denoise raw frames of 8 bits, or WxHxCx16, from IN to OUT.  [default: standard streams]"
+)
 @click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails.")
 @click.option(
     "--self-test",

@@ -35,6 +35,7 @@ class RunOptions:
     color: float
     detail: float
     bits: int | None
+    range: str | None
     recursive: bool
     format: str | None
     suffix: str
@@ -64,6 +65,13 @@ class RunOptions:
         sigma = None if self.sigma is None else self.sigma / 255
         return Controls(sigma, self.strength, self.luma, self.color, self.detail, self.bits)
 
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """Values of black and white of float and signed TIFFs."""
+        from ..images import parse_range
+
+        return None if self.range is None else parse_range(self.range)
+
     def refuse(self, where: str, *names: str) -> None:
         """Raise click.UsageError if one of the named options is given."""
         for name in names:
@@ -82,6 +90,7 @@ class RunOptions:
             format=self.format,
             reference=self.reference,
             **asdict(self.controls),
+            value_range=self.value_range,
             batch_size=self.batch_size,
             max_pixels=self.max_pixels,
             max_memory_mb=self.max_memory_mb,

@@ -37,6 +37,8 @@ def denoise_image(source: str, output: str, options: RunOptions) -> int:
     from ..images import MAX_PIXELS
     from ..jobs.streams import denoise_file_bytes
 
+    with usage_errors():
+        value_range = options.value_range
     data = _read(source)
     with options.open_denoiser() as denoiser:
         content = denoise_file_bytes(
@@ -44,6 +46,7 @@ def denoise_image(source: str, output: str, options: RunOptions) -> int:
             data,
             kind,
             controls=options.controls,
+            value_range=value_range,
             max_pixels=MAX_PIXELS if options.max_pixels is None else options.max_pixels,
             name="the image" if source == STANDARD else source,
         )
@@ -60,15 +63,15 @@ def denoise_image(source: str, output: str, options: RunOptions) -> int:
 
 
 def denoise_frames(source: str, output: str, frame: str, options: RunOptions) -> int:
-    """Denoise raw frames, given as `WxHxC`, from a file or standard input to a file or standard output."""
+    """Denoise raw frames, given as `WxHxC` or `WxHxCx16`, from a file or standard input to a file or standard output."""
     from ..jobs.streams import denoise_raw, parse_frame
 
     with usage_errors():
-        shape = parse_frame(frame)
-    options.refuse("--raw", "format", "max_megapixels", *_FILE_OPTIONS)
+        shape, dtype = parse_frame(frame)
+    options.refuse("--raw", "format", "range", "max_megapixels", *_FILE_OPTIONS)
     many = 2**20  # the number of frames is unknown; several at once use the CPUs best
     with options.open_denoiser(many) as denoiser, _streams(source, output, options.overwrite) as (frames, target):
-        count = denoise_raw(denoiser, frames, target, shape, controls=options.controls, ahead=options.batch_size)
+        count = denoise_raw(denoiser, frames, target, shape, controls=options.controls, ahead=options.batch_size, dtype=dtype)
     if not options.quiet:
         echo(f"{counted(count, 'frame')} denoised on {denoiser.device} with {denoiser.model.name}", err=True)
     return 0

@@ -39,7 +39,7 @@ class FolderPlan:
         Raises:
             ModelError: A model cannot be read.
         """
-        return run_settings(self.models(), self.request.controls)
+        return run_settings(self.models(), self.request.controls, self.request.value_range)
 
     @cached_property
     def past(self) -> ResumeState | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -52,6 +53,8 @@ class FolderRequest:
     """Share of the fine structure in the removed part to put back, 0 to 1."""
     bits: int | None = None
     """Bits that the values of 16-bit files use, 9 to 16. None: detected for each file."""
+    value_range: tuple[float, float] | None = None
+    """Values of black and white of TIFFs with float or signed pixels, written in the same type. None refuses them."""
     batch_size: int | None = None
     """Files per thread and batch, 1 to 4096. None: up to 32, fewer if they are large."""
     max_pixels: int | None = None
@@ -92,6 +95,16 @@ class FolderRequest:
             if not isinstance(text, str):
                 raise InputError(f"{name} must be text, not {shown(text)}.")
         _ = self.controls  # checks them
+        if self.value_range is not None:
+            try:
+                low, high = (float(value) for value in self.value_range)
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f"value_range must be two numbers, black and white, not {shown(self.value_range)}."
+                ) from error
+            if not -math.inf < low < high < math.inf:
+                raise InputError(f"value_range must be two finite numbers, black below white, not {shown(self.value_range)}.")
+            object.__setattr__(self, "value_range", (low, high))
         for name, (least, most) in _RANGES.items():
             number = getattr(self, name)
             if number is not None:

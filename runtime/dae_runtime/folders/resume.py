@@ -78,12 +78,18 @@ class ResumeState:
         assert entry is not None  # other_settings holds recorded jobs only
         if entry.model_sha256 != self.settings.model_sha256:
             return f"another model (SHA-256 {entry.model_sha256[:12]}..., this one's is {self.settings.model_sha256[:12]}...)"
+        if entry.settings.value_range != self.settings.value_range:
+            return f"the range {_range_text(entry.settings.value_range)} instead of {_range_text(self.settings.value_range)}"
         pairs = (vars(entry.settings.controls), vars(self.settings.controls))
         return ", ".join(f"{name} {_text(pairs[0][name])} instead of {_text(pairs[1][name])}" for name in _differing(*pairs))
 
 
 def _differing(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     return [name for name, value in before.items() if value != now[name]]
+
+
+def _range_text(value_range: tuple[float, float] | None) -> str:
+    return "of the files" if value_range is None else f"{value_range[0]:g}:{value_range[1]:g}"
 
 
 def _text(value: float | None) -> str:
@@ -129,12 +135,15 @@ def open_manifest(
     return contextlib.nullcontext() if path is None else Manifest(path, settings(), alone)
 
 
-def run_settings(models: Iterable[bytes | Path], controls: Controls) -> Settings:
+def run_settings(
+    models: Iterable[bytes | Path], controls: Controls, value_range: tuple[float, float] | None = None
+) -> Settings:
     """Return the settings that outputs depend on.
 
     Args:
         models: Model files or their content, as in `Denoiser.sources`.
         controls: The user's choices about the results.
+        value_range: Values of black and white of float and signed TIFFs.
 
     Raises:
         ModelError: A file cannot be read.
@@ -145,4 +154,4 @@ def run_settings(models: Iterable[bytes | Path], controls: Controls) -> Settings
             digest.update(model if isinstance(model, bytes) else model.read_bytes())
     except OSError as error:
         raise ModelError(f"the model {error.filename} cannot be read: {error.strerror or error}.") from error
-    return Settings(digest.hexdigest(), controls)
+    return Settings(digest.hexdigest(), controls, value_range)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         warn_multi_image,
         write_image,
     )
+    from .ranges import parse_range
     from .vips import codec_versions, disable_cache
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "is_image_name",
     "kind_to_write",
     "lost_metadata",
+    "parse_range",
     "read_image",
     "save_image",
     "warn_multi_image",
@@ -62,6 +64,7 @@ __getattr__ = lazy_face(
             "warn_multi_image",
             "write_image",
         ),
+        "ranges": ("parse_range",),
         "vips": ("codec_versions", "disable_cache"),
     },
 )

@@ -19,6 +19,7 @@ from .headers import Read, check_png, compression, has_more_images, png_damage, 
 from .metadata import fit_to, for_kind, missing, orientation, read_metadata
 from .pages import common_form, form_of, widen
 from .pnm import Pixels, comments_in, decode_pnm, encode_pnm, pnm_size
+from .ranges import MAPPED, RANGE, Range, from_unit, to_unit
 from .savers import ATTEMPTS, COMPRESSION, FORMS, output, save
 from .tiff import page_sizes
 from .vips import open_image, open_source, reading_reason, upright, use_vips
@@ -29,6 +30,8 @@ KINDS_OF_8_BITS = ("jpeg", "webp", "bmp")
 """Kinds of file limited to 8 bits per channel."""
 
 _HEAD_BYTES = 65536
+_BYTES = {"uchar": 1, "ushort": 2}
+"""Of a value while it is decoded; 8 for those that are mapped."""
 _COLOR_SPACES = {"b-w": (1, 2), "grey16": (1, 2), "srgb": (3, 4), "rgb": (3, 4), "rgb16": (3, 4)}
 """Supported interpretations with their numbers of channels."""
 _PORTABLE_MAPS = ("pnm", "pgm", "ppm")
@@ -39,7 +42,8 @@ class Decoded:
     """The content of an image file."""
 
     pixels: Pixels
-    """(H, W) or (H, W, C), C being 3 or, with alpha last, 2 or 4; uint8 or uint16. Pages are stacked vertically."""
+    """(H, W) or (H, W, C), C being 3 or, with alpha last, 2 or 4; uint8, uint16, or float32 of 0..1 by a stated range. Pages
+    are stacked vertically."""
     kind: str
     """`png`, `jpeg`, `tiff`, `webp`, `bmp` or `pnm`."""
     pages: int = 1
@@ -49,13 +53,20 @@ class Decoded:
     """Whether the file holds more images, which are not read, as in many JPEGs of cameras and phones."""
 
 
-def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, before_allocate: Callable[[int], None] | None = None) -> Decoded:
+def decode(
+    source: bytes | int,
+    max_pixels: int = MAX_PIXELS,
+    before_allocate: Callable[[int], None] | None = None,
+    value_range: Range | None = None,
+) -> Decoded:
     """Decode an image file.
 
     Args:
         source: The whole content of a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file, or the descriptor of such a file.
         max_pixels: Images with more pixels over all pages are rejected before allocation.
         before_allocate: Called with the bytes of the pixels before allocation; may block or raise.
+        value_range: Values of black and white of TIFFs with float or signed pixels, which become float32 of 0..1. None
+            refuses them.
 
     Raises:
         ImageError: The data is not such a file, is damaged or truncated, or of an unsupported kind (CMYK, GIF); or libvips was
@@ -75,7 +86,7 @@ def decode(source: bytes | int, max_pixels: int = MAX_PIXELS, before_allocate: C
     vips = use_vips()
     for _ in range(ATTEMPTS):
         try:
-            return _decode_by_vips(vips, kind, source, read, max_pixels, before_allocate)
+            return _decode_by_vips(vips, kind, source, read, max_pixels, before_allocate, value_range)
         except vips.Error as error:
             failure, reason, before_allocate = error, reading_reason(str(error), kind), None
         if reason is None and kind == "png":
@@ -93,22 +104,26 @@ def _decode_by_vips(
     read: Read,
     max_pixels: int,
     before_allocate: Callable[[int], None] | None,
+    value_range: Range | None,
 ) -> Decoded:
     content = open_source(vips, kind, source, read)  # owns the bytes: kept until the pixels are decoded
     image = open_image(vips, kind, content)
     if image is None:
         return _decode_pages(vips, source, read, max_pixels, before_allocate)
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
-    _check_kind(image)
+    is_mapped = kind == "tiff" and value_range is not None and image.format in MAPPED
+    _check_kind(image, is_mapped)
     _check_size(image.height, image.width, max_pixels)
     if before_allocate is not None:
-        before_allocate(image.width * image.height * image.bands * (2 if image.format == "ushort" else 1))
+        before_allocate(image.width * image.height * image.bands * _BYTES.get(image.format, 8))
     metadata = read_metadata(kind, read)
     image = upright(vips, image, pages, orientation(metadata, image))
     shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
-    pixels = image.numpy().reshape(shape)
+    name, pixels = image.format, image.numpy().reshape(shape)
     del content
     metadata = fit_to(metadata, image.width, image.height // pages) | {COMPRESSION: (kind, compression(kind, read))}
+    if is_mapped and value_range is not None:
+        pixels, metadata[RANGE] = to_unit(pixels, value_range), (*value_range, name)
     return Decoded(pixels, kind, pages, MappingProxyType(metadata), has_more_images(kind, read))
 
 
@@ -166,6 +181,8 @@ def encode(
     _check_holds(pixels, kind, pages, metadata)
     if kind in KINDS_OF_8_BITS:
         pixels = convert(pixels, np.uint8)
+    if pixels.dtype == np.float32:
+        pixels = from_unit(pixels, metadata[RANGE])
     metadata = for_kind(metadata, kind)
     with output(target) as file:
         if kind in (*_PORTABLE_MAPS, "bmp"):
@@ -221,9 +238,20 @@ def _check_size(height: int, width: int, max_pixels: int) -> None:
         )
 
 
-def _check_kind(image: Any) -> None:
+def _check_kind(image: Any, is_mapped: bool = False) -> None:
     """Raise ImageError for pixel formats that cannot be denoised faithfully."""
-    if image.format not in ("uchar", "ushort"):
+    if is_mapped:
+        if image.bands not in (1, 3):
+            raise ImageError(
+                f"{image.bands} channels of type {image.format} are not supported; convert the image to gray or RGB"
+            )
+        return
+    if image.format in MAPPED:
+        raise ImageError(
+            f"pixels of type {image.format} are not supported without the values of black and white; give them with "
+            "--range LO-HI, for a TIFF, or convert the image to 8 or 16 bits per channel"
+        )
+    if image.format not in _BYTES:
         raise ImageError(f"pixels of type {image.format} are not supported; convert the image to 8 or 16 bits per channel")
     if image.interpretation == "cmyk":
         raise ImageError("a CMYK image cannot be denoised directly; convert it to RGB with its color profile")
@@ -239,5 +267,7 @@ def _check_holds(pixels: Pixels, kind: str, pages: int, metadata: Mapping[str, A
         raise ImageError("JPEG cannot hold alpha; write PNG, TIFF or WebP")
     if pages > 1 and kind not in ("tiff", "webp"):
         raise ImageError(f"{kind.upper()} cannot hold {pages} pages or frames; write TIFF or WebP")
+    if pixels.dtype == np.float32 and not (kind == "tiff" and RANGE in metadata):
+        raise ImageError(f"{kind.upper()} cannot hold float or signed values; write TIFF")
     if kind != "tiff" and FORMS in metadata:
         raise ImageError(f"{kind.upper()} cannot hold pages of several sizes; write TIFF")

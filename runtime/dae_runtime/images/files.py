@@ -19,6 +19,7 @@ from ..system.messages import counted, listed
 from ..system.paths import open_regular
 from .codec import MAX_PIXELS, decode, encode, lost_metadata
 from .pnm import Pixels
+from .ranges import RANGE, Range
 
 logger = logging.getLogger(__name__)
 _warned_multi_image = threading.Event()
@@ -69,7 +70,10 @@ class Image:
 
 
 def read_image(
-    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, before_allocate: Callable[[int], None] | None = None
+    path: str | os.PathLike[str],
+    max_pixels: int = MAX_PIXELS,
+    before_allocate: Callable[[int], None] | None = None,
+    value_range: Range | None = None,
 ) -> Image:
     """Read a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file, recognized by its content.
 
@@ -81,6 +85,8 @@ def read_image(
         path: A regular file; pipes and devices are refused unopened. `decode` takes bytes from elsewhere.
         max_pixels: Images with more pixels over all pages are rejected before allocation.
         before_allocate: Called with the bytes of the pixels before allocation; may block or raise.
+        value_range: Values of black and white of TIFFs with float or signed pixels, which become float32 of 0..1, and are
+            written as they were; None refuses them.
 
     Raises:
         ImageError: The file cannot be read, is damaged, truncated, too large, or of an unsupported kind (CMYK, GIF).
@@ -88,7 +94,7 @@ def read_image(
     """
     try:
         with open_regular(path) as file:
-            decoded = decode(file.fileno(), max_pixels, before_allocate)
+            decoded = decode(file.fileno(), max_pixels, before_allocate, value_range)
     except OSError as error:
         raise ImageError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}.") from error
     except ImageError as error:
@@ -155,7 +161,7 @@ def save_image(
         OutputExistsError, ImageError, MissingDependencyError: As `write_image`.
     """
     name = os.fspath(path)
-    pixels = _check_pixels(image.pixels)
+    pixels = _check_pixels(image.pixels, RANGE in image.metadata)
     try:
         kind = kind_to_write(path)
         unfinished = atomic_path(path, overwrite=overwrite, before_move=before_move)
@@ -242,8 +248,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _check_pixels(pixels: Pixels) -> Pixels:
-    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3) or pixels.size == 0:
+def _check_pixels(pixels: Pixels, has_range: bool) -> Pixels:
+    known = (np.uint8, np.uint16, *((np.float32,) if has_range else ()))
+    if pixels.dtype not in known or pixels.ndim not in (2, 3) or pixels.size == 0:
         raise ImageError(
             f"an image file holds uint8 or uint16 pixels of shape (H, W) or (H, W, C); received {pixels.dtype} {pixels.shape}."
         )

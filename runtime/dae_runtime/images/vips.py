@@ -24,6 +24,11 @@ from .webp import LEAST_DELAY_MS
 
 _COMPLETING = threading.Lock()
 _KINDS = ("png", "jpeg", "tiff", "webp")
+FORMATS = {
+    **{"uint8": "uchar", "uint16": "ushort", "int8": "char", "int16": "short", "int32": "int", "uint32": "uint"},
+    "float32": "float",
+}
+"""Types of pixels by the name of the dtype."""
 _SYSTEM_ERROR = "system error: "
 _VAGUE = ("load error", "unable to open source for input")
 
@@ -157,10 +162,9 @@ def to_vips(vips: Any, pixels: Pixels, metadata: Mapping[str, Any], pages: int =
     """Return pixels as a libvips image with stacked pages, and with the times of frames."""
     height, width = pixels.shape[:2]
     bands = pixels.shape[2] if pixels.ndim == 3 else 1
-    wide = pixels.dtype == np.uint16
     flat = np.ascontiguousarray(pixels).data
-    image = vips.Image.new_from_memory(flat, width, height, bands, "ushort" if wide else "uchar")
-    gray, color = ("grey16", "rgb16") if wide else ("b-w", "srgb")
+    image = vips.Image.new_from_memory(flat, width, height, bands, FORMATS[pixels.dtype.name])
+    gray, color = ("grey16", "rgb16") if pixels.dtype == np.uint16 else ("b-w", "srgb")
     image = image.copy(interpretation=gray if bands < 3 else color)
     if pages > 1:
         image.set_type(vips.GValue.gint_type, "page-height", height // pages)

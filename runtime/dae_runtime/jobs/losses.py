@@ -32,12 +32,12 @@ def loses_depth(job: Job, image: Image) -> bool:
     return image.pixels.dtype == np.uint16 and image_format(job.destination) in KINDS_OF_8_BITS
 
 
-def compare(job: Job, image: Image, clean: Array) -> tuple[Scores | None, str | None]:
+def compare(job: Job, image: Image, clean: Array, value_range: tuple[float, float] | None) -> tuple[Scores | None, str | None]:
     """Compare with the reference of a job; return the scores, or why there are none."""
     if job.reference is None:
         return None, f"{os.fspath(job.source)}: there is no reference with this name."
     try:
-        reference = read_image(job.reference)
+        reference = read_image(job.reference, value_range=value_range)
         return score(reference.pixels, image.pixels, image.with_pixels(clean).pixels), None
     except MissingDependencyError:
         raise

@@ -47,6 +47,8 @@ class Settings:
 
     model_sha256: str
     controls: Controls = DEFAULT_CONTROLS
+    value_range: tuple[float, float] | None = None
+    """Values of black and white of float and signed TIFFs."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,15 @@ class Entry:
     """Noise level that the model was given, measured or told, where white is 1; None for models that are given none."""
     lost: Sequence[str] = ()
     """Metadata of the input that the output does not have, such as `thumbnail`."""
+    value_range: Sequence[float] | None = None
+    """As told, for float and signed TIFFs."""
 
     @property
     def settings(self) -> Settings:
         """The settings of the entry."""
-        return Settings(self.model_sha256, Controls(**{field.name: getattr(self, field.name) for field in _CONTROLS}))
+        controls = Controls(**{field.name: getattr(self, field.name) for field in _CONTROLS})
+        value_range = None if self.value_range is None else (self.value_range[0], self.value_range[1])
+        return Settings(self.model_sha256, controls, value_range)
 
 
 def manifest_path(output: str | os.PathLike[str], name: str | os.PathLike[str] | None = None) -> Path:
@@ -192,6 +198,7 @@ class Manifest:
             source_bytes=source_stamp[0],
             source_mtime_ns=source_stamp[1],
             **outcome,
+            value_range=self.settings.value_range,
             **dataclasses.asdict(self.settings.controls),
         )
         line = json.dumps(dataclasses.asdict(entry)).encode("ascii") + b"\n"

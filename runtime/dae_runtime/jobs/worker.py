@@ -40,6 +40,8 @@ class JobOptions:
     """Larger images fail."""
     max_memory_mb: int | None = None
     """Memory limit in MiB; give the denoiser the same. Images are then denoised one at a time."""
+    value_range: tuple[float, float] | None = None
+    """Values of black and white of TIFFs with float or signed pixels; None refuses those."""
     with_references: bool = False
     """Compare with the reference of each job; a job without one gets a `reference_error`."""
     fail_fast: bool = False
@@ -148,7 +150,12 @@ class Worker:
         work, start = _Work(job, file_stamp(job.source)), time.perf_counter()
         try:
             # Two copies: as read, and denoised.
-            work.image = read_image(job.source, self.options.max_pixels, lambda size: self.gate.enter(2 * size, self.stop))
+            work.image = read_image(
+                job.source,
+                self.options.max_pixels,
+                lambda size: self.gate.enter(2 * size, self.stop),
+                self.options.value_range,
+            )
         except MissingDependencyError:
             raise
         except ImageError as error:
@@ -222,7 +229,7 @@ class Worker:
         if work.error is None and work.image is not None and work.clean is not None:
             loss, depth_loss = loses_unasked(job, work.image), loses_depth(job, work.image)
             if self.options.with_references:
-                scores, reference_error = compare(job, work.image, work.clean)
+                scores, reference_error = compare(job, work.image, work.clean, self.options.value_range)
         level = _level(work, self.options.controls)
         work.image = work.clean = None
         seconds = work.seconds + time.perf_counter() - start

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from functools import partial
 
-from dae_export.measure.gates import Gate, failed_gates, loss_gates, speed_gate
+from dae_export.measure.gates import Gate, failed_gates, gain_gate, loss_gates, speed_gate
 from dae_export.measure.quality import Judgment
+from dae_runtime.contract import Quality
 
 LIMITS = partial(loss_gates, max_psnr_drop=0.1, max_color_shift=0.5)
 GATES = (Gate("PSNR drop in dB", 0.02, 0.1), Gate("Speedup", 1.1, 1.2, at_least=True))
@@ -46,3 +47,13 @@ def test_speed_is_compared_with_what_was_asked_for():
         "is 1.99 times as fast as float32 on this processor, 0.01 less than the 2 of --min-speedup"
     )
     assert failed_gates([speed_gate(float("nan"), 2.0)]) is not None
+
+
+def test_a_file_that_makes_its_samples_worse_fails():
+    assert failed_gates([gain_gate(Quality(4, 20.0, 29.0, 20.0), 0)]) is None
+    assert failed_gates([gain_gate(Quality(4, 20.0, 29.0, 19.5), -1)]) is None
+    assert failed_gates([gain_gate(Quality(4, 20.0, 29.0, 19.5), 0)]) == (
+        "changes the PSNR of the noisy samples by -0.50 dB, 20.00 -> 19.50 dB (29.00 dB in float32), less than the 0 dB of "
+        "--min-psnr-gain"
+    )
+    assert failed_gates([gain_gate(Quality(4, 20.0, 29.0, float("nan")), 0)]) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from dae_export.product import Strategy, choose_strategy, make_product
 from dae_export.product.strategies import Float16, Float32, Int8
 from dae_export.source import KerasModel, Network, read_network
 
+untrained = partial(ExportOptions, min_psnr_gain=-100.0)
 OPTIONS = {
-    "fp32": ExportOptions(rewrite=False),
-    "fp16": ExportOptions(rewrite=False, dtype="fp16"),
-    "int8": ExportOptions(rewrite=False, quantize=True, calibration_method="minmax", max_psnr_drop=5.0, max_color_shift=5.0),
+    "fp32": untrained(rewrite=False),
+    "fp16": untrained(rewrite=False, dtype="fp16"),
+    "int8": untrained(rewrite=False, quantize=True, calibration_method="minmax", max_psnr_drop=5.0, max_color_shift=5.0),
 }
 
 

@@ -98,7 +98,21 @@ def test_a_frame_that_no_machine_holds(blur: Denoiser):
 
 @pytest.mark.parametrize(("text", "shape"), [("640x480x3", (480, 640, 3)), ("5x4", (4, 5, 1)), ("1x1x4", (1, 1, 4))])
 def test_the_size_of_a_frame(text, shape):
-    assert parse_frame(text) == shape
+    assert parse_frame(text) == (shape, np.uint8)
+    if text.count("x") == 2:
+        assert parse_frame(f"{text}x8") == (shape, np.uint8)
+        assert parse_frame(f"{text}x16") == (shape, np.uint16)
+
+
+@pytest.mark.parametrize("shape", [(9, 7, 1), (4, 5, 4)])
+def test_frames_of_16_bits(blur: Denoiser, shape):
+    frames = random_pixels((3, *shape), np.uint16)
+    target = io.BytesIO()
+    assert denoise_raw(blur, io.BytesIO(frames.astype("<u2").tobytes()), target, shape, dtype=np.uint16) == 3
+    expected = np.stack([blur.denoise(frame) for frame in frames])
+    np.testing.assert_array_equal(np.frombuffer(target.getvalue(), "<u2").reshape(expected.shape), expected)
+    with pytest.raises(InputError, match="16 bits"):
+        denoise_raw(blur, io.BytesIO(b"odd"), target, shape, dtype=np.uint16)
 
 
 @pytest.mark.parametrize("text", ["", "640", "0x4", "4x4x5", "4x4x0", "4,4", "-4x4", "4x4x3x1", "9999999x1"])
