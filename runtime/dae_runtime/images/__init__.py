@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         is_image_name,
         kind_to_write,
         read_image,
+        read_stream,
         warn_multi_image,
         write_image,
     )
@@ -37,6 +38,7 @@ __all__ = [
     "is_image_name",
     "kind_to_write",
     "read_image",
+    "read_stream",
     "warn_multi_image",
     "write_image",
 ]
@@ -55,6 +57,7 @@ __getattr__ = lazy_face(
             "is_image_name",
             "kind_to_write",
             "read_image",
+            "read_stream",
             "warn_multi_image",
             "write_image",
         ),

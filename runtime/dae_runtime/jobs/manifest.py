@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import DaeError, InputError
 from ..images import FORMATS
 from ..inference import DEFAULT_CONTROLS, Controls
+from ..system.bounds import first_misfit
 from .plan import Job, is_file_name
 
 MANIFEST_NAME = "dae-manifest.jsonl"
@@ -24,6 +25,8 @@ BEGUN, DONE, FAILED = "begun", "done", "failed"
 Stamp = tuple[int, int]
 """Size in bytes and modification time in ns; a file with the same stamp counts as unchanged."""
 _CONTROLS = dataclasses.fields(Controls)
+_LONGEST_LINE = 2**20
+"""Bytes; paths are far shorter, and a damaged file may be one line."""
 _FIRST_BYTES = b'{"path": '
 """Start of every manifest, unless a crash cut its first line short; other files are never appended to."""
 
@@ -200,7 +203,7 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     try:
         with Path(path).open("rb") as file:
-            for line in file:
+            while line := file.readline(_LONGEST_LINE):
                 entry = _read_entry(line)
                 if entry is not None:
                     entries[entry.path] = entry
@@ -236,10 +239,11 @@ def file_stamp(path: Path) -> Stamp:
 
 def _read_entry(line: bytes) -> Entry | None:
     try:
-        values: dict[str, Any] = json.loads(line)
-        return Entry(**values)
-    except (ValueError, TypeError):
+        entry = Entry(**json.loads(line))
+        _ = entry.settings  # checks the controls
+    except (ValueError, TypeError, RecursionError):
         return None
+    return None if first_misfit(entry) else entry
 
 
 def absolute(path: Path) -> str:

@@ -28,7 +28,7 @@ def read_groups(path: Path) -> list[list[str]]:
     """
     try:
         document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"the groups of {path} cannot be read: {error}. Expected JSON, {_LAYOUT}.") from error
     if not (isinstance(document, list) and all(isinstance(group, list) and all(map(_is_name, group)) for group in document)):
         raise DataError(f"{path}: expected {_LAYOUT}.")
