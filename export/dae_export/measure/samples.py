@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from dae_runtime.contract import ImageSpec, SigmaInput
 from dae_runtime.images import find_images, read_image
+from dae_runtime.pixels.array_files import check_array_file
 from dae_runtime.pixels.arrays import Array, FloatArray, convert
 
 from ..errors import CalibrationError
@@ -166,12 +168,13 @@ def _split(path: Path, count: int) -> tuple[Sequence[int], Sequence[int]]:
 
 def _read_arrays(path: Path) -> dict[str, Array]:
     try:
+        check_array_file(path)
         content = np.load(path)  # never unpickles; not mapped: a mapped file that shrinks ends the process
         if isinstance(content, np.ndarray):
             return {"noisy": content}
         with content:
             return {name: content[name] for name in ARRAYS if name in content}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise CalibrationError(f"{path} cannot be read as arrays: {error}. Write it with numpy.savez.") from error
 
 

@@ -39,7 +39,8 @@ def denoise_image(source: str, output: str, options: RunOptions) -> int:
 
     with usage_errors():
         value_range = options.value_range
-    data = _read(source)
+    max_pixels = MAX_PIXELS if options.max_pixels is None else options.max_pixels
+    data = _read(source, max_pixels)
     with options.open_denoiser() as denoiser:
         content = denoise_file_bytes(
             denoiser,
@@ -47,7 +48,7 @@ def denoise_image(source: str, output: str, options: RunOptions) -> int:
             kind,
             controls=options.controls,
             value_range=value_range,
-            max_pixels=MAX_PIXELS if options.max_pixels is None else options.max_pixels,
+            max_pixels=max_pixels,
             name="the image" if source == STANDARD else source,
         )
     if output == STANDARD:
@@ -128,11 +129,16 @@ def _kind(output: str, format: str | None) -> str | None:
     return kind_to_write(output)
 
 
-def _read(source: str) -> bytes:
-    if source == STANDARD:
-        source = "standard input"
+def _read(source: str, max_pixels: int) -> bytes:
+    from ..images import read_stream
+
     try:
-        return binary_input().read() if source == "standard input" else Path(source).read_bytes()
+        if source == STANDARD:
+            return read_stream(binary_input(), max_pixels)
+        with Path(source).open("rb") as file:
+            return read_stream(file, max_pixels)
+    except ImageError as error:
+        raise ImageError(f"{'the image' if source == STANDARD else source}: {error}.") from error
     except OSError as error:
         raise ImageError(f"{source}: cannot be read: {error.strerror or error}.") from error
 

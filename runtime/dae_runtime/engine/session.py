@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..contract import INPUT_NAME, METADATA_KEY, OUTPUT_NAME, SIGMA_NAME, Contract, from_json
 from ..errors import CancelledError, DeviceError, MissingDependencyError, ModelError
 from ..system.bounds import MOST_THREADS, check_whole
-from ..system.processor import available_cpus
+from ..system.processor import available_cpus, in_subinterpreter
 from .binding import run_bound
 from .devices import (
     AUTO,
@@ -55,7 +55,13 @@ def load_engine() -> Any:
 
     Raises:
         MissingDependencyError: It is not installed or cannot be loaded; the message holds the install commands.
+        DeviceError: This is a subinterpreter, where loading it would never end.
     """
+    if in_subinterpreter():
+        raise DeviceError(
+            "onnxruntime does not work in a subinterpreter of Python. Use the main interpreter: with mod_wsgi set "
+            "WSGIApplicationGroup %{GLOBAL}; else start processes."
+        )
     if "onnxruntime" not in sys.modules:
         # From 1.29 on it sends telemetry unless this is set before loading, and its thread keeps forked children from
         # ending. Set the variable to 0 to allow it.

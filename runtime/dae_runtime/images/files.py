@@ -9,15 +9,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..errors import ImageError, OutputExistsError
 from ..system.atomic import atomic_path
+from ..system.bounds import MOST_PIXELS, check_whole
 from ..system.messages import counted, listed
 from ..system.paths import open_regular
 from .codec import MAX_PIXELS, decode, encode, lost_metadata
+from .headers import sniff
 from .pnm import Pixels
 from .ranges import RANGE, Range
 
@@ -37,6 +39,9 @@ FORMATS: Mapping[str, str] = {
 }
 """Kinds of image file by suffix, in lower case."""
 IMAGE_SUFFIXES = tuple(FORMATS)
+_SNIFFED_BYTES = 64
+_PART_BYTES = 2**20
+_MOST_BYTES_PER_PIXEL, _MOST_METADATA_BYTES = 9, 2**26  # four channels of 16 bits, hardly compressed
 OTHER_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".exr", ".dng")
 """Unsupported image formats; the log names skipped files of these kinds."""
 
@@ -102,6 +107,36 @@ def read_image(
     if decoded.has_more_images:
         warn_multi_image(os.fspath(path))
     return Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)
+
+
+def read_stream(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Read an image file from a stream, which may have no end.
+
+    Args:
+        file: Open for reading.
+        max_pixels: As for `read_image`.
+
+    Returns:
+        Its content, or of anything else than an image file its start.
+
+    Raises:
+        ImageError: It is longer than any file of so many pixels.
+        OSError: It cannot be read.
+    """
+    check_whole("max_pixels", max_pixels, 0, MOST_PIXELS)
+    head = file.read(_SNIFFED_BYTES)
+    try:
+        sniff(head)
+    except ImageError:  # `decode` says so
+        return head
+    limit = _MOST_BYTES_PER_PIXEL * max_pixels + _MOST_METADATA_BYTES
+    parts, size = [head], len(head)
+    while part := file.read(min(_PART_BYTES, limit + 1 - size)):
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise ImageError(f"more than {limit} bytes are no image of up to {max_pixels / 1e6:.4g} megapixels")
+    return b"".join(parts)
 
 
 def warn_multi_image(name: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from ..errors import DaeError, InputError
 from ..images import FORMATS
 from ..inference import DEFAULT_CONTROLS, Controls
+from ..system.bounds import first_misfit
 from ..system.locks import lock
 from ..system.paths import check_reachable, is_same, open_regular
 from .plan import Job, is_file_name
@@ -28,11 +29,8 @@ BEGUN, DONE, FAILED = "begun", "done", "failed"
 Stamp = tuple[int, int]
 """Size in bytes and modification time in ns; a file with the same stamp counts as unchanged."""
 _CONTROLS = dataclasses.fields(Controls)
-_KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("path", "output", "status", "model_sha256"), (str,)),
-    **dict.fromkeys(("error", "output_sha256"), (str, type(None))),
-    **dict.fromkeys(("source_bytes", "source_mtime_ns"), (int,)),
-}
+_LONGEST_LINE = 2**20
+"""Bytes; paths are far shorter, and a damaged file may be one line."""
 _FIRST_BYTES = b'{"path": '
 """Start of every manifest, unless a crash cut its first line short; other files are never appended to."""
 
@@ -238,7 +236,7 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     try:
         with io.BufferedReader(open_regular(path)) as file:
-            for line in file:
+            while line := file.readline(_LONGEST_LINE):
                 entry = _read_entry(line)
                 if entry is not None:
                     entries[entry.path] = entry
@@ -275,10 +273,10 @@ def file_stamp(path: Path) -> Stamp:
 def _read_entry(line: bytes) -> Entry | None:
     try:
         entry = Entry(**json.loads(line))
-        _ = entry.settings  # checks them
+        _ = entry.settings  # checks the controls
     except (ValueError, TypeError, OverflowError, RecursionError):
         return None
-    return entry if all(isinstance(getattr(entry, name), kinds) for name, kinds in _KINDS.items()) else None
+    return None if first_misfit(entry) else entry
 
 
 def absolute(path: Path) -> str:

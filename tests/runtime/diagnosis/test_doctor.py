@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
+from builders import invoke
+from dae_runtime.cli.command import command
+from dae_runtime.contract import Golden
 from dae_runtime.diagnosis import doctor
 from dae_runtime.engine import packages as engine_packages
 from dae_runtime.system.processor import int8_advice
@@ -99,3 +103,33 @@ def test_what_cannot_be_loaded_is_a_problem_with_its_remedy(run_python, module):
     assert result.returncode == 1
     assert re.search(r"problem: .*pip install", result.stdout)
     assert result.stderr == ""
+
+
+def _wrong(make_model):
+    return make_model(golden=Golden((1, 4, 4, 1), bytes(64), np.ones(16, np.float32).tobytes(), 1e-5))
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (_wrong, "fails its self-test: largest error 1"),
+        (lambda make_model: make_model(kernel=np.full((3, 3), np.nan)), "cannot be run: the model returned"),
+        (lambda make_model: make_model()[:200], "cannot be run"),
+        (lambda make_model: b"", "cannot be run"),
+        (lambda make_model: make_model(metadata=""), "cannot be run"),
+    ],
+    ids=["another output", "nan", "cut off", "empty", "no contract"],
+)
+def test_a_bundled_model_that_fails_is_a_problem(tmp_path, monkeypatch, make_model, build, words):
+    (tmp_path / "sound.onnx").write_bytes(make_model())
+    (tmp_path / "bad.onnx").write_bytes(build(make_model))
+    models = {name: tmp_path / f"{name}.onnx" for name in ("bad", "sound")}
+    monkeypatch.setattr(doctor, "bundled_models", lambda: models)
+    result = invoke(command, "--doctor")
+    assert len(doctor.examine().problems) == 1  # which decide the exit code
+    assert "problem: the bundled model bad " in result.output
+    assert words in result.output
+    assert "1 of 2 bundled models passed" in result.output
+    assert "no problems found" not in result.output
+    del models["bad"]
+    assert "no problems found" in invoke(command, "--doctor").output

@@ -105,3 +105,17 @@ def test_a_pool_of_processes(blur_bytes, method):
 
 def _pid(_: int) -> int:
     return os.getpid()
+
+
+def test_a_subinterpreter_is_refused_at_once(run_python):
+    """Loading onnxruntime in one would never end; mod_wsgi makes them by default."""
+    inner = (
+        "from dae_runtime import Denoiser\ntry: Denoiser('gray', 'cpu', 1)\nexcept Exception as e: print(type(e).__name__, e)"
+    )
+    code = f"""
+try: import _interpreters as interpreters
+except ImportError: import _xxsubinterpreters as interpreters
+interpreters.run_string(interpreters.create(), {inner!r})
+"""
+    result = run_python("-W", "ignore", "-c", code)
+    assert "DeviceError onnxruntime does not work in a subinterpreter" in result.stdout

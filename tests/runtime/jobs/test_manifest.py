@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from dae_runtime import DaeError, InputError
 from dae_runtime.images import Image, write_image
@@ -210,3 +212,43 @@ def test_an_input_that_changed_after_it_was_read_is_done_again(tmp_path, jobs):
         manifest.begin(jobs[0], read)
         manifest.record(jobs[0], read, None, 0.1, file_sha256(jobs[0].destination))
     assert left(path, jobs[:1]) == ([0], 0, 0)
+
+
+LINE = {
+    "path": "/a.png",
+    "output": "/b.png",
+    "status": "done",
+    "error": None,
+    "seconds": 1.0,
+    "model_sha256": "ab",
+    "strength": 1.0,
+    "source_bytes": 1,
+    "source_mtime_ns": 1,
+    "output_sha256": "cd",
+}
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(changes=st.dictionaries(st.sampled_from([*LINE, "sigma", "luma", "bits", "level", "other"]), json_values, max_size=3))
+@example({"path": []})
+@example({"path": {}})
+@example({"strength": 5})
+@example({"bits": "16"})
+def test_any_line_is_an_entry_or_ignored(tmp_path_factory, changes):
+    path = tmp_path_factory.mktemp("manifest") / "m.jsonl"
+    path.write_text(json.dumps(LINE | changes) + "\n" + json.dumps(LINE | {"path": "/whole.png"}) + "\n", "utf-8")
+    entries = read_manifest(path)
+    assert "/whole.png" in entries
+    for entry in entries.values():
+        assert isinstance(entry.path, str)
+        assert entry.settings.controls.strength <= 1
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"path": ' + "9" * 5000 + "}", "x" * 3_000_000, "null", "[]", '"a"'])
+def test_hostile_lines_are_ignored(tmp_path, text):
+    (tmp_path / "m.jsonl").write_text(text + "\n" + json.dumps(LINE) + "\n", "utf-8")
+    assert list(read_manifest(tmp_path / "m.jsonl")) == ["/a.png"]

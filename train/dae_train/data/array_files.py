@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
+
+from dae_runtime.pixels.array_files import check_array_file
 
 from ..errors import DataError
 from .image_set import ImageSet, Pixels, check_pixels, to_channels
@@ -62,12 +65,13 @@ def read_arrays(path: Path) -> dict[str, Pixels]:
         DataError: The file cannot be read.
     """
     try:
+        check_array_file(path)
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return {"images": loaded}
         with loaded:
             return {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}. Expected an array file with {_LAYOUT}.") from error
 
 

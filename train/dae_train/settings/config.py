@@ -40,6 +40,7 @@ SYNTHETIC = "synthetic"
 CLEAN_SOURCES = (SYNTHETIC, *DEFAULT_NOISE)
 """Sources without noise."""
 
+MOST_SYNTHETIC_PIXELS = 2**31
 MOST_PIXELS_OF_BATCH = 2**28
 """More would exhaust the memory of any machine, with the activations of a network."""
 
@@ -71,6 +72,9 @@ class DataSettings:
         check_fields(self, "data")
         check_setting(self.patch_px is None or self.patch_px > 0, "data.patch_px", "at least 1", self.patch_px)
         check_setting(self.limit is None or self.limit >= 2, "data.limit", "at least 2", self.limit)
+        pixels = (self.limit or 0) * (self.patch_px or 64) ** 2 if self.source == SYNTHETIC else 0
+        expected = f"at most {MOST_SYNTHETIC_PIXELS // (self.patch_px or 64) ** 2} for synthetic images"
+        check_setting(pixels <= MOST_SYNTHETIC_PIXELS, "data.limit", expected, self.limit)
         fraction = self.validation_fraction
         check_setting(0 < fraction < 1, "data.validation_fraction", "above 0 and below 1", fraction)
 

@@ -31,6 +31,8 @@ UNREADABLE = (
     zlib.error,
 )
 """Exceptions of Keras for a damaged `.keras` file."""
+_MOST_CONFIG_BYTES = 2**24
+"""Of `config.json`, which takes some kilobytes; a damaged archive may promise any size."""
 
 
 def find_init(name: str) -> Path:
@@ -126,6 +128,9 @@ def is_described(path: Path) -> bool:
 def _description(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
+            size = archive.getinfo("config.json").file_size
+            if size > _MOST_CONFIG_BYTES:
+                raise ValueError(f"its config.json has {size} bytes")
             config = json.loads(archive.read("config.json"))["config"]
         return {"name": str(config["name"]), "layers": list(config["layers"])}
     except UNREADABLE as error:
