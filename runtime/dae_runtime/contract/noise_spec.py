@@ -70,7 +70,11 @@ NOISE_KINDS: dict[str, tuple[NoiseParameter, ...]] = {
     "salt-pepper": (NoiseParameter("P", 0, 1),),
     "speckle": (NoiseParameter("S", 0, _BIG),),
     "jpeg": (NoiseParameter("QUALITY", 1, 100),),
-    "camera": (NoiseParameter("ISO", 50, 409_600, default=NoiseAmount(400, 12_800)),),
+    "camera": (
+        NoiseParameter("ISO", 50, 409_600, default=NoiseAmount(400, 12_800)),
+        NoiseParameter("BLUR", 0, 2, default=NoiseAmount(0.3, 1.2)),
+        NoiseParameter("COLOR", 0, 4, default=NoiseAmount(0.3, 1)),
+    ),
 }
 """Parameters by kind of noise; `dae_train.noise` has a function per kind."""
 

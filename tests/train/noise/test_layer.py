@@ -86,15 +86,16 @@ def picture(height: int, width: int, channels: int) -> np.ndarray:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("quality", [10, 50, 90])
 @pytest.mark.parametrize("size", [(64, 64), (37, 50)])
-def test_jpeg_equals_a_jpeg_file(channels: int, quality: int, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("halved", [False, True])
+def test_jpeg_equals_a_jpeg_file(channels: int, quality: int, size: tuple[int, int], halved: bool) -> None:
     from PIL import Image
 
     pixels = picture(*size, channels)
     file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(file, "JPEG", quality=quality, subsampling=0)
+    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(file, "JPEG", quality=quality, subsampling=2 * halved)
     expected = np.asarray(Image.open(file)).reshape(pixels.shape).astype(float)
     images = ops.convert_to_tensor(pixels[None].astype(np.float32) / 255)
-    found = np.asarray(jpeg(images, ops.full((1, 1, 1, 1), float(quality))))[0] * 255
+    found = np.asarray(jpeg(images, ops.full((1, 1, 1, 1), float(quality)), ops.full((1, 1, 1, 1), halved)))[0] * 255
     damage = np.abs(expected - pixels).mean()
     # libjpeg computes the transform in integers, to an eighth of a level: coefficients near a half may round the other way
     assert np.abs(found - expected).mean() < 0.45 + 0.03 * damage

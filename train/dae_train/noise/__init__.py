@@ -9,15 +9,20 @@ if TYPE_CHECKING:
     from .fit import check_request, resolve
     from .layer import NoiseLayer, draw_noisy
     from .level import LeveledNoise, draw_leveled
+    from .statistics import NoiseStatistics, describe, flat_blocks, white_level
 
 __all__ = [
     "LeveledNoise",
     "NoiseLayer",
+    "NoiseStatistics",
     "add_custom",
     "check_request",
+    "describe",
     "draw_leveled",
     "draw_noisy",
+    "flat_blocks",
     "resolve",
+    "white_level",
 ]
 
 __getattr__ = lazy_face(
@@ -27,5 +32,6 @@ __getattr__ = lazy_face(
         "fit": ("check_request", "resolve"),
         "layer": ("NoiseLayer", "draw_noisy"),
         "level": ("LeveledNoise", "draw_leveled"),
+        "statistics": ("NoiseStatistics", "describe", "flat_blocks", "white_level"),
     },
 )

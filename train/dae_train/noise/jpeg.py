@@ -2,7 +2,8 @@
 
 Source:
     ITU-T Recommendation T.81 (JPEG), annexes A.3 and K.1; quality scaling as in the Independent JPEG Group's library
-    (jcparam.c); colors as in JFIF 1.02, without subsampling of the chroma.
+    (jcparam.c); colors as in JFIF 1.02; chroma in full or halved (4:4:4 or 4:2:0), then interpolated linearly as the same
+    library does by default (jdsample.c, "fancy upsampling").
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from keras import ops
+
+from .camera_steps import doubled, halved
 
 BLOCK_PX = 8
 
@@ -39,12 +42,13 @@ _FROM_YCBCR = np.array([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]]
 _CHROMA_ZERO = np.array([0, 128, 128], np.float32)
 
 
-def jpeg(images: Any, quality: Any) -> Any:
+def jpeg(images: Any, quality: Any, halve_chroma: Any = None) -> Any:
     """Return images after JPEG compression.
 
     Args:
         images: (N, H, W, C) with C 1 or 3, in [0, 1] (clipped to it), of any size; edges are repeated to whole blocks.
         quality: (N, 1, 1, 1), from 1 to 100.
+        halve_chroma: (N, 1, 1, 1): whether color is stored at half the height and width; None for no image.
 
     Returns:
         Images of the same shape in [0, 1], in steps of 1/255.
@@ -53,10 +57,20 @@ def jpeg(images: Any, quality: Any) -> Any:
     color = images.shape[-1] == 3
     if color:
         levels = ops.round(ops.matmul(levels, _TO_YCBCR) + _CHROMA_ZERO)
-    levels = ops.clip(ops.round(_through_blocks(levels - 128, _tables(quality, images.shape[-1])) + 128), 0, 255)
+    tables = _tables(quality, images.shape[-1])
+    full, levels = levels, _coded(levels, tables)
+    if color and halve_chroma is not None:
+        small = _coded(ops.round(halved(full[..., 1:])), tables[..., 1:])
+        chroma = ops.where(halve_chroma, ops.round(doubled(small, images.shape[1:3])), levels[..., 1:])
+        levels = ops.concatenate([levels[..., :1], chroma], axis=-1)
     if color:
         levels = ops.matmul(levels - _CHROMA_ZERO, _FROM_YCBCR)
     return ops.clip(ops.round(levels), 0, 255) / 255
+
+
+def _coded(levels: Any, tables: Any) -> Any:
+    """Return whole levels of 0 to 255 as they are behind the code."""
+    return ops.clip(ops.round(_through_blocks(levels - 128, tables) + 128), 0, 255)
 
 
 def _tables(quality: Any, channels: int) -> Any:

@@ -1,0 +1,44 @@
+"""The numbers of a recipe's noise beside those of photographs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from builders import invoke
+from dae_runtime.images import Image, write_image
+from dae_tools.noise_numbers import command, measure_folder, measure_recipe
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three pairs of smooth pictures in color with white noise of 8 of 255."""
+    ramp = np.linspace(90, 160, 128)
+    for number in range(3):
+        clean = np.stack([np.add.outer(ramp, ramp) / 2] * 3, axis=2)
+        noisy = clean + np.random.default_rng(number).normal(0, 8, clean.shape)
+        for name, pixels in (("clean", clean), ("noisy", noisy)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            write_image(tmp_path / name / f"{number}.png", Image(np.rint(pixels).clip(0, 255).astype(np.uint8)))
+    return tmp_path / "noisy", tmp_path / "clean"
+
+
+def test_pairs_and_flat_blocks_and_the_recipe_agree_on_white_noise(folders):
+    noisy, clean = folders
+    for rows in (measure_folder(noisy, clean), measure_folder(noisy, None), measure_recipe("gaussian:8/255", clean, False)):
+        assert len(rows) == 3
+        for row in rows:
+            assert 255 * row.noise.level == pytest.approx(8, rel=0.08)
+            assert row.noise.luma[0] == pytest.approx(0, abs=0.08)
+            assert row.seen[0] == pytest.approx(1, abs=0.1)
+
+
+def test_the_command_prints_both_columns(folders):
+    noisy, clean = folders
+    result = invoke(command, "--noise", "gaussian:8/255", "--clean", clean, "--noisy", noisy, "--reference", clean)
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert lines[0].split()[-2:] == ["gaussian:8/255", "photographs"]
+    assert [float(cell.split("[")[0].split()[-1]) for cell in lines[1].split("]")[:2]] == pytest.approx([8, 8], abs=0.3)
+    assert "6 to 8" in result.output
+    assert invoke(command, "--noise", "none", "--clean", clean, "--reference", clean).exit_code == 2
