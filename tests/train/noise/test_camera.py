@@ -42,7 +42,7 @@ def correlation(planes: np.ndarray, distance: int) -> float:
 def test_levels_grow_with_the_sensitivity() -> None:
     levels = [float(np.median(noise_of(iso).std(axis=(1, 2, 3)))) * 255 for iso in (200, 800, 3200, 12_800)]
     assert levels == sorted(levels)
-    assert 0.3 < levels[0] < 4
+    assert 0.05 < levels[0] < 2  # flat pictures: most of it is rounded away
     assert 4 < levels[3] < 20
 
 
