@@ -57,7 +57,7 @@ def score_pairs(denoiser: Denoiser, noisy: Path, clean: Path, sigma: float | Non
         denoiser: An opened model.
         noisy: Folder of noisy images.
         clean: Folder of clean ones.
-        sigma: Noise level to tell the model, where white is 1; None to let it be measured.
+        sigma: Noise level to tell the model, where white is 1; None for the advised one of each image.
 
     Raises:
         InputError: A folder holds no image, or none of the same name.
@@ -65,7 +65,7 @@ def score_pairs(denoiser: Denoiser, noisy: Path, clean: Path, sigma: float | Non
     """
     found = []
     for name, before, after in read_pairs(noisy, clean):
-        level = denoiser.measure(before) if sigma is None else sigma
+        level = denoiser.advise(before) if sigma is None else sigma
         found.append(Pair(name, score(after, before, denoiser.denoise(before, sigma=level)), level))
     return found
 

@@ -104,7 +104,7 @@ class Denoiser:
         return tuple(network.model for network in list(self._used))
 
     def measure(self, noisy: npt.ArrayLike, bits: int | None = None) -> float | None:
-        """Return the noise level that `denoise` measures in an image, or None if its model estimates the noise by itself.
+        """Return the noise level of an image, or None if its model estimates the noise by itself.
 
         Args:
             noisy: One image, (H, W) or (H, W, C), as for `denoise`.
@@ -116,11 +116,14 @@ class Denoiser:
         Raises:
             InputError: The image is not valid for `denoise`.
         """
-        image = as_image(noisy)
-        check_values(image)
-        if image.ndim == 4:
-            raise InputError(f"the level is measured of one image, (H, W) or (H, W, C); received a batch {image.shape}.")
-        return level_in(as_batch(image), self._opened, bits)
+        return level_in(_one(noisy), self._opened, bits, advice=False)
+
+    def advise(self, noisy: npt.ArrayLike, bits: int | None = None) -> float | None:
+        """Return the noise level that `denoise` tells its model where `sigma` is left out; arguments and errors as `measure`.
+
+        It is near the measured level, or below it where that may come from texture.
+        """
+        return level_in(_one(noisy), self._opened, bits, advice=True)
 
     def check(self, controls: Controls) -> None:
         """Raise InputError if a noise level is given and the model estimates the noise by itself."""
@@ -157,7 +160,7 @@ class Denoiser:
             noisy: (H, W), (H, W, C) or (N, H, W, C) with C from 1 to 4; uint8 0..255, uint16 0..65535 or float32 of about
                 0..1 (noise may leave that range). An array with three axes is always one image. Not modified.
             sigma: Noise level, for models that are given it (`model.sigma`): the standard deviation of the noise over pixels
-                and channels, where white is 1; a number from 0 to 1, or one for each image. None: measured in each image.
+                and channels, where white is 1; a number from 0 to 1, or one for each image. None: as `advise` finds.
             strength: Share of the change to apply, from 0 (the input unchanged) to 1 (all of it).
             luma: Share of the brightness noise to remove, 0 to 1.
             color: Share of the color noise to remove, 0 to 1; without effect on gray images.
@@ -281,6 +284,15 @@ def _sources(model: str | os.PathLike[str] | bytes) -> dict[int, bytes | Path]:
     if isinstance(model, bytes | bytearray | memoryview):
         return dict.fromkeys((1, 3), bytes(model))
     return {**find_models(model)}
+
+
+def _one(noisy: npt.ArrayLike) -> Array:
+    """Return a checked image as a batch of one."""
+    image = as_image(noisy)
+    check_values(image)
+    if image.ndim == 4:
+        raise InputError(f"the level is measured of one image, (H, W) or (H, W, C); received a batch {image.shape}.")
+    return as_batch(image)
 
 
 Denoiser.__module__ = "dae_runtime"  # the name in pickles, wherever the class is defined

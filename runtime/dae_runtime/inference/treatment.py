@@ -10,7 +10,7 @@ from ..contract import Contract
 from ..errors import InputError
 from ..pixels.arrays import Array, FloatArray, color_channels
 from ..pixels.detail import put_back
-from ..pixels.level import measure_level
+from ..pixels.level import advise_level, measure_level
 from ..pixels.storage import Stored, stored_as
 from .controls import Controls
 from .open_model import Network
@@ -32,7 +32,7 @@ def treat(
         batch: (N, H, W, C) with C from 1 to 4, uint8, uint16 or float32; read only.
         networks: What to denoise with.
         controls: What the user decides about the result; `sigma` does not count.
-        levels: (N,) noise levels as told; None to measure those of models that are given them.
+        levels: (N,) noise levels as told; None to advise those of models that are given them.
         cancel: Asked before each run of the engine.
 
     Returns:
@@ -54,11 +54,11 @@ def treat(
     return result
 
 
-def level_in(batch: Array, networks: Networks, bits: int | None) -> float | None:
-    """Return the level that `treat` measures in a batch of one image, or None if its network is not given it."""
+def level_in(batch: Array, networks: Networks, bits: int | None, *, advice: bool) -> float | None:
+    """Return the level of a batch of one image, or with `advice` what `treat` tells; None if its network takes none."""
     opened = stored_as(batch[0], bits).opened(batch)
     network = networks(color_channels(opened.shape[3]))
-    return None if network.model.sigma is None else measure_level(opened[0])
+    return None if network.model.sigma is None else (advise_level if advice else measure_level)(opened[0])
 
 
 def sigma_unused(model: Contract) -> InputError:
@@ -84,7 +84,7 @@ def _treat(
     if network.model.sigma is None and levels is not None:
         raise sigma_unused(network.model)
     if network.model.sigma is not None and levels is None:
-        levels = np.array([measure_level(image) for image in opened], np.float32)
+        levels = np.array([advise_level(image) for image in opened], np.float32)
     clean = network.denoise(opened, controls.shares, cancel, levels)
     if controls.detail > 0 and controls.shares.luma > 0:
         for before, after in zip(opened, clean, strict=True):
