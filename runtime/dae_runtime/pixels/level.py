@@ -47,7 +47,7 @@ MOST_ADDED_SHARE, MOST_ADDED = 0.2, 1.0
 """What is added to the level of noise: the smooth noise of cameras comes out best when a model is told a little more."""
 EVEN, UNEVEN = 0.26, 0.38
 """Where spectra differ less between blocks than the first it is noise, more than the second it is texture."""
-RISE, RISE_FROM = 0.02, 5.0
+RISE, RISE_FROM = 0.04, 5.0
 """By how much both grow for each step of the level, and from where: strong noise that is taken for texture stays visible."""
 
 
