@@ -54,7 +54,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "dae_tools": (
         "camera_noise gaussian int8_speed pack_network public_names structure",
         "fit_level pairs runtime_bench export_bench",
-        "cards",
+        "cards level_picture",
     ),
 }
 """The units of each package by floor, from the lowest; a unit imports from lower floors only."""
