@@ -21,7 +21,7 @@ ENGINES = {
     "onnxruntime": {"dae_runtime.engine", "dae_export.precision"},  # to run a model, and for its quantizer
     "pyvips": {"dae_runtime.images"},
     "tf2onnx": {"dae_export.source"},
-    "matplotlib": {"dae_train.data", "dae_train.runs"},  # for the letters of synthetic pages, and for plots
+    "matplotlib": {"dae_train.data", "dae_train.runs", "dae_tools.level_picture"},  # letters of synthetic pages, and plots
     "keras": {
         "dae_export.source",
         "dae_tools.accelerator",

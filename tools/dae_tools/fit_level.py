@@ -118,7 +118,7 @@ def command(photos: tuple[str, ...], output: str, samples: int, seed: int) -> in
         for noisy, clean in (pair, gray_of(rng, pair)):
             found = statistics(noisy)
             if found is not None:
-                rows.append(features(found))
+                rows.append(features(found.deviations))
                 levels.append(255 * math.sqrt(float(np.mean(np.square(noisy - clean)))))
     text = _text(fit(np.stack(rows), np.array(levels)))
     path = Path(output)

@@ -54,7 +54,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "dae_tools": (
         "accelerator camera_noise formats gaussian int8_speed pack_network public_names structure",
         "fit_level pairs runtime_bench export_bench",
-        "cards noise_numbers",
+        "cards level_picture noise_numbers",
         "controls crops",
     ),
 }

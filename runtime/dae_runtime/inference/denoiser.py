@@ -15,14 +15,14 @@ import numpy.typing as npt
 from ..contract import Contract
 from ..engine.devices import AUTO, parse_device
 from ..errors import DaeError, InputError
-from ..models import DEFAULT_MODEL, find_models
+from ..models import DEFAULT_MODEL
 from ..pixels.arrays import Array, as_batch, as_image, check_values
 from ..system.bounds import LARGEST_SIDE_PX, MOST_IMAGES, MOST_MEMORY_MB, MOST_THREADS, check_callback, check_whole, shown
 from ..system.processor import available_cpus
 from .controls import Controls, as_levels
 from .grouping import until
 from .limits import ENGINE_SHARE
-from .open_model import Network
+from .open_model import Network, sources_of
 from .streaming import denoise_stream
 from .treatment import level_in, sigma_unused, treat
 
@@ -73,7 +73,7 @@ class Denoiser:
         ):
             if value is not None:
                 check_whole(name, value, least, most, " Leave it out for the default.")
-        self._sources = _sources(model)
+        self._sources = sources_of(model)
         self._options = (device, threads, tile_px, max_memory_mb)
         self._threads = threads or available_cpus()
         self._first = first = self._open(1, device)
@@ -112,7 +112,7 @@ class Denoiser:
         return tuple(network.model for network in list(self._used))
 
     def measure(self, noisy: npt.ArrayLike, bits: int | None = None) -> float | None:
-        """Return the noise level that `denoise` measures in an image, or None if its model estimates the noise by itself.
+        """Return the noise level of an image, or None if its model estimates the noise by itself.
 
         Args:
             noisy: One image, (H, W) or (H, W, C), as for `denoise`.
@@ -124,11 +124,14 @@ class Denoiser:
         Raises:
             InputError: The image is not valid for `denoise`.
         """
-        image = as_image(noisy)
-        check_values(image)
-        if image.ndim == 4:
-            raise InputError(f"the level is measured of one image, (H, W) or (H, W, C); received a batch {image.shape}.")
-        return level_in(as_batch(image), self._opened, bits)
+        return level_in(noisy, self._opened, bits, advice=False)
+
+    def advise(self, noisy: npt.ArrayLike, bits: int | None = None) -> float | None:
+        """Return the noise level that `denoise` tells its model where `sigma` is left out; arguments and errors as `measure`.
+
+        It is near the measured level, or below it where that may come from texture.
+        """
+        return level_in(noisy, self._opened, bits, advice=True)
 
     def check(self, controls: Controls) -> None:
         """Raise InputError if a noise level is given and the model estimates the noise by itself."""
@@ -167,7 +170,7 @@ class Denoiser:
             noisy: (H, W), (H, W, C) or (N, H, W, C) with C from 1 to 4; uint8 0..255, uint16 0..65535 or float32 of about
                 0..1 (noise may leave that range). An array with three axes is always one image. Not modified.
             sigma: Noise level, for models that are given it (`model.sigma`): the standard deviation of the noise over pixels
-                and channels, where white is 1; a number from 0 to 1, or one for each image. None: measured in each image.
+                and channels, where white is 1; a number from 0 to 1, or one for each image. None: as `advise` finds.
             strength: Share of the change to apply, from 0 (the input unchanged) to 1 (all of it).
             luma: Share of the brightness noise to remove, 0 to 1.
             color: Share of the color noise to remove, 0 to 1; without effect on gray images.
@@ -289,13 +292,6 @@ class Denoiser:
             # No lock, which a fork could leave held; two threads may open the model twice, and one copy is dropped.
             network = self._networks.setdefault(colors, self._open(colors, device))
         return network
-
-
-def _sources(model: str | os.PathLike[str] | bytes) -> dict[int, bytes | Path]:
-    """Return the models for images of 1 and of 3 color channels."""
-    if isinstance(model, bytes | bytearray | memoryview):
-        return dict.fromkeys((1, 3), bytes(model))
-    return {**find_models(model)}
 
 
 Denoiser.__module__ = "dae_runtime"  # the name in pickles, wherever the class is defined

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ..engine.fork import is_own_session
 from ..engine.golden import golden_arrays, golden_sigma
 from ..engine.opening import open_model
 from ..errors import CancelledError, DaeError, DeviceError
+from ..models import find_models
 from ..pixels.arrays import Array, FloatArray, convert, from_model_channels, limit_to_range, pad_to_multiple, to_model_channels
 from .controls import Shares
 from .cutting import Cut
@@ -210,3 +212,10 @@ class Network:
                 )
             session = self._session = open_model(self._source, "cpu", self._threads)[0]
         return session
+
+
+def sources_of(model: str | os.PathLike[str] | bytes) -> dict[int, bytes | Path]:
+    """Return the models for images of 1 and of 3 color channels."""
+    if isinstance(model, bytes | bytearray | memoryview):
+        return dict.fromkeys((1, 3), bytes(model))
+    return {**find_models(model)}

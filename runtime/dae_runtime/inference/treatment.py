@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from ..contract import Contract
 from ..errors import InputError
-from ..pixels.arrays import Array, FloatArray, color_channels
+from ..pixels.arrays import Array, FloatArray, as_batch, as_image, check_values, color_channels
 from ..pixels.common_noise import has_common_noise, luma_plane, with_luma_change
 from ..pixels.detail import put_back
 from ..pixels.hidden import fill_hidden, hidden_in
-from ..pixels.level import measure_level
+from ..pixels.level import advise_level, measure_level
 from ..pixels.storage import Stored, stored_as
 from .controls import Controls, Shares
 from .open_model import Network
@@ -34,7 +35,7 @@ def treat(
         batch: (N, H, W, C) with C from 1 to 4, uint8, uint16 or float32; read only.
         networks: What to denoise with.
         controls: What the user decides about the result; `sigma` does not count.
-        levels: (N,) noise levels as told; None to measure those of models that are given them.
+        levels: (N,) noise levels as told; None to advise those of models that are given them.
         cancel: Asked before each run of the engine.
 
     Returns:
@@ -56,11 +57,16 @@ def treat(
     return result
 
 
-def level_in(batch: Array, networks: Networks, bits: int | None) -> float | None:
-    """Return the level that `treat` measures in a batch of one image, or None if its network is not given it."""
+def level_in(noisy: npt.ArrayLike, networks: Networks, bits: int | None, *, advice: bool) -> float | None:
+    """Return the level of an image, or with `advice` what `treat` tells; None if its network takes none."""
+    image = as_image(noisy)
+    check_values(image)
+    if image.ndim == 4:
+        raise InputError(f"the level is measured of one image, (H, W) or (H, W, C); received a batch {image.shape}.")
+    batch = as_batch(image)
     opened = stored_as(batch[0], bits).opened(batch)
     network = networks(color_channels(opened.shape[3]))
-    return None if network.model.sigma is None else _level_of_visible(opened[0])
+    return None if network.model.sigma is None else _level_of_visible(opened[0], advise_level if advice else measure_level)
 
 
 def sigma_unused(model: Contract) -> InputError:
@@ -89,7 +95,7 @@ def _treat(
     if network.model.sigma is None and levels is not None:
         raise sigma_unused(network.model)
     if network.model.sigma is not None and levels is None:
-        levels = np.array([_level_of_visible(image) for image in opened], np.float32)
+        levels = np.array([_level_of_visible(image, advise_level) for image in opened], np.float32)
     start = opened if colors == 1 else _without_common_noise(opened, networks, network, controls, cancel)
     clean = network.denoise(start, controls.shares, cancel, levels)
     if controls.detail > 0 and controls.shares.luma > 0:
@@ -108,11 +114,11 @@ def _with_hidden_filled(opened: Array, hidden: Array) -> Array:
     return filled
 
 
-def _level_of_visible(image: Array) -> float:
-    """Return the level of an image; transparent pixels are black, which does not count."""
+def _level_of_visible(image: Array, find: Callable[[Array], float]) -> float:
+    """Return the level that `find` finds in an image; transparent pixels are black, which does not count."""
     if image.shape[2] in (2, 4) and (hidden := hidden_in(image)).any():
         image = np.where(hidden[..., None], image.dtype.type(0), image)
-    return measure_level(image)
+    return find(image)
 
 
 def _without_common_noise(

@@ -87,7 +87,7 @@ class _Work:
     clean: Array | None = None
     error: str | None = None
     levels: list[float] | None = None
-    """Of each page, the noise level measured; None where it is told, or the model is given none."""
+    """Of each page, the noise level advised; None where it is told, or the model is given none."""
     may_pass: bool = False
     output_stamp: Stamp | None = None
     output_sha256: str | None = None
@@ -173,7 +173,7 @@ class Worker:
         start = time.perf_counter()
         with self.slots:
             try:
-                self._measure(good)
+                self._advise(good)
                 for work, clean in zip(good, self._denoise_all(good), strict=True):
                     work.clean = clean
             except CancelledError:
@@ -185,13 +185,13 @@ class Worker:
         for work in good:
             work.seconds += share
 
-    def _measure(self, good: list[_Work]) -> None:
+    def _advise(self, good: list[_Work]) -> None:
         if self.options.controls.sigma is not None:
             return
         for work in good:
             pixels = _pixels(work)
             levels = [
-                self.denoiser.measure(page, self.options.controls.bits) for page in (pixels if pixels.ndim == 4 else [pixels])
+                self.denoiser.advise(page, self.options.controls.bits) for page in (pixels if pixels.ndim == 4 else [pixels])
             ]
             known = [level for level in levels if level is not None]
             work.levels = known if len(known) == len(levels) else None
@@ -204,7 +204,7 @@ class Worker:
 
     def _denoise_one(self, work: _Work) -> None:
         try:
-            self._measure([work])
+            self._advise([work])
             work.clean = self._call(_pixels(work), work.levels)
         except CancelledError:
             raise
@@ -291,7 +291,7 @@ def _level(work: _Work, controls: Controls) -> float | None:
     if work.levels is None:
         return controls.sigma
     level = math.sqrt(fmean(level**2 for level in work.levels))
-    logger.debug("%s: noise level %.2f of 255, measured", work.job.source, 255 * level)
+    logger.debug("%s: noise level %.2f of 255 told to the model", work.job.source, 255 * level)
     return level
 
 

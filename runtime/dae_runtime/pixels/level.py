@@ -5,6 +5,9 @@ Differences of pixels further apart show more of it, and how much more tells how
 everywhere: in each range of brightness the flattest parts of an image count, and noise is normal where texture is sparse. A
 small regression puts these numbers together. `python -m dae_tools.fit_level` makes its coefficients from synthetic noise.
 
+Texture everywhere still reads as noise. What a model is given is therefore not the measured level but the advised one
+(`advised`): it asks, too, whether all flat parts are of one kind, as one camera's noise is in one image and texture is not.
+
 Source: the lower quantiles of block variances by brightness follow M. Colom, A. Buades, Analysis and extension of the
 percentile method, estimating a noise curve from a single image, Image Processing On Line 3, 2013.
 """
@@ -12,6 +15,7 @@ percentile method, estimating a noise curve from a single image, Image Processin
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,6 +38,30 @@ MOST_BEYOND = 3.0
 _LEAST = 0.15 / 255
 """Added to each number as noise of its own, so that a flat image has a logarithm."""
 
+_LEAST_VARIANCE = 2e-7
+"""Added to variances for their logarithms; 0.1 of 255, squared."""
+
+HARMLESS = 2.8
+"""On the scale of 0 to 255, like those below: a model told no more than this keeps a clean photograph to 45 dB or better."""
+MOST_ADDED_SHARE, MOST_ADDED = 0.2, 1.0
+"""What is added to the level of noise: the smooth noise of cameras comes out best when a model is told a little more."""
+EVEN, UNEVEN = 0.26, 0.38
+"""Where spectra differ less between blocks than the first it is noise, more than the second it is texture."""
+RISE, RISE_FROM = 0.04, 5.0
+"""By how much both grow for each step of the level, and from where: strong noise that is taken for texture stays visible."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the level is computed from."""
+
+    deviations: Float64
+    """Standard deviations of differences where white is 1, (2, strides, quantiles): from mean squares, and from mean sizes
+    as if the differences were normal; for each of `STRIDES_PX` and each of `QUANTILES`."""
+    unevenness: float | None
+    """How much the spectrum differs between the flat blocks of an image: the standard deviation of the logarithm of their
+    variances at stride 1 over those at stride 3, of brightness. None for an image without blocks of 16 x 16."""
+
 
 def measure_level(image: Array) -> float:
     """Return the noise level of an image, whatever the noise's correlation.
@@ -48,38 +76,68 @@ def measure_level(image: Array) -> float:
         a side of less than 10 pixels.
     """
     found = statistics(image)
-    return 0.0 if found is None else level_of(found)
+    return 0.0 if found is None else level_of(found.deviations)
 
 
-def level_of(found: Float64) -> float:
-    """Return the level that the regression gives for the numbers of `statistics`, 0 to 1."""
-    level = math.exp(MODEL.log_level(features(found))) / 255
-    return float(min(1.0, level, MOST_BEYOND * found[0, STRIDES_PX.index(3), 0]))
+def advise_level(image: Array) -> float:
+    """Return the level to tell a model for an image whose level nobody has told, 0 to 1: `advised` from what is measured.
+
+    Args:
+        image: As for `measure_level`.
+    """
+    found = statistics(image)
+    return 0.0 if found is None else advised(level_of(found.deviations), found.unevenness)
 
 
-def features(found: Float64) -> Float64:
+def advised(level: float, unevenness: float | None) -> float:
+    """Return the level to tell a model: a little more than measured where it is noise, at most `HARMLESS` where texture.
+
+    Between the two it is their weighted geometric mean.
+
+    Args:
+        level: Measured, where white is 1.
+        unevenness: As in `Statistics`; None leaves the level as it is.
+
+    Returns:
+        The level, where white is 1, 0 to 1; 0 for 0.
+    """
+    if unevenness is None:
+        return level
+    measured = 255 * level
+    limit = UNEVEN + RISE * max(0.0, measured - RISE_FROM)
+    noise = min(1.0, max(0.0, (limit - unevenness) / (UNEVEN - EVEN)))
+    if_noise, if_texture = measured + min(MOST_ADDED_SHARE * measured, MOST_ADDED), min(measured, HARMLESS)
+    return float(min(1.0, if_noise**noise * if_texture ** (1 - noise) / 255))
+
+
+def level_of(deviations: Float64) -> float:
+    """Return the level that the regression gives for the deviations of `statistics`, 0 to 1."""
+    level = math.exp(MODEL.log_level(features(deviations))) / 255
+    return float(min(1.0, level, MOST_BEYOND * deviations[0, STRIDES_PX.index(3), 0]))
+
+
+def features(deviations: Float64) -> Float64:
     """Return what the regression works on, (11,): how strong the differences are, how smooth, how uneven, how rare.
 
     Logarithms on the scale of 0 to 255: that of the flat parts at stride 3; what the other strides have more; what average
     parts have more, at three strides; and what root mean squares have more than mean sizes, which is nothing for noise and
     much for edges and texture.
     """
-    logs = 0.5 * np.log(np.square(255 * found) + np.square(255 * _LEAST))
+    logs = 0.5 * np.log(np.square(255 * deviations) + np.square(255 * _LEAST))
     flat, average = logs[0, :, 0], logs[0, :, 1]
     uneven, rare = average - flat, logs[0] - logs[1]
     chosen: Float64 = np.array([flat[2], *(flat[[0, 1, 3]] - flat[2]), *uneven[[0, 2, 3]], rare[2, 0], *rare[[2, 0, 3], 1]])
     return chosen
 
 
-def statistics(image: Array) -> Float64 | None:
+def statistics(image: Array) -> Statistics | None:
     """Return how far pixels differ from those some way off, in the flat and in the average parts of an image.
 
     Args:
         image: As for `measure_level`.
 
     Returns:
-        Standard deviations where white is 1, (2, strides, quantiles): from mean squares, and from mean sizes as if the
-        differences were normal; for each of `STRIDES_PX` and each of `QUANTILES`. None for an image that is too small.
+        None for an image that is too small.
     """
     side = min(image.shape[:2])
     block = next((block for least, block in BLOCKS_PX.items() if side >= least), None)
@@ -97,8 +155,15 @@ def statistics(image: Array) -> Float64 | None:
     ordered = [np.sort(each, axis=-1) for each in bins]
     columns = [np.mean([each[..., int(share * (each.shape[-1] - 1))] for each in ordered], axis=0) for share in QUANTILES]
     luma, color = np.stack(columns, axis=-1)
-    found: Float64 = np.sqrt(luma if colors.shape[2] == 1 else (luma + 2 * color) / 3)
-    return found
+    deviations: Float64 = np.sqrt(luma if colors.shape[2] == 1 else (luma + 2 * color) / 3)
+    return Statistics(deviations, _unevenness(energies[0, 0]) if block == max(BLOCKS_PX.values()) else None)
+
+
+def _unevenness(energies: Float64) -> float:
+    """Return the `unevenness` of (strides, blocks) mean squares, over the flatter half of the blocks."""
+    at_2 = energies[STRIDES_PX.index(2)]
+    flat = np.log(energies[:, at_2 <= np.median(at_2)] + _LEAST_VARIANCE)
+    return float(np.std(flat[STRIDES_PX.index(1)] - flat[STRIDES_PX.index(3)]))
 
 
 def _blocks(colors: FloatArray, block: int) -> tuple[Float64, Float64, Float64]:
@@ -139,6 +204,6 @@ def _diagonal(plane: FloatArray, stride: int) -> FloatArray:
 
 def _means(plane: Array, block: int) -> Float64:
     down, across = (length // block for length in plane.shape)
-    cut = plane[: down * block, : across * block].reshape(down, block, across, block)
-    means: Float64 = cut.mean(axis=(1, 3), dtype=np.float64).ravel()
+    rows = plane[: down * block, : across * block].reshape(down, block, across * block).sum(axis=1, dtype=np.float32)
+    means: Float64 = rows.reshape(-1, block).sum(axis=1, dtype=np.float64) / block**2  # faster than both axes at once
     return means

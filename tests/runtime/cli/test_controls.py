@@ -36,16 +36,16 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_each_files_measured_level_is_printed_noted_and_shown(tmp_path, photographs, model):
+def test_each_files_advised_level_is_printed_noted_and_shown(tmp_path, photographs, model):
     out, page = tmp_path / "out", tmp_path / "report.html"
     result = invoke(command, "-m", model, photographs, out, "-v", "--resume", "--report", page)
     assert result.exit_code == 0, result.output
     with Denoiser(model, "cpu", 1) as denoiser:
         for number in range(3):
             pixels = read_image(photographs / f"{number}.png").pixels
-            level = denoiser.measure(pixels)
-            assert 255 * level == pytest.approx((6, 12, 12)[number], rel=0.25)
-            assert f"{number}.png: noise level {255 * level:.2f} of 255, measured" in result.output
+            assert 255 * denoiser.measure(pixels) == pytest.approx((6, 12, 12)[number], rel=0.25)
+            level = denoiser.advise(pixels)
+            assert f"{number}.png: noise level {255 * level:.2f} of 255 told to the model" in result.output
             np.testing.assert_array_equal(read_image(out / f"{number}.png").pixels, denoiser.denoise(pixels))
             done = [line for line in lines(out / "dae-manifest.jsonl") if line["path"].endswith(f"{number}.png")][-1]
             assert done["level"] == pytest.approx(level, abs=1e-6)
@@ -128,7 +128,7 @@ def test_pages_have_levels_of_their_own(tmp_path, model):
     write_image(source, Image(np.clip(np.rint(pages), 0, 255).astype(np.uint8), pages=2, kind="tiff"))
     with Denoiser(model, "cpu", 1) as denoiser:
         outcome = run_folder(FolderRequest(source, tmp_path / "out.tif", manifest=tmp_path / "m.jsonl"), denoiser)
-        levels = [denoiser.measure(page) for page in read_image(source).page_pixels]
+        levels = [denoiser.advise(page) for page in read_image(source).page_pixels]
         expected = denoiser.denoise(read_image(source).page_pixels, sigma=levels)
     assert outcome.done == 1
     np.testing.assert_array_equal(read_image(tmp_path / "out.tif").page_pixels, expected)

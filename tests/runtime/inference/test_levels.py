@@ -54,10 +54,11 @@ def test_each_image_of_a_batch_gets_its_own_level(told: Denoiser):
     np.testing.assert_array_equal(told.denoise(batch, sigma=0.05)[1], together[1])
 
 
-def test_a_level_that_is_not_told_is_measured_for_each_image(told: Denoiser):
+def test_a_level_that_is_not_told_is_advised_for_each_image(told: Denoiser):
     batch = np.stack([noisy_photograph(sigma=sigma) for sigma in (0.02, 0.05, 0.1)])
-    levels = [told.measure(image) for image in batch]
-    np.testing.assert_allclose(levels, [0.02, 0.05, 0.1], rtol=0.25)
+    measured, levels = ([level(image) for image in batch] for level in (told.measure, told.advise))
+    np.testing.assert_allclose(measured, [0.02, 0.05, 0.1], rtol=0.25)
+    np.testing.assert_allclose(levels, np.add(measured, 1 / 255), rtol=1e-6)
     clean = told.denoise(batch)
     np.testing.assert_array_equal(clean, told.denoise(batch, sigma=levels))
     np.testing.assert_array_equal(list(told.stream(batch)), clean)
@@ -128,6 +129,7 @@ def test_a_level_for_a_model_that_estimates_by_itself_is_refused(blur: Denoiser)
         with pytest.raises(InputError, match=r"sigma has no use with the model tiny, which estimates the noise by itself"):
             use(np.zeros((16, 16), np.uint8), sigma=0.1)
     assert blur.measure(np.zeros((16, 16), np.uint8)) is None
+    assert blur.advise(np.zeros((16, 16), np.uint8)) is None
     with Denoiser(device="cpu", threads=1) as default, pytest.raises(InputError, match="estimates the noise by itself"):
         default.stream([], sigma=0.1)
 

@@ -15,12 +15,12 @@ from dae_tools.pairs.levels import scatter
 from dae_tools.pairs.scores import middle, read_pairs, score_pairs, sweep_levels
 
 
-def test_each_pair_is_scored_at_its_measured_level(folders, model):
+def test_each_pair_is_scored_at_its_advised_level(folders, model):
     with Denoiser(model, "cpu", 1) as denoiser:
         pairs = score_pairs(denoiser, *folders)
         assert [pair.name for pair in pairs] == ["0.png", "1.png"]
         for pair, (_, noisy, clean) in zip(pairs, read_pairs(*folders), strict=True):
-            assert pair.level == denoiser.measure(noisy)
+            assert pair.level == denoiser.advise(noisy)
             assert pair.scores.denoised_psnr_db == pytest.approx(psnr_db(clean, denoiser.denoise(noisy), 255))
             assert pair.gain_db > 0
         assert {pair.level for pair in score_pairs(denoiser, *folders, sigma=0.0)} == {0.0}

@@ -70,7 +70,7 @@ def score_pairs(
         denoiser: An opened model.
         noisy: Folder of noisy images.
         clean: Folder of clean ones.
-        sigma: Noise level to tell the model, where white is 1; None to let it be measured.
+        sigma: Noise level to tell the model, where white is 1; None for the advised one of each image.
         crop_px: As for `read_pairs`.
 
     Raises:
@@ -79,7 +79,7 @@ def score_pairs(
     """
     found = []
     for name, before, after in read_pairs(noisy, clean, crop_px):
-        level = denoiser.measure(before) if sigma is None else sigma
+        level = denoiser.advise(before) if sigma is None else sigma
         found.append(Pair(name, score(after, before, denoiser.denoise(before, sigma=level)), level))
     return found
 

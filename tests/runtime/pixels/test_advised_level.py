@@ -1,0 +1,107 @@
+"""The advised noise level: what was measured where it is noise, a harmless one where it is texture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import random_pixels
+from dae_runtime.pixels.level import EVEN, HARMLESS, MOST_ADDED, MOST_ADDED_SHARE, UNEVEN, advise_level, advised, measure_level
+from dae_tools.camera_noise import add_correlated, add_mosaic, add_white, blur
+
+levels = st.floats(0, 1)
+unevennesses = st.floats(0, 3)
+
+
+def slopes(height: int = 240, width: int = 320) -> np.ndarray:
+    """A smooth picture in color, (height, width, 3) float32, from 0.3 to 0.7."""
+    y, x = np.mgrid[:height, :width]
+    gray = 0.5 + 0.1 * np.sin(x / 50) + 0.1 * np.cos(y / 40)
+    return np.repeat(gray[..., None], 3, axis=2).astype(np.float32)
+
+
+def foliage() -> np.ndarray:
+    """Texture everywhere, fine in some parts and coarse in others: (240, 320, 3) float32."""
+    image = slopes()
+    rng = np.random.default_rng(0)
+    for top in range(0, 240, 40):
+        for left in range(0, 320, 40):
+            grain = blur(rng.standard_normal((40, 40, 1), dtype=np.float32), rng.uniform(0, 2.5))
+            image[top : top + 40, left : left + 40] += 0.05 * grain / grain.std()
+    return np.clip(image, 0, 1)
+
+
+@pytest.mark.parametrize("add", [add_white, add_correlated, add_mosaic])
+@pytest.mark.parametrize("level", [5, 12, 25])
+def test_noise_is_told_as_measured_and_a_little_more(add, level):
+    noisy = add(np.random.default_rng(0), slopes(), level / 255)
+    measured, told = 255 * measure_level(noisy), 255 * advise_level(noisy)
+    assert 0.6 * level < measured < 1.5 * level
+    assert told == pytest.approx(measured + min(MOST_ADDED_SHARE * measured, MOST_ADDED))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_texture_of_many_kinds_is_told_a_harmless_level(channels):
+    image = foliage()[..., :channels]
+    assert 255 * measure_level(image) > 1.4 * HARMLESS
+    assert 255 * advise_level(image) == pytest.approx(HARMLESS)
+
+
+def test_noise_on_texture_is_told_when_it_is_stronger_than_the_texture():
+    noisy = add_white(np.random.default_rng(1), foliage(), 20 / 255)
+    assert advise_level(noisy) >= measure_level(noisy) > 15 / 255
+
+
+@pytest.mark.parametrize("value", [0, 90, 255])
+def test_a_flat_image_is_told_nothing(value):
+    assert advise_level(np.full((100, 100, 3), value, np.uint8)) == 0
+
+
+def test_a_drawing_is_told_a_harmless_level():
+    page = np.full((200, 300), 255, np.uint8)
+    page[20:180:12, 20:280] = 0
+    page[40:160, 60:70] = 128
+    assert 255 * advise_level(page[..., None]) <= HARMLESS
+
+
+@pytest.mark.parametrize("shape", [(9, 80, 3), (20, 63, 3), (63, 200, 1)])
+def test_small_images_are_told_what_is_measured(shape):
+    image = random_pixels(shape)
+    assert advise_level(image) == measure_level(image)
+    assert (advise_level(image) > 0) == (min(shape[:2]) >= 10)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_an_image_reads_the_same_every_time_and_is_not_changed(dtype):
+    image = random_pixels((120, 150, 3), dtype)
+    image.flags.writeable = False
+    assert advise_level(image) == advise_level(image.copy())
+
+
+@given(levels, unevennesses)
+def test_what_is_told_lies_between_the_harmless_and_the_measured_level_and_a_little_more(level, unevenness):
+    told = 255 * advised(level, unevenness)
+    assert min(255 * level, HARMLESS) - 1e-6 <= told <= min(255, 255 * level + MOST_ADDED) + 1e-6
+
+
+@given(levels, unevennesses, unevennesses)
+def test_less_is_told_the_more_the_blocks_differ(level, one, other):
+    even, uneven = sorted((one, other))
+    assert advised(level, uneven) <= advised(level, even) + 1e-9
+
+
+@given(levels, levels, unevennesses)
+def test_more_is_told_the_more_is_measured(one, other, unevenness):
+    weak, strong = sorted((one, other))
+    assert advised(weak, unevenness) <= advised(strong, unevenness) + 1e-9
+
+
+def test_ends_and_middle():
+    five = 5 / 255
+    assert 255 * advised(five, EVEN) == pytest.approx(6)
+    assert 255 * advised(five, UNEVEN) == pytest.approx(HARMLESS)
+    assert 255 * advised(five, (EVEN + UNEVEN) / 2) == pytest.approx((6 * HARMLESS) ** 0.5)
+    assert advised(0, 0.3) == 0
+    assert advised(five, None) == five
