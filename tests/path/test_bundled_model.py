@@ -33,7 +33,7 @@ STEPS = {
 
 
 def test_there_are_recipes_of_all_bundled_models():
-    assert {"gray", "color", "document", "mnist-v2"} <= {path.stem for path in RECIPES}
+    assert {"gray", "color", "photo", "document", "mnist-v2"} <= {path.stem for path in RECIPES}
     assert set(bundled_models()) <= {path.stem for path in RECIPES}
     assert all((ROOT / f"docs/models/{name}.md").is_file() for name in bundled_models())
 
@@ -58,7 +58,8 @@ def test_a_recipe_is_a_configuration_and_its_card_has_words(path, tmp_path):
 def test_a_second_part_continues_with_the_same_network_and_noise(path):
     first, second = from_toml(path.with_stem(path.stem.removesuffix("-int8"))), from_toml(path)
     assert second.training.qat
-    assert (second.model, second.noise) == (first.model, first.noise)
+    assert second.model == first.model
+    assert second.noise == first.noise or path.stem == "photo-int8"  # which is for weak noise alone
     assert second.training.rate < first.training.rate
 
 

@@ -35,8 +35,8 @@ class Denoiser:
 
     Args:
         model: Path of an `.onnx` file written by dae-export, its content as bytes, or the name of a bundled model. By
-            default the bundled model for the channels of each image, `gray` or `color`; the second is opened with its first
-            image. If only one of them is bundled, it takes all images.
+            default the bundled model for each image: `gray`, `photo`, or `color` for colors with more noise than `photo` is
+            made for; each is opened with its first image. If only one of them is bundled, it takes all images.
         device: `auto` (CUDA if it works, else the CPU), `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads; None for as many as this process may use.
         tile_px: Side of the tiles of larger images; None: 512 on the CPU, for images above half a megapixel. Tiling does not
@@ -90,7 +90,7 @@ class Denoiser:
 
     @property
     def sources(self) -> tuple[bytes | Path, ...]:
-        """Absolute paths or content of the models; two for the default models."""
+        """Absolute paths or content of the models; several for the default models."""
         return tuple(dict.fromkeys(self._sources.values()))
 
     @property
@@ -102,7 +102,7 @@ class Denoiser:
     def model(self) -> Contract:
         """The contract of the model file.
 
-        With the two default models: of the one that denoised the latest image; before any image, of the gray one.
+        With the default models: of the one that denoised the latest image; before any image, of the gray one.
         """
         return self._latest.model
 
@@ -135,7 +135,7 @@ class Denoiser:
 
     def check(self, controls: Controls) -> None:
         """Raise InputError if a noise level is given and the model estimates the noise by itself."""
-        if controls.sigma is not None and all(self._opened(colors).model.sigma is None for colors in self._sources):
+        if controls.sigma is not None and all(self._opened(colors).model.sigma is None for colors in (1, 3)):
             raise sigma_unused(self.model)
 
     def replay(self) -> Array:
@@ -277,7 +277,7 @@ class Denoiser:
         return Network(self._sources[colors], device, threads, tile_px, max_memory_mb, share)
 
     def _network(self, colors: int) -> Network:
-        """Return the network for images of 1 or 3 color channels, about to be used."""
+        """Return the network for a key of `DEFAULT_MODELS`, about to be used."""
         network = self._opened(colors)
         self._used[network] = None
         self._latest = network
@@ -290,7 +290,10 @@ class Denoiser:
         if network is None:
             device = self.device if self._options[0] == AUTO else self._options[0]
             # No lock, which a fork could leave held; two threads may open the model twice, and one copy is dropped.
-            network = self._networks.setdefault(colors, self._open(colors, device))
+            network = self._open(colors, device)
+            for key, source in self._sources.items():
+                if source == self._sources[colors]:
+                    network = self._networks.setdefault(key, network)
         return network
 
 

@@ -16,7 +16,7 @@ from ..engine.fork import is_own_session
 from ..engine.golden import golden_arrays, golden_sigma
 from ..engine.opening import open_model
 from ..errors import CancelledError, DaeError, DeviceError
-from ..models import find_models
+from ..models import DEFAULT_MODELS, find_models
 from ..pixels.arrays import Array, FloatArray, convert, from_model_channels, limit_to_range, pad_to_multiple, to_model_channels
 from .controls import Shares
 from .cutting import Cut
@@ -215,7 +215,7 @@ class Network:
 
 
 def sources_of(model: str | os.PathLike[str] | bytes) -> dict[int, bytes | Path]:
-    """Return the models for images of 1 and of 3 color channels."""
+    """Return the models by the keys of `DEFAULT_MODELS`."""
     if isinstance(model, bytes | bytearray | memoryview):
-        return dict.fromkeys((1, 3), bytes(model))
+        return dict.fromkeys(DEFAULT_MODELS, bytes(model))
     return {**find_models(model)}

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ..contract import Contract
 from ..errors import InputError
+from ..models import STRONG
 from ..pixels.arrays import Array, FloatArray, as_batch, as_image, check_values, color_channels
 from ..pixels.common_noise import has_common_noise, luma_plane, with_luma_change
 from ..pixels.detail import put_back
@@ -19,7 +20,7 @@ from .controls import Controls, Shares
 from .open_model import Network
 
 Networks = Callable[[int], Network]
-"""Gives the network for images of 1 or 3 color channels."""
+"""Gives the network for a key of `DEFAULT_MODELS`."""
 
 
 def treat(
@@ -97,7 +98,7 @@ def _treat(
     if network.model.sigma is not None and levels is None:
         levels = np.array([_level_of_visible(image, advise_level) for image in opened], np.float32)
     start = opened if colors == 1 else _without_common_noise(opened, networks, network, controls, cancel)
-    clean = network.denoise(start, controls.shares, cancel, levels)
+    clean = _denoise(start, networks, network, controls.shares, cancel, levels)
     if controls.detail > 0 and controls.shares.luma > 0:
         for before, after in zip(opened, clean, strict=True):
             put_back(before[..., :colors], after[..., :colors], controls.detail)
@@ -105,6 +106,28 @@ def _treat(
     if hidden is not None:
         result[hidden] = batch[hidden]
     return result
+
+
+def _denoise(
+    opened: Array,
+    networks: Networks,
+    network: Network,
+    shares: Shares,
+    cancel: Callable[[], bool] | None,
+    levels: FloatArray | None,
+) -> Array:
+    """Denoise with a network, but colors with more noise than it is made for with the one for strong noise."""
+    told, colors = network.model.sigma, color_channels(opened.shape[3])
+    if told is None or levels is None or colors == 1 or not (strong := levels > np.float32(told.high)).any():
+        return network.denoise(opened, shares, cancel, levels)
+    stronger = networks(STRONG * colors)
+    if stronger is network:
+        return network.denoise(opened, shares, cancel, levels)
+    clean = np.empty_like(opened)
+    for chosen, each in ((~strong, network), (strong, stronger)):
+        if chosen.any():
+            clean[chosen] = each.denoise(opened[chosen], shares, cancel, None if each.model.sigma is None else levels[chosen])
+    return clean
 
 
 def _with_hidden_filled(opened: Array, hidden: Array) -> Array:

@@ -13,7 +13,9 @@ MODEL_FOLDER = Path(__file__).parent
 MODEL_SUFFIX = ".onnx"
 DEFAULT_MODEL = "default"
 """The default: the bundled model for the channels of an image."""
-DEFAULT_MODELS = {1: "gray", 3: "color"}
+STRONG = -1
+"""Times the color channels: the model for images with more noise than the other is made for."""
+DEFAULT_MODELS = {1: "gray", 3: "photo", 3 * STRONG: "color"}
 """Names of the default models by color channels."""
 
 
@@ -70,7 +72,7 @@ def find_models(model: str | os.PathLike[str], folder: Path | None = None) -> di
         folder: Folder of the bundled models; None for the package's own.
 
     Returns:
-        Models by color channels, 1 and 3: two different ones for DEFAULT_MODEL with both models bundled, else the same.
+        Models by the keys of DEFAULT_MODELS: different ones for DEFAULT_MODEL where all are bundled, else the same.
 
     Raises:
         InputError: `model` is neither text nor a path.
@@ -87,7 +89,7 @@ def find_models(model: str | os.PathLike[str], folder: Path | None = None) -> di
             f"{_listed(bundled)}."
         )
     either = next(iter(present.values()))
-    return {channels: present.get(channels, either).absolute() for channels in DEFAULT_MODELS}
+    return {colors: present.get(colors, present.get(STRONG * colors, either)).absolute() for colors in DEFAULT_MODELS}
 
 
 def find_model(model: str | os.PathLike[str], folder: Path | None = None) -> Path:
