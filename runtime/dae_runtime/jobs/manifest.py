@@ -274,7 +274,7 @@ def _read_entry(line: bytes) -> Entry | None:
     try:
         entry = Entry(**json.loads(line))
         _ = entry.settings  # checks the controls
-    except (ValueError, TypeError, OverflowError, RecursionError):
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
         return None
     return None if first_misfit(entry) else entry
 

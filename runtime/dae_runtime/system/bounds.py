@@ -48,7 +48,7 @@ def first_misfit(settings: Any) -> tuple[str, str, object] | None:
 
     Args:
         settings: A dataclass annotated with `int`, `float`, `str`, `bool`, `None`, `tuple[int, ...]`, names of classes,
-            or several of them joined by |. Whole numbers fit `float`; nan and infinity do not.
+            `Sequence[...]` of one of these, or several of them joined by |. Whole numbers fit `float`; nan and infinity do not.
     """
     for field in dataclasses.fields(settings):
         value, names = getattr(settings, field.name), str(field.type).split(" | ")
@@ -64,6 +64,9 @@ def _fits(value: object, name: str) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and _finite(value)
     if name == "tuple[int, ...]":
         return isinstance(value, tuple) and all(type(item) is int for item in value)
+    if name.startswith("Sequence["):
+        inner = name.removeprefix("Sequence[").removesuffix("]")
+        return isinstance(value, list | tuple) and all(_fits(item, inner) for item in value)
     if name == "os.PathLike[str]":
         return isinstance(value, os.PathLike)
     return name in (kind.__name__ for kind in type(value).__mro__) and not (name == "int" and isinstance(value, bool))

@@ -157,7 +157,7 @@ def test_a_bundled_name_is_one_model_for_all_images(folder, blur):
 def test_without_a_default_model_the_error_names_the_remedy(folder):
     (folder / "gray.onnx").rename(folder / "document.onnx")
     (folder / "color.onnx").unlink()
-    with pytest.raises(ModelError, match=r"no default model \(gray or color\).*path of an \.onnx file.*document"):
+    with pytest.raises(ModelError, match=r"no default model \(gray or photo or color\).*path of an \.onnx file.*document"):
         Denoiser()
 
 
