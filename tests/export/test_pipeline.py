@@ -23,12 +23,15 @@ from dae_runtime.system.processor import available_cpus, cpu_name
 
 pytestmark = pytest.mark.slow
 
-INT8 = ExportOptions(quantize=True, max_psnr_drop=1.0)
+untrained = partial(ExportOptions, min_psnr_gain=-100.0)
+"""A network that makes images worse."""
+
+INT8 = untrained(quantize=True, max_psnr_drop=1.0)
 
 
 @pytest.fixture(scope="module")
 def fp32(run):
-    return export(run)
+    return export(run, options=untrained())
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +128,7 @@ def test_int8_is_integer_inside(int8):
 
 
 def test_without_rewrites_the_graph_is_canonical_and_the_same_export_gives_the_same_bytes(run, tmp_path, fp32):
-    plain = ExportOptions(rewrite=False, pad=False)
+    plain = untrained(rewrite=False, pad=False)
     first, second = (export(run, tmp_path / f"{name}.onnx", plain) for name in ("first", "second"))
     assert first.node_counts == {"Transpose": 2, "Conv": 3, "LeakyRelu": 5, "ConvTranspose": 3, "Sigmoid": 1}
     assert (first.form, first.choice, first.contract.report["form"]) == ("canonical", None, {"name": "canonical"})
@@ -133,13 +136,13 @@ def test_without_rewrites_the_graph_is_canonical_and_the_same_export_gives_the_s
     noisy = np.random.default_rng(0).random((2, 20, 12, 1), np.float32)
     both = [run_session(open_session(result.path), noisy) for result in (first, fp32)]
     np.testing.assert_allclose(both[0], both[1], atol=1e-5, rtol=0)
-    integer = export(run, tmp_path / "int8.onnx", ExportOptions(quantize=True, rewrite=False, max_psnr_drop=1.0))
+    integer = export(run, tmp_path / "int8.onnx", untrained(quantize=True, rewrite=False, max_psnr_drop=1.0))
     assert integer.contract.report["form"] == {"name": "canonical"}
     assert 0 < integer.contract.report["integer_share"] < 1  # there is no integer ConvTranspose
 
 
 def test_half_precision(run, tmp_path):
-    result = export(run, options=ExportOptions(dtype="fp16"))
+    result = export(run, options=untrained(dtype="fp16"))
     assert result.path == run / "v2-fp16.onnx"
     assert (result.contract.precision, result.contract.io_dtype, result.form) == ("fp16", "float32", "canonical")
     assert result.judgment is not None
@@ -149,7 +152,7 @@ def test_half_precision(run, tmp_path):
 
 @pytest.mark.parametrize("quantize", [False, True])
 def test_pixels_in_and_out(run, tmp_path, quantize, fp32, int8):
-    options = ExportOptions(quantize=quantize, io="uint8", max_psnr_drop=1.0)
+    options = untrained(quantize=quantize, io="uint8", max_psnr_drop=1.0)
     result = export(run, tmp_path / "pixels.onnx", options)
     golden = result.contract.golden
     assert (result.contract.io_dtype, len(golden.noisy)) == ("uint8", 48 * 48)
@@ -165,7 +168,7 @@ def test_pixels_in_and_out(run, tmp_path, quantize, fp32, int8):
 
 def test_a_report_beside_the_model_holds_the_figures_of_the_contract(run, tmp_path, monkeypatch):
     monkeypatch.setattr("dae_export.pipeline.measure_report", partial(measure_report, seconds=0.2))
-    options = ExportOptions(quantize=True, max_psnr_drop=1.0, min_speedup=0.01, report=tmp_path / "page.html")
+    options = untrained(quantize=True, max_psnr_drop=1.0, min_speedup=0.01, report=tmp_path / "page.html")
     result = export(run, tmp_path / "model.onnx", options)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "page.html"]
     assert "digits" in (tmp_path / "page.html").read_text("utf-8")
@@ -175,13 +178,13 @@ def test_a_report_beside_the_model_holds_the_figures_of_the_contract(run, tmp_pa
     assert figures["speedup"] == pytest.approx(result.speedup, abs=0.01)
     for target, words in (("none/page.html", "does not exist"), ("page.txt", r"ends in \.html"), (".", "is a folder")):
         with pytest.raises(DestinationError, match=words):
-            export(run, tmp_path / "other.onnx", ExportOptions(report=tmp_path / target))
+            export(run, tmp_path / "other.onnx", untrained(report=tmp_path / target))
 
 
 def test_a_report_that_cannot_be_written_leaves_no_model(run, tmp_path, monkeypatch):
     monkeypatch.setattr("dae_export.pipeline.measure_report", partial(measure_report, seconds=0.2))
     with pytest.raises(DestinationError, match=r"/proc/page\.html cannot be written: .* Give another --report"):
-        export(run, tmp_path / "model.onnx", ExportOptions(report=Path("/proc/page.html")))
+        export(run, tmp_path / "model.onnx", untrained(report=Path("/proc/page.html")))
     assert not list(tmp_path.iterdir())
 
 
@@ -197,11 +200,11 @@ def test_a_fixed_size_model(tmp_path, make_run, make_v1):
 def test_a_color_keras_file_with_samples(tmp_path, make_v2, pictures):
     make_v2(3, filters=(4, 4, 8)).save(tmp_path / "mine.keras")
     np.save(tmp_path / "noisy.npy", (pictures(9, 30, 3)[0] * 255).astype(np.uint8))
-    contract = export(tmp_path / "mine.keras").contract
+    contract = export(tmp_path / "mine.keras", options=untrained()).contract
     assert (contract.name, contract.preset, contract.noise, contract.channels) == ("mine", "v2", "unknown", 3)
     assert contract.quality is None
     assert contract.golden.shape == (1, 48, 48, 3)
-    options = ExportOptions(quantize=True, calibration_data=tmp_path / "noisy.npy", max_psnr_drop=5.0)
+    options = untrained(quantize=True, calibration_data=tmp_path / "noisy.npy", max_psnr_drop=5.0)
     result = export(tmp_path / "mine.keras", tmp_path / "small.onnx", options)
     assert result.contract.calibration is not None
     assert (result.contract.calibration.source, result.contract.calibration.samples) == ("noisy.npy", 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,17 @@ from dae_runtime.errors import InputError
 
 pytestmark = pytest.mark.slow
 
+untrained = partial(ExportOptions, min_psnr_gain=-100.0)
+"""A network that makes images worse."""
+
 
 def test_an_existing_file_is_replaced_only_on_request(run, tmp_path):
     target = tmp_path / "model.onnx"
     target.write_bytes(b"precious")
     with pytest.raises(DestinationError, match="already exists"):
-        export(run, target)
+        export(run, target, untrained())
     assert target.read_bytes() == b"precious"
-    renamed = export(run, target, ExportOptions(overwrite=True, name="blur"))
+    renamed = export(run, target, untrained(overwrite=True, name="blur"))
     assert renamed.contract.name == "blur"
     onnx.checker.check_model(onnx.load(target))
 
@@ -38,7 +42,7 @@ def test_an_existing_file_is_replaced_only_on_request(run, tmp_path):
 def test_no_stray_files(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    export(run, "model.onnx", ExportOptions(quantize=True, max_psnr_drop=1.0, calibration_method="percentile"))
+    export(run, "model.onnx", untrained(quantize=True, max_psnr_drop=1.0, calibration_method="percentile"))
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
@@ -46,7 +50,7 @@ def refused(source: Path, folder: Path, error: type[Exception], words: str, **op
     """Export into an empty folder, expect a refusal, and expect the folder to stay empty."""
     folder.mkdir(exist_ok=True)
     with pytest.raises(error, match=words):
-        export(source, folder / "model.onnx", ExportOptions(**options))
+        export(source, folder / "model.onnx", untrained(**options))
     assert list(folder.iterdir()) == []
 
 
@@ -72,7 +76,7 @@ def test_too_much_loss_writes_nothing(tmp_path, keras, make_run, make_model):
 def test_a_gain_that_is_too_small_writes_nothing_and_one_that_is_large_enough_passes(run, tmp_path):
     gain = {"quantize": True, "max_psnr_drop": 1.0}
     refused(run, tmp_path / "out", GateError, r"INT8 is \d.* less than the 900 of --min-speedup", min_speedup=900.0, **gain)
-    result = export(run, tmp_path / "out" / "model.onnx", ExportOptions(min_speedup=0.01, **gain))
+    result = export(run, tmp_path / "out" / "model.onnx", untrained(min_speedup=0.01, **gain))
     assert result.speedup is not None
     assert result.contract.report["speedup"] == round(result.speedup, 2)
 
@@ -100,7 +104,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_model_is_loaded(tm
         run / "model.keras": r"ends in \.onnx",
     }.items():
         with pytest.raises(DestinationError, match=words):
-            export(run, target, ExportOptions(overwrite=True))
+            export(run, target, untrained(overwrite=True))
 
 
 def test_a_model_of_free_size_that_cannot_be_tiled_is_refused(tmp_path, keras, make_run, make_model):
@@ -131,4 +135,4 @@ def test_a_model_of_free_size_that_cannot_be_tiled_is_refused(tmp_path, keras, m
 )
 def test_impossible_options_are_refused(options, word):
     with pytest.raises(InputError, match=word):
-        ExportOptions(**options)
+        untrained(**options)

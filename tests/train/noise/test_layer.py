@@ -98,7 +98,8 @@ def test_jpeg_equals_a_jpeg_file(channels: int, quality: int, size: tuple[int, i
     found = np.asarray(jpeg(images, ops.full((1, 1, 1, 1), float(quality)), ops.full((1, 1, 1, 1), halved)))[0] * 255
     damage = np.abs(expected - pixels).mean()
     # libjpeg computes the transform in integers, to an eighth of a level: coefficients near a half may round the other way
-    assert np.abs(found - expected).mean() < 0.45 + 0.03 * damage
+    # and it smooths halved colors between their pixels in another way
+    assert np.abs(found - expected).mean() < (1.5 if halved and channels == 3 else 0.45) + 0.03 * damage
     assert damage > 1.5
     assert np.abs(found - np.rint(found)).max() < 1e-3
 
