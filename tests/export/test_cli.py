@@ -85,7 +85,7 @@ def test_a_wrong_combination_is_a_usage_error_that_names_the_flags(tmp_path):
     for arguments, words in (
         (["--min-speedup", "2"], "--min-speedup must be omitted without --quantize"),
         (["--quantize", "--dtype", "fp16"], "--dtype must be fp32 together with --quantize"),
-        (["--max-psnr-drop", "nan"], "--max-psnr-drop must be a number of dB"),
+        (["--max-psnr-drop", "nan"], "--max-psnr-drop must be a finite number"),
     ):
         finished = invoke(command, tmp_path, *arguments)
         assert finished.exit_code == 2

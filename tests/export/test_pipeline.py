@@ -174,7 +174,7 @@ def test_a_report_beside_the_model_holds_the_figures_of_the_contract(run, tmp_pa
     assert "digits" in (tmp_path / "page.html").read_text("utf-8")
     figures = result.contract.report
     assert figures["work"]["integer_share"] == pytest.approx(figures["integer_share"], abs=1e-3)
-    assert len(figures["gates"]) == 4
+    assert len(figures["gates"]) == 5
     assert figures["speedup"] == pytest.approx(result.speedup, abs=0.01)
     for target, words in (("none/page.html", "does not exist"), ("page.txt", r"ends in \.html"), (".", "is a folder")):
         with pytest.raises(DestinationError, match=words):

@@ -18,7 +18,7 @@ import dae_export
 from dae_export import CalibrationError, DestinationError, ExportOptions, ExportResult, KerasFileError, export
 from dae_runtime.engine.session import open_session, read_contract, run_session
 
-PLAIN = ExportOptions(rewrite=False)
+PLAIN = ExportOptions(rewrite=False, min_psnr_gain=-100.0)  # of a network that was not trained
 TEXT = (Path(__file__).parents[2] / "docs/python-api.md").read_text("utf-8")
 
 

@@ -48,7 +48,8 @@ def first_misfit(settings: Any) -> tuple[str, str, object] | None:
 
     Args:
         settings: A dataclass annotated with `int`, `float`, `str`, `bool`, `None`, `tuple[int, ...]`, names of classes,
-            `Sequence[...]` of one of these, or several of them joined by |. Whole numbers fit `float`; nan and infinity do not.
+            `Sequence[...]` of one of these, or several of them joined by |. Whole numbers fit `float`; nan and infinity do
+            not.
     """
     for field in dataclasses.fields(settings):
         value, names = getattr(settings, field.name), str(field.type).split(" | ")

@@ -72,7 +72,7 @@ def test_the_picture_lies_beside_the_card_and_is_small(request_for, tmp_path):
 
 def test_the_picture_of_a_color_model_is_small_even_if_it_is_all_noise(tmp_path):
     class Idle:
-        model = type("Model", (), {"channels": 3})
+        model = type("Model", (), {"channels": 3, "sigma": None})
 
         def denoise(self, noisy):
             return noisy
@@ -81,7 +81,8 @@ def test_the_picture_of_a_color_model_is_small_even_if_it_is_all_noise(tmp_path)
     folder.mkdir()
     write_image(folder / "gray.png", Image(np.zeros((8, 8), np.uint8)))
     write_image(folder / "noise.png", Image(np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype(np.uint8)))
-    pixels, name = photograph_strip(Idle(), folder)
+    pixels, name, sigma = photograph_strip(Idle(), folder)
+    assert sigma == 25
     assert name == "noise.png"
     write_image(tmp_path / "strip.png", Image(pixels))
     assert (tmp_path / "strip.png").stat().st_size < LARGEST_PICTURE_BYTES

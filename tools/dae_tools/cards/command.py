@@ -135,12 +135,12 @@ def _scores(denoiser: Denoiser, text: CardText, training: Training, request: Car
 def _picture(
     denoiser: Denoiser, text: CardText, training: Training, request: CardRequest
 ) -> tuple[npt.NDArray[np.uint8], str]:
-    from .picture import PICTURE_SIGMA, digit_strip, page_strip, photograph_strip
+    from .picture import digit_strip, page_strip, photograph_strip
     from .scores import fixed_sigma
 
     if text.protocol == GAUSSIAN:
-        pixels, name = photograph_strip(denoiser, request.pictures)
-        return pixels, f"Noisy (sigma {PICTURE_SIGMA:g}), denoised, clean: the middle of {_portable(request.pictures / name)}"
+        pixels, name, sigma = photograph_strip(denoiser, request.pictures)
+        return pixels, f"Noisy (sigma {sigma:g}), denoised, clean: the middle of {_portable(request.pictures / name)}"
     if text.protocol == PAIRS:
         return page_strip(denoiser), "Noisy, denoised, clean: a drawn page"
     return digit_strip(denoiser, fixed_sigma(training.noise)), "Noisy, denoised, clean: drawn digits"

@@ -19,11 +19,12 @@ Pixels = npt.NDArray[np.uint8]
 
 CROP_PX = 160
 GAP_PX = 4
-PICTURE_SIGMA = 25.0
+PICTURE_SIGMA, WEAKER_SIGMA = 25.0, 15.0
+"""On the scale 0..255; the second for models that are made for weak noise."""
 
 
-def photograph_strip(denoiser: Denoiser, folder: Path) -> tuple[Pixels, str]:
-    """Return the strip of the first photograph with the model's channels, and its file name.
+def photograph_strip(denoiser: Denoiser, folder: Path) -> tuple[Pixels, str, float]:
+    """Return the strip of the first photograph with the model's channels, its file name, and the sigma of its noise.
 
     Args:
         denoiser: An opened model.
@@ -36,8 +37,10 @@ def photograph_strip(denoiser: Denoiser, folder: Path) -> tuple[Pixels, str]:
         clean = convert(read_image(path).pixels, np.uint8)
         if (3 if clean.ndim == 3 else 1) == denoiser.model.channels:
             clean = _middle(clean)
-            noisy = convert(add_gaussian(clean, PICTURE_SIGMA, (0,)), np.uint8)
-            return strip([noisy, denoiser.denoise(noisy), clean], axis=1), path.name
+            told = denoiser.model.sigma
+            sigma = PICTURE_SIGMA if told is None or 255 * told.high > PICTURE_SIGMA else WEAKER_SIGMA
+            noisy = convert(add_gaussian(clean, sigma, (0,)), np.uint8)
+            return strip([noisy, denoiser.denoise(noisy), clean], axis=1), path.name, sigma
     raise CardError(f"{folder} holds no image of {denoiser.model.channels} channels. Give another --pictures.")
 
 

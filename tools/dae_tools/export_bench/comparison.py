@@ -13,7 +13,7 @@ from dae_export.graph.macs import macs_per_pixel
 from dae_export.measure.latency import Latency, time_alternately
 from dae_export.measure.parity import noisy_images
 from dae_export.precision import calibrate, quantize
-from dae_runtime.contract import INPUT_NAME, Shape
+from dae_runtime.contract import INPUT_NAME, SIGMA_NAME, Shape
 from dae_runtime.engine.session import open_session, read_contract, run_session
 from dae_runtime.models import DEFAULT_MODELS, bundled_models
 from dae_runtime.pixels.arrays import FloatArray
@@ -135,11 +135,17 @@ def _random_edge(preset: str, tolerance: float) -> bytes:
     return content
 
 
+_USUAL_LEVEL = 10 / 255
+"""For models that are given the noise level; it does not change their time."""
+
+
 def _run(content: bytes, noisy: FloatArray, threads: int) -> Callable[[], object]:
     session = open_session(content, "cpu", threads)
     kind = next(entry.type for entry in session.get_inputs() if entry.name == INPUT_NAME)
     image = np.rint(noisy * 255).astype(np.uint8) if kind == "tensor(uint8)" else noisy
-    return partial(run_session, session, image)
+    if all(entry.name != SIGMA_NAME for entry in session.get_inputs()):
+        return partial(run_session, session, image)
+    return partial(run_session, session, image, np.full((len(image), 1), _USUAL_LEVEL, np.float32))
 
 
 def _compared(latency: Latency, content: bytes | None) -> Compared:
