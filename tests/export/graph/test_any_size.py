@@ -23,10 +23,14 @@ def test_an_onnxruntime_session_takes_any_size_and_equals_the_denoiser(name):
         assert denoiser.model.any_size
         for height, width in SIZES:
             noisy = random.random((2, height, width, denoiser.model.channels), np.float32)
-            received = session.run(None, {"noisy": noisy})[0]
+            told = {} if denoiser.model.sigma is None else {"sigma": np.full((2, 1), 0.05, np.float32)}
+            received = session.run(None, {"noisy": noisy, **told})[0]
             assert received.shape == noisy.shape
             if min(height, width) >= denoiser.model.alignment_px:
-                assert np.array_equal(np.clip(received, 0, 1), denoiser.denoise(noisy)), (height, width)
+                assert np.array_equal(np.clip(received, 0, 1), denoiser.denoise(noisy, sigma=0.05 if told else None)), (
+                    height,
+                    width,
+                )
 
 
 def test_padding_changes_no_aligned_image_and_can_be_removed(blur_denoiser, run_onnx):

@@ -220,7 +220,9 @@ def test_pixels_reach_the_engine_without_a_copy(int8, pictures, monkeypatch):
     really = engine.run_session
     with Denoiser(file_of(to_uint8(int8, "int8"), "int8", pictures(1, 32)[0]), "cpu", 1) as denoiser:
         monkeypatch.setattr(
-            engine, "run_session", lambda session, batch, *more: fed.append(batch) or really(session, batch, *more)
+            engine,
+            "run_session",
+            lambda session, batch, *more, **named: fed.append(batch) or really(session, batch, *more, **named),
         )
         image = random_pixels((48, 52))
         clean = denoiser.denoise(image)

@@ -130,7 +130,10 @@ def test_a_level_for_a_model_that_estimates_by_itself_is_refused(blur: Denoiser)
             use(np.zeros((16, 16), np.uint8), sigma=0.1)
     assert blur.measure(np.zeros((16, 16), np.uint8)) is None
     assert blur.advise(np.zeros((16, 16), np.uint8)) is None
-    with Denoiser(device="cpu", threads=1) as default, pytest.raises(InputError, match="estimates the noise by itself"):
+    with (
+        Denoiser("color", device="cpu", threads=1) as default,
+        pytest.raises(InputError, match="estimates the noise by itself"),
+    ):
         default.stream([], sigma=0.1)
 
 

@@ -24,7 +24,7 @@ def faults(folder=None) -> list[str]:
             found.append(f"{model.name}: no gain in PSNR")
         if contract.noise == "unknown":
             found.append(f"{model.name}: noise unknown")
-        wanted = {name: channels for channels, name in models.DEFAULT_MODELS.items()}.get(model.name, contract.channels)
+        wanted = {name: abs(channels) for channels, name in models.DEFAULT_MODELS.items()}.get(model.name, contract.channels)
         if contract.channels != wanted:
             found.append(f"{model.name}: {contract.channels} channels, not {wanted}")
         with Denoiser(path, "cpu") as denoiser:
@@ -82,10 +82,12 @@ def test_names_and_paths(tmp_path, make_model, monkeypatch):
         (tmp_path / f"{name}.onnx").write_bytes(make_model())
     gray, color, document = (tmp_path / f"{name}.onnx" for name in ("gray", "color", "document"))
     assert list(models.bundled_models(tmp_path)) == ["color", "document", "gray"]
-    assert models.find_models("default", tmp_path) == {1: gray, 3: color}
-    assert models.find_models("document", tmp_path) == {1: document, 3: document}
+    assert models.find_models("default", tmp_path) == {1: gray, 3: color, -3: color}
+    assert models.find_models("document", tmp_path) == dict.fromkeys((1, 3, -3), document)
     monkeypatch.chdir(tmp_path)
-    assert models.find_models("gray.onnx", tmp_path / "none") == {1: gray, 3: gray}  # absolute: a pickle may go elsewhere
+    assert models.find_models("gray.onnx", tmp_path / "none") == dict.fromkeys(
+        (1, 3, -3), gray
+    )  # absolute: a pickle may go elsewhere
     for text in ("", "nothing"):
         with pytest.raises(ModelError, match=r"neither a file nor.*color, document, gray"):
             models.find_model(text, tmp_path)
