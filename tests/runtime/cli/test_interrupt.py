@@ -90,12 +90,19 @@ def test_a_signal_ends_a_run(folder, arguments, number):
         "--threads",
         "1",
     ]
+    aside = ["1.png", "2.png"] if "--watch" in arguments else []  # it takes images in any order
+    for name in aside:
+        (folder / "in" / name).rename(folder / name)
     with subprocess.Popen(
         command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         written = folder / "out" / "0.png"
         if "-b" in arguments:
             wait_until(lambda: written.exists() or process.poll() is not None)
+        for name in aside:
+            (folder / name).rename(folder / "in" / name)
+        if aside:
+            time.sleep(3)  # until they were seen twice
         time.sleep(1.5)  # until the engine runs, or the stream is waited for
         assert process.poll() is None
         start = time.monotonic()
