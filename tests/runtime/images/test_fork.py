@@ -68,6 +68,7 @@ def busy(name):
     while not stop.is_set(): write(name); read(name)
 threads = [threading.Thread(target=busy, args=(f"{n}.png",)) for n in range(3)]
 [thread.start() for thread in threads]
+while not all(os.path.exists(f"{n}.png") for n in range(3)): time.sleep(0.05)
 time.sleep(0.3)
 print(*[child(both) for _ in range(5)])
 stop.set(); [thread.join() for thread in threads]
