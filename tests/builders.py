@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -256,3 +259,12 @@ def untimed_history(run: RunDirectory) -> list[dict[str, float]]:
 
     timings = ("seconds", "images_per_s", "waiting")
     return [{name: value for name, value in row.items() if name not in timings} for row in read_history(run.history)]
+
+
+def run_on_jax(script: str, *arguments: Path, timeout_s: int = 300) -> str:
+    """Run a script in a process whose Keras uses JAX; return what it prints."""
+    line = [sys.executable, "-c", script, *map(str, arguments)]
+    on_jax = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run(line, env=on_jax, capture_output=True, text=True, timeout=timeout_s, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -10,22 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from any_value import anything
 from builders import invoke
 from dae_export import ExportOptions
 from dae_export.cli import command
 from dae_runtime import InputError
-
-HUGE = 10**5000
-anything = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(),
-    st.text(max_size=4),
-    st.binary(max_size=2),
-    st.lists(st.integers(), max_size=2),
-    st.sampled_from([HUGE, -HUGE, math.inf, math.nan, object(), {}, 18.0]),
-)
 
 
 @settings(max_examples=300, deadline=None)

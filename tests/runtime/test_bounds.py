@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from functools import partial
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from any_value import HUGE, anything
 from builders import invoke
 from dae_runtime import Denoiser, FolderRequest, ImageError, InputError, ModelError
 from dae_runtime.cli.command import command
@@ -22,23 +22,9 @@ from dae_runtime.system.bounds import MOST_IMAGES, MOST_MEMORY_MB, MOST_PIXELS, 
 
 PIXELS = np.zeros((8, 8), np.uint8)
 PNG = encode(PIXELS, "png")
-HUGE = 10**5000
-"""Python refuses to print so many digits."""
 REQUEST = ("recursive", "suffix", "format", "reference", "strength", "sigma", "luma", "color", "detail", "bits", "batch_size")
 REQUEST += ("max_pixels", "max_memory_mb", "overwrite", "fail_fast", "resume", "retry_failed", "manifest", "report")
 
-anything = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.integers(min_value=2**60),
-    st.floats(),
-    st.text(max_size=5),
-    st.binary(max_size=5),
-    st.lists(st.integers(), max_size=3),
-    st.dictionaries(st.text(max_size=2), st.integers(), max_size=2),
-    st.sampled_from([HUGE, -HUGE, [HUGE], math.inf, math.nan, np.float32(2), np.int64(-1), np.nan, object(), complex(1, 1)]),
-)
 examples = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

@@ -63,7 +63,7 @@ class FolderOutcome:
     device: str
     """Where the model ran: `cpu` or `cuda:N`."""
     models: tuple[str, ...]
-    """Names of the models used so far; both default models may be among them."""
+    """Names of the models used so far; several of the default models may be among them."""
     scores: Scores | None
     """Mean PSNR and SSIM before and after, over the files with a reference; None without any."""
     compared: int

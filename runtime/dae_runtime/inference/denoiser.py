@@ -43,8 +43,8 @@ class Denoiser:
             change results; models whose pixels depend on the whole image cannot be tiled.
         max_memory_mb: Memory in MiB for the engine and the image of one call, beyond the 100 to 150 MiB of the process
             itself. The engine's need per pixel is measured once on opening (about 1 KiB for a small network); tiles or
-            windows are sized so that the engine stays within two fifths of the limit (one fifth for each of the two default
-            models); the rest is for the image and its result. None: no limit.
+            windows are sized so that the engine stays within two fifths of the limit (a third of that for each of the three
+            default models); the rest is for the image and its result. None: no limit.
 
     Raises:
         ModelError: The model is missing, damaged, or has no contract that this version reads.
@@ -162,7 +162,7 @@ class Denoiser:
         images without conversion; uint16 and float32 images are rounded to 8 bits, which is logged once as a warning.
 
         Where alpha is 0, pixels come out unchanged, and their colors do not count. Noise that is equal in all channels of a
-        color image is removed from its brightness by the gray one of the two default models; a color model alone keeps it. A
+        color image is removed from its brightness by the gray one of the default models; a color model alone keeps it. A
         color image whose channels are equal in every pixel is denoised as the gray image that it is, and so stays gray. A
         uint16 image whose largest value is exactly 1023, 4095 or 16383 is taken to have that for white.
 

@@ -118,9 +118,10 @@ def _denoise(
 ) -> Array:
     """Denoise with a network, but colors with more noise than it is made for with the one for strong noise."""
     told, colors = network.model.sigma, color_channels(opened.shape[3])
-    if told is None or levels is None or colors == 1 or not (strong := levels > np.float32(told.high)).any():
+    if told is None or levels is None or colors == 1:
         return network.denoise(opened, shares, cancel, levels)
-    stronger = networks(STRONG * colors)
+    strong = levels > np.float32(told.high)
+    stronger = networks(STRONG * colors) if strong.any() else network
     if stronger is network:
         return network.denoise(opened, shares, cancel, levels)
     clean = np.empty_like(opened)

@@ -98,6 +98,11 @@ class _Work:
     def values(self) -> int:
         return 0 if self.image is None else int(self.image.pixels.size)
 
+    @property
+    def pixels(self) -> Array:
+        assert self.image is not None  # files without an image are not denoised
+        return self.image.page_pixels
+
     def fail(self, error: Exception) -> None:
         """Record the failure and release the image."""
         self.refuse(f"{os.fspath(self.job.source)}: {describe_error(error)}", error)
@@ -189,15 +194,13 @@ class Worker:
         if self.options.controls.sigma is not None:
             return
         for work in good:
-            pixels = _pixels(work)
-            levels = [
-                self.denoiser.advise(page, self.options.controls.bits) for page in (pixels if pixels.ndim == 4 else [pixels])
-            ]
+            pages = work.pixels if work.pixels.ndim == 4 else [work.pixels]
+            levels = [self.denoiser.advise(page, self.options.controls.bits) for page in pages]
             known = [level for level in levels if level is not None]
             work.levels = known if len(known) == len(levels) else None
 
     def _denoise_all(self, good: list[_Work]) -> list[Array]:
-        images = [_pixels(work) for work in good]
+        images = [work.pixels for work in good]
         if len(images) > 1 and all(image.ndim < 4 for image in images):
             return list(by_shape(images, self._call, [work.levels[0] if work.levels else None for work in good]))
         return [self._call(image, work.levels) for image, work in zip(images, good, strict=True)]
@@ -205,7 +208,7 @@ class Worker:
     def _denoise_one(self, work: _Work) -> None:
         try:
             self._advise([work])
-            work.clean = self._call(_pixels(work), work.levels)
+            work.clean = self._call(work.pixels, work.levels)
         except CancelledError:
             raise
         except (DaeError, MemoryError) as error:
@@ -213,12 +216,14 @@ class Worker:
 
     def _call(self, image: Array, levels: list[float] | None) -> Array:
         controls = asdict(self.options.controls) | ({} if levels is None else {"sigma": levels})
-        return self.denoiser.denoise(image, **controls, cancel=self._next_step)
+        caller = threading.get_ident()
 
-    def _next_step(self) -> bool:
-        if self.step is not None:
-            self.step()
-        return self.is_stopped()
+        def cancel() -> bool:
+            if self.step is not None and threading.get_ident() == caller:  # another thread asks while a run lasts
+                self.step()
+            return self.is_stopped()
+
+        return self.denoiser.denoise(image, **controls, cancel=cancel)
 
     def _finish(self, work: _Work) -> FileResult:
         self._check_stop()
@@ -293,8 +298,3 @@ def _level(work: _Work, controls: Controls) -> float | None:
     level = math.sqrt(fmean(level**2 for level in work.levels))
     logger.debug("%s: noise level %.2f of 255 told to the model", work.job.source, 255 * level)
     return level
-
-
-def _pixels(work: _Work) -> Array:
-    assert work.image is not None  # files without an image are not denoised
-    return work.image.page_pixels

@@ -11,6 +11,7 @@ import pytest
 
 from builders import random_pixels
 from dae_runtime import Denoiser
+from dae_runtime.engine import stopping
 from dae_runtime.images import Image, read_image, write_image
 from dae_runtime.inference.controls import Controls
 from dae_runtime.jobs.manifest import Manifest, Settings, file_sha256, read_manifest
@@ -108,7 +109,9 @@ def test_cancel(tmp_path, blur: Denoiser):
     assert sorted((tmp_path / "out").iterdir()) == [result.job.destination for result in results]
 
 
-def test_a_step_for_each_tile(tmp_path, blur: Denoiser):
+@pytest.mark.parametrize("poll_s", [stopping.POLL_S, 0])
+def test_a_step_for_each_tile_however_often_a_run_is_asked_about(tmp_path, blur: Denoiser, monkeypatch, poll_s):
+    monkeypatch.setattr(stopping, "POLL_S", poll_s)
     counts = []
     for job in folder_of(tmp_path, [(700, 900), (60, 60)]):
         steps: list[None] = []

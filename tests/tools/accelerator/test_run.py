@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from builders import invoke
+from builders import invoke, run_on_jax
 from dae_runtime.contract import RunDirectory
 from dae_tools.accelerator.command import command
 from dae_tools.accelerator.pack import pack
@@ -80,16 +77,7 @@ def trained(tmp_path_factory) -> Path:
         SETTINGS.replace('precision = "amp"', "qat = true").replace("gaussian:0-55/255", "camera")
     )
     arguments = [folder / name for name in ("crops.npy", "first.toml", "second.toml")]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *map(str, arguments), str(folder)],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "crops/s" in done.stdout
+    assert "crops/s" in run_on_jax(SCRIPT, *arguments, folder, timeout_s=500)
     return folder
 
 

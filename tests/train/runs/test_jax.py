@@ -1,13 +1,11 @@
 """The same code trains on JAX."""
 
-import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from builders import run_on_jax
 from dae_runtime.contract import RunDirectory
 from dae_train.judging.history import read_history
 
@@ -55,21 +53,9 @@ train(replace(config, training=replace(one, epochs=2)), folder / "whole", device
 """
 
 
-def on_jax(script: str, *arguments: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_short_training_on_jax(digits_file: Path, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
-    on_jax(SCRIPT, digits_file, run.root)
+    run_on_jax(SCRIPT, digits_file, run.root)
     rows = read_history(run.history)
     assert [row["step"] for row in rows] == [19, 38, 57]
     assert rows[-1]["val_loss"] < 0.8 * rows[0]["loss"]
@@ -85,7 +71,7 @@ def test_fine_tuning_on_jax(digits_file: Path, tmp_path: Path) -> None:
     """Trained weights, a teacher, averages, rounding, and images that stay on the device; resumed as if never stopped."""
     import keras
 
-    on_jax(FINE_TUNING, digits_file, tmp_path)
+    run_on_jax(FINE_TUNING, digits_file, tmp_path)
     whole, halves = (RunDirectory(tmp_path / name) for name in ("whole", "halves"))
     for a, b in ((whole.best_model, halves.best_model), (whole.last_model, halves.last_model)):
         pairs = zip(*(keras.models.load_model(path, compile=False).get_weights() for path in (a, b)), strict=True)

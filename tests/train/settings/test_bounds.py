@@ -10,23 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from any_value import anything
 from dae_train.errors import ConfigError
 from dae_train.settings.config import MOST_PIXELS_OF_BATCH, DataSettings, NoiseSettings, RunConfig, TrainingSettings
 from dae_train.settings.flags import merge
 from dae_train.settings.networks import PRESETS, CustomSettings
 
-HUGE = 10**5000
-anything = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(),
-    st.text(max_size=4),
-    st.binary(max_size=2),
-    st.lists(st.integers(), max_size=3),
-    st.lists(st.integers(), max_size=3).map(tuple),
-    st.sampled_from([HUGE, -HUGE, (HUGE,), (1,) * 1000, math.inf, math.nan, object(), {}, 10**9]),
-)
 MADE = [*PRESETS.values(), TrainingSettings(), DataSettings(), NoiseSettings(), CustomSettings(channels=1, alignment_px=4)]
 
 

@@ -7,7 +7,6 @@ on noise that is made, so that what a block hides or adds cancels in a compariso
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,16 +58,6 @@ def describe(noise: FloatArray) -> NoiseStatistics:
         color=_correlations(color),
         ratio=color_deviation / deviation if deviation else 0.0,
     )
-
-
-def median_statistics(found: Sequence[NoiseStatistics]) -> NoiseStatistics:
-    """Return the median of each number of several."""
-
-    def median(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
-        return tuple(float(value) for value in np.median(np.array(rows), axis=0))
-
-    level, ratio = median([(each.level, each.ratio) for each in found])
-    return NoiseStatistics(level, median([each.luma for each in found]), median([each.color for each in found]), ratio)
 
 
 def flat_blocks(image: FloatArray) -> FloatArray:
