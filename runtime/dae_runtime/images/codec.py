@@ -83,18 +83,18 @@ def decode(
         return _decode_plain(kind, read, size, max_pixels, before_allocate)
     if kind == "png":
         check_png(read, size)
-    vips = use_vips()
-    for _ in range(ATTEMPTS):
-        try:
-            return _decode_by_vips(vips, kind, source, read, max_pixels, before_allocate, value_range)
-        except vips.Error as error:
-            failure, reason, before_allocate = error, reading_reason(str(error), kind), None
-        if reason is None and kind == "png":
-            reason = png_damage(read, size)
-        if reason is not None:
-            break
-    reason = reason or "the image library reports no reason"
-    raise ImageError(f"the {kind.upper()} data is damaged or truncated ({reason})") from failure
+    with use_vips() as vips:
+        for _ in range(ATTEMPTS):
+            try:
+                return _decode_by_vips(vips, kind, source, read, max_pixels, before_allocate, value_range)
+            except vips.Error as error:
+                failure, reason, before_allocate = error, reading_reason(str(error), kind), None
+            if reason is None and kind == "png":
+                reason = png_damage(read, size)
+            if reason is not None:
+                break
+        reason = reason or "the image library reports no reason"
+        raise ImageError(f"the {kind.upper()} data is damaged or truncated ({reason})") from failure
 
 
 def _decode_by_vips(

@@ -35,18 +35,18 @@ FORMS = "page-forms"
 
 def save(file: BinaryIO, pixels: Pixels, kind: str, metadata: Mapping[str, Any], pages: int, target: int | None) -> None:
     """Write the kinds that need the image library."""
-    vips = use_vips()
     options = _save_options(pixels, kind, metadata)
-    for _ in range(ATTEMPTS):
-        try:
-            _encode(vips, file, pixels, kind, metadata, pages, options, target)
-            return
-        except vips.Error as error:
-            failure, reason = error, writing_reason(str(error), kind)
-        if reason is not None or not _emptied(file):
-            break
-    reason = reason or "the image library reports no reason"
-    raise ImageError(f"cannot write {pixels.shape} {pixels.dtype} as {kind.upper()} ({reason})") from failure
+    with use_vips() as vips:
+        for _ in range(ATTEMPTS):
+            try:
+                _encode(vips, file, pixels, kind, metadata, pages, options, target)
+                return
+            except vips.Error as error:
+                failure, reason = error, writing_reason(str(error), kind)
+            if reason is not None or not _emptied(file):
+                break
+        reason = reason or "the image library reports no reason"
+        raise ImageError(f"cannot write {pixels.shape} {pixels.dtype} as {kind.upper()} ({reason})") from failure
 
 
 def _emptied(file: BinaryIO) -> bool:

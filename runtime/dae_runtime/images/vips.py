@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -40,10 +40,22 @@ class _Use:
     """Whether an image has been read or written, which starts the threads."""
     lost = False
     """Whether that was in the process that this one was forked from."""
+    lock = threading.Condition()
+    threads = 0
+    """Which are reading or writing an image now."""
+    forking = False
 
 
-def use_vips() -> Any:
-    """Return pyvips for reading or writing an image.
+LONGEST_WAIT_S = 5.0
+"""How long a fork waits at most for other threads to finish their images."""
+
+
+@contextmanager
+def use_vips() -> Iterator[Any]:
+    """Give pyvips for reading or writing an image.
+
+    A fork waits until no thread is within: the child would else be given objects of those threads, whose locks are held for
+    ever, and hang when it ends.
 
     Raises:
         ImageError: This process was forked from one that had read or written an image.
@@ -55,16 +67,37 @@ def use_vips() -> Any:
             "without end. Start processes with the method spawn or forkserver, or read and write images in the children only"
         )
     vips = load_vips()
-    _Use.started = True
-    return vips
+    with _Use.lock:
+        _Use.lock.wait_for(lambda: not _Use.forking)
+        _Use.started = True
+        _Use.threads += 1
+    try:
+        yield vips
+    finally:
+        with _Use.lock:
+            _Use.threads -= 1
+            _Use.lock.notify_all()
 
 
-def _after_fork() -> None:
+def _before_fork() -> None:
+    _Use.lock.acquire()
+    _Use.forking = True
+    _Use.lock.wait_for(lambda: _Use.threads == 0, LONGEST_WAIT_S)
+
+
+def _after_fork_in_parent() -> None:
+    _Use.forking = False
+    _Use.lock.notify_all()
+    _Use.lock.release()
+
+
+def _after_fork_in_child() -> None:
     _Use.lost = _Use.started
+    _Use.lock, _Use.threads, _Use.forking = threading.Condition(), 0, False
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def load_vips() -> Any:
