@@ -30,10 +30,13 @@ def run(tmp_path_factory, make_run):
 @pytest.mark.slow
 def test_the_whole_command(run, dae_export, tmp_path):
     finished = dae_export(run, "--quantize", "--max-psnr-drop", 1, *UNTRAINED, "-o", "small.onnx", cwd=tmp_path)
-    assert finished.stderr == ""
     assert finished.returncode == 0
     wrote, parity, form, speed, psnr, integer, *rest = finished.stdout.splitlines()
-    assert re.fullmatch(r"speed    \d+\.\d\d times that of the float32 file", speed)
+    measured = re.fullmatch(r"speed    (\d+\.\d\d) times that of the float32 file", speed)
+    assert measured is not None
+    warned = finished.stderr.startswith("INT8 is SLOWER")  # depends on the processor, and on its load
+    assert finished.stderr.count("\n") == warned
+    assert float(measured[1]) <= 1 if warned else float(measured[1]) >= 1
     assert "small.onnx" in wrote
     assert "int8" in wrote
     assert "1e-05 allowed" in parity
