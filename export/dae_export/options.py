@@ -39,8 +39,8 @@ class ExportOptions:
     calibration_data: str | os.PathLike[str] | None = None
     """Noisy images for INT8, an .npz or .npy file or a folder; None for the samples of the training run."""
     calibration_method: str = AUTO
-    """How activation ranges are determined: one of `dae_runtime.contract.CALIBRATION_METHODS`, or `auto` for the better of
-    minmax and percentile on the calibration samples."""
+    """How activation ranges are determined: one of `dae_runtime.contract.CALIBRATION_METHODS`, or `auto` for the best of
+    minmax and both percentiles on the calibration samples."""
     max_psnr_drop: float = 0.1
     """Largest loss of PSNR in dB by INT8 or FP16."""
     max_color_shift: float = 0.5

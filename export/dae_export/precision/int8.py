@@ -39,6 +39,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "minmax": {},
     "entropy": {"num_bins": 1024},  # with the default of 128 the whole range is the only candidate
     "percentile": {"symmetric": False, "percentile": 99.99},
+    "percentile-99.9": {"symmetric": False, "percentile": 99.9},
 }
 
 
@@ -74,6 +75,7 @@ def calibrate(model: onnx.ModelProto, batches: Iterable[Batch], method: str = "m
         "minmax": CalibrationMethod.MinMax,
         "entropy": CalibrationMethod.Entropy,
         "percentile": CalibrationMethod.Percentile,
+        "percentile-99.9": CalibrationMethod.Percentile,
     }[method]
     # The calibrator leaves files beside the model and prints its progress.
     with tempfile.TemporaryDirectory(prefix="dae-export-") as folder, contextlib.redirect_stdout(io.StringIO()):

@@ -26,6 +26,8 @@ from .variants import choose_float, choose_integer
 
 COUNTING_SIDE_PX = 64
 """Approximate image side for counting MACs, constant per pixel."""
+CANDIDATES = ("minmax", "percentile", "percentile-99.9")
+"""Calibration methods that `auto` compares. A narrower range rounds weak noise finer, and clips the strongest edges."""
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ class Int8(_Base):
         if self.options.calibration_method != AUTO:
             return calibrate(model, samples.calibration, self.options.calibration_method)
         calibration = replace(samples, test=samples.calibration, clean=None)
-        found = [calibrate(model, samples.calibration, method) for method in ("minmax", "percentile")]
+        found = [calibrate(model, samples.calibration, method) for method in CANDIDATES]
 
         def agreement_db(ranges: Ranges) -> float:
             candidate = quantize(model, ranges, (), weights)

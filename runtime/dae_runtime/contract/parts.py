@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import ModelError
 
-CALIBRATION_METHODS = ("minmax", "entropy", "percentile")
+CALIBRATION_METHODS = ("minmax", "entropy", "percentile", "percentile-99.9")
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Calibration:
     """Calibration of an INT8 model."""
 
     method: str
-    """`minmax`, `entropy` or `percentile`."""
+    """One of `CALIBRATION_METHODS`."""
     samples: int
     """Number of noisy images used."""
     source: str
