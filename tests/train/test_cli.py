@@ -40,7 +40,6 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["--init", "nowhere"], 2, "no trained network at 'nowhere'"),
     (["--teacher", "digits.npz"], 2, "expected a .keras file or a run directory"),
     (["--ema", "1"], 2, "training.ema must be at least 0 and below 1"),
-    (["--qat", "--precision", "amp"], 2, "training.precision must be 'fp32' with qat"),
     (["--steps", "9", "--epochs", "9"], 2, "Give one of them"),
     (["--resume", "--config", "x.toml"], 2, "Omit --config"),
     (["--resume", "--overwrite"], 2, "Omit --overwrite"),

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from builders import small_autoencoder
+from builders import run_on_jax, small_autoencoder
 from dae_train import (
     PRESETS,
-    ConfigError,
     DataSettings,
     NoiseSettings,
     RunConfig,
@@ -115,6 +114,40 @@ def test_training_with_rounding_lowers_the_loss_of_rounding(digits_file: Path, t
     assert resume(run.root, epochs=3).epochs == 3
 
 
-def test_rounding_needs_float32() -> None:
-    with pytest.raises(ConfigError, match=r"training\.precision must be 'fp32' with qat, not 'amp'"):
-        TrainingSettings(qat=True, precision="amp")
+def test_layers_compute_in_16_bits_and_values_are_rounded_in_32() -> None:
+    settings = preset_settings("edge-s", channels=1)
+    network, mixed = build_network(settings), build_network(settings, "mixed_bfloat16")
+    mixed.set_weights(network.get_weights())
+    images = np.random.default_rng(0).random((2, 32, 32, 1)).astype(np.float32)
+    twin, half = fake_quantized(network), fake_quantized(mixed)
+    kinds = {type(layer.layer).__name__: layer for layer in half.layers if isinstance(layer, Rounded)}
+    assert kinds["Conv2D"].layer.compute_dtype == "bfloat16"
+    assert kinds["Add"].layer.compute_dtype == "float32"
+    assert keras.backend.standardize_dtype(half.layers[1](images).dtype) == "float32"
+    expected, received = twin(images), half(images)
+    assert 0 < np.abs(expected - received).max() < 0.02
+
+
+JAX = """
+import sys
+import numpy as np, keras
+from dae_train.networks.fake_quantization import round_activation, round_kernel
+with np.load(sys.argv[1]) as given:
+    values = np.asarray(round_activation(keras.ops.convert_to_tensor(given["values"])))
+    kernel = np.asarray(round_kernel(keras.ops.convert_to_tensor(given["kernel"]), (3,)))
+np.savez(sys.argv[2], values=values, kernel=kernel)
+"""
+
+
+@pytest.mark.slow
+def test_jax_rounds_alike(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0)
+    values, kernel = numbers.normal(size=(3, 4000)).astype(np.float32), numbers.normal(size=(3, 3, 5, 4)).astype(np.float32)
+    np.savez(tmp_path / "given.npz", values=values, kernel=kernel)
+    run_on_jax(JAX, tmp_path / "given.npz", tmp_path / "found.npz")
+    expected = np.asarray(round_activation(keras.ops.convert_to_tensor(values)))
+    step = np.diff(np.unique(expected)).min()
+    with np.load(tmp_path / "found.npz") as found:
+        assert np.abs(found["values"] - expected).max() < 1.01 * step  # halves may go up or down
+        assert np.mean(np.abs(found["values"] - expected) > 0.5 * step) < 0.002
+        np.testing.assert_allclose(found["kernel"], round_kernel(keras.ops.convert_to_tensor(kernel), (3,)), atol=1e-6)

@@ -52,12 +52,13 @@ def fake_quantized(network: keras.Model, is_last: bool = True) -> keras.Model:
         is_output = layer is network.layers[-1]
         if isinstance(layer, keras.Model):
             return fake_quantized(layer, is_last and is_output)
-        copy = type(layer).from_config(layer.get_config())
+        sums = isinstance(layer, (*_ACTIVATIONS, *_MERGING))
+        copy = type(layer).from_config(layer.get_config() | ({"dtype": "float32"} if sums else {}))
         if layer.name in LEVEL_LAYERS:
             return copy
         axes = next((axes for kind, axes in _OUTPUT_AXES.items() if isinstance(layer, kind)), ())
         rounds = not (is_last and is_output) and not _is_fused(layer, network)
-        return Rounded(copy, axes, rounds) if axes or isinstance(layer, (*_ACTIVATIONS, *_MERGING)) else copy
+        return Rounded(copy, axes, rounds) if axes or sums else copy
 
     twin = keras.models.clone_model(network, clone_function=clone)
     twin.set_weights(network.get_weights())
@@ -78,9 +79,9 @@ class Rounded(layers.Wrapper):  # type: ignore[misc]
 
     def call(self, inputs: Any) -> Any:
         """Return the output of the layer."""
-        variables = [self._value(variable) for variable in self.layer.trainable_variables]
-        rest = [variable.value for variable in self.layer.non_trainable_variables]
-        outputs, _ = self.layer.stateless_call(variables, rest, inputs)
+        rounded = [(variable, self._value(variable)) for variable in self.layer.trainable_variables]
+        with keras.StatelessScope(state_mapping=rounded):
+            outputs = ops.cast(self.layer(inputs), "float32")
         return round_activation(outputs) if self.rounds_output else outputs
 
     def _value(self, variable: Any) -> Any:
@@ -112,10 +113,9 @@ def round_kernel(kernel: Any, axes: tuple[int, ...]) -> Any:
 
 def _pair_sums(kernel: Any, axis: int) -> Any:
     """Return the sums of the positive parts of input channels 2 i and 2 i + 1, with half the length along `axis`."""
-    count = kernel.shape[axis] // 2 * 2
-    positive = ops.maximum(kernel, 0)
-    even, odd = (ops.take(positive, list(range(first, count, 2)), axis=axis) for first in (0, 1))
-    return even + odd
+    shape, half = tuple(kernel.shape), kernel.shape[axis] // 2
+    positive = ops.maximum(kernel, 0)[(*(slice(None) for _ in shape[:axis]), slice(2 * half))]
+    return ops.sum(ops.reshape(positive, (*shape[:axis], half, 2, *shape[axis + 1 :])), axis=axis + 1)
 
 
 def round_activation(values: Any) -> Any:
@@ -130,6 +130,10 @@ def round_activation(values: Any) -> Any:
     axes = tuple(range(1, len(values.shape)))
     low, high = (ops.stop_gradient(ops.mean(find(values, axes))) for find in (ops.min, ops.max))
     low, high = ops.minimum(low, 0.0), ops.maximum(high, 0.0)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        return tensorflow.quantization.fake_quant_with_min_max_vars(values, low, high)  # the same in one pass over memory
     scale = ops.maximum((high - low) / 255, _SMALLEST)
     zero = ops.round(-low / scale)
     rounded = (ops.clip(ops.round(values / scale) + zero, 0, 255) - zero) * scale

@@ -95,7 +95,6 @@ class TrainingSettings:
         check_setting(weighted, "training.teacher_weight", "omitted without a teacher", self.teacher_weight)
         warmable = self.schedule != CONSTANT or not self.warmup_steps
         check_setting(warmable, "training.warmup_steps", f"omitted with the {CONSTANT} schedule", self.warmup_steps)
-        check_setting(not self.qat or self.precision == "fp32", "training.precision", "'fp32' with qat", self.precision)
         check_setting(0 <= self.seed < 2**31, "training.seed", "from 0 up to 2147483647", self.seed)
         for name in ("epochs", "steps", "steps_per_epoch", "batch_size", "patience", "warmup_steps"):
             value, least = getattr(self, name), 0 if name in ("patience", "warmup_steps") else 1
