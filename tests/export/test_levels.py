@@ -19,6 +19,8 @@ from dae_runtime.contract import METADATA_KEY, SigmaInput, from_json
 
 untrained = partial(ExportOptions, min_psnr_gain=-100.0)
 LEVELS = SigmaInput(0.0, 0.25)
+INT8 = untrained(quantize=True, max_psnr_drop=3, max_color_shift=2, calibration_method="minmax")
+"""With nothing clipped."""
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +61,8 @@ def contract_of(path):
         (untrained(), 1e-5),
         (untrained(rewrite=False, pad=False), 1e-5),
         (untrained(dtype="fp16", max_psnr_drop=1), 0.02),
-        (untrained(quantize=True, max_psnr_drop=3, max_color_shift=2), 0.1),
-        (untrained(quantize=True, rewrite=False, max_psnr_drop=3, max_color_shift=2), 0.1),
+        (INT8, 0.1),
+        (replace(INT8, rewrite=False), 0.1),
     ],
     ids=["fp32", "canonical", "fp16", "int8", "canonical-int8"],
 )
@@ -89,7 +91,7 @@ def test_the_file_is_the_network(leveled_run, tmp_path, keras, options, toleranc
         assert contract.is_exact
         assert is_exact(path)
         assert near_halves(path) == []
-        assert result.contract.report["integer_share"] > 0.9  # canonical: the last layer is a ConvTranspose
+        assert result.contract.report["integer_share"] > 0.8  # the first layer is in float, and exact
         assert {"Gemm", "Mul"} <= set(result.node_counts)
 
 

@@ -26,6 +26,7 @@ from ..graph.model import Array, Graph, attributes, set_attributes
 from ..graph.residual import float_nodes, give_exact_image, residual_sum
 from ..measure.batches import Batch, feeds
 from .exactness import require_exact
+from .first_layer import first_layer, make_exact
 from .integer_weights import IntegerWeights, round_weights
 from .scales import round_sums_alike, tied_tensors
 
@@ -126,7 +127,7 @@ def quantize(
         activation_qType=QuantType.QUInt8,
         tensors_range=ranges.values,
         nodes_to_quantize=[],
-        nodes_to_exclude=[*keep_float, *float_nodes(plain)],
+        nodes_to_exclude=[*keep_float, *first_layer(plain), *float_nodes(plain)],
         op_types_to_quantize=QUANTIZED_KINDS,
         extra_options=options,
     )
@@ -137,6 +138,7 @@ def quantize(
     put_weights(graph, round_weights(model) if weights is None else weights, plain.constants)
     if residual_sum(plain):
         give_exact_image(graph)
+    make_exact(graph)
     exact = graph.to_model()
     require_exact(exact)
     return exact

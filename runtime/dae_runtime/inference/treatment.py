@@ -97,7 +97,7 @@ def _treat(
         raise sigma_unused(network.model)
     if network.model.sigma is not None and levels is None:
         levels = np.array([_level_of_visible(image, advise_level) for image in opened], np.float32)
-    start = opened if colors == 1 else _without_common_noise(opened, networks, network, controls, cancel)
+    start = opened if colors == 1 else _without_common_noise(opened, networks, network, controls, levels, cancel)
     clean = _denoise(start, networks, network, controls.shares, cancel, levels)
     if controls.detail > 0 and controls.shares.luma > 0:
         for before, after in zip(opened, clean, strict=True):
@@ -146,7 +146,12 @@ def _level_of_visible(image: Array, find: Callable[[Array], float]) -> float:
 
 
 def _without_common_noise(
-    opened: Array, networks: Networks, network: Network, controls: Controls, cancel: Callable[[], bool] | None
+    opened: Array,
+    networks: Networks,
+    network: Network,
+    controls: Controls,
+    levels: FloatArray | None,
+    cancel: Callable[[], bool] | None,
 ) -> Array:
     """Return a colored batch without noise that is equal in all channels.
 
@@ -155,9 +160,12 @@ def _without_common_noise(
     """
     chosen = [place for place, image in enumerate(opened) if has_common_noise(image)]
     gray = networks(1) if chosen and controls.shares.luma > 0 else network
-    if gray is network or gray.model.sigma is not None:
+    if gray is network:
         return opened
     luma, result = luma_plane(opened[chosen]), opened.copy()
+    told = None
+    if gray.model.sigma is not None:
+        told = np.array([advise_level(plane) for plane in luma], np.float32) if levels is None else levels[chosen]
     share = controls.shares.luma
-    result[chosen] = with_luma_change(opened[chosen], luma, gray.denoise(luma, Shares(share, share), cancel))
+    result[chosen] = with_luma_change(opened[chosen], luma, gray.denoise(luma, Shares(share, share), cancel, told))
     return result

@@ -38,7 +38,7 @@ def fake_quantized(network: keras.Model, is_last: bool = True) -> keras.Model:
 
     The output of a layer is rounded unless an activation follows, with which the export fuses it, or it is the output of the
     whole network, which the export returns in float or as pixels. Layers that process the noise level are not rounded, as in
-    the export.
+    the export, nor is the first layer of a network that is given it.
 
     Args:
         network: A functional model with one output; not changed.
@@ -52,9 +52,9 @@ def fake_quantized(network: keras.Model, is_last: bool = True) -> keras.Model:
         is_output = layer is network.layers[-1]
         if isinstance(layer, keras.Model):
             return fake_quantized(layer, is_last and is_output)
-        sums = isinstance(layer, (*_ACTIVATIONS, *_MERGING))
-        copy = type(layer).from_config(layer.get_config() | ({"dtype": "float32"} if sums else {}))
-        if layer.name in LEVEL_LAYERS:
+        sums, exact = isinstance(layer, (*_ACTIVATIONS, *_MERGING)), _is_exact(layer, network)
+        copy = type(layer).from_config(layer.get_config() | ({"dtype": "float32"} if sums or exact else {}))
+        if exact or layer.name in LEVEL_LAYERS:
             return copy
         axes = next((axes for kind, axes in _OUTPUT_AXES.items() if isinstance(layer, kind)), ())
         rounds = not (is_last and is_output) and not _is_fused(layer, network)
@@ -63,6 +63,11 @@ def fake_quantized(network: keras.Model, is_last: bool = True) -> keras.Model:
     twin = keras.models.clone_model(network, clone_function=clone)
     twin.set_weights(network.get_weights())
     return twin
+
+
+def _is_exact(layer: layers.Layer, network: keras.Model) -> bool:
+    """Tell whether a layer is the convolution of the image in a network that is given the noise level."""
+    return len(network.inputs) > 1 and isinstance(layer, layers.Conv2D) and layer.input is network.inputs[0]
 
 
 def _is_fused(layer: layers.Layer, network: keras.Model) -> bool:
