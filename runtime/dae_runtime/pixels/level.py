@@ -45,6 +45,9 @@ HARMLESS = 2.8
 """On the scale of 0 to 255, like those below: a model told no more than this keeps a clean photograph to 45 dB or better."""
 MOST_ADDED_SHARE, MOST_ADDED = 0.2, 1.0
 """What is added to the level of noise: the smooth noise of cameras comes out best when a model is told a little more."""
+USUAL, NEAR, PULL = 4.5, 0.6, 0.8
+"""Levels that differ from the usual one of finished photographs by less than a factor of e ** NEAR are pulled to it, by this
+share at most: the level is measured to a quarter, and what is told should err to where most photographs are."""
 EVEN, UNEVEN = 0.26, 0.38
 """Where spectra differ less between blocks than the first it is noise, more than the second it is texture."""
 RISE, RISE_FROM = 0.04, 5.0
@@ -92,6 +95,8 @@ def advise_level(image: Array) -> float:
 def advised(level: float, unevenness: float | None) -> float:
     """Return the level to tell a model: a little more than measured where it is noise, at most `HARMLESS` where texture.
 
+    Levels of noise near the usual one are pulled to it.
+
     Between the two it is their weighted geometric mean.
 
     Args:
@@ -106,8 +111,16 @@ def advised(level: float, unevenness: float | None) -> float:
     measured = 255 * level
     limit = UNEVEN + RISE * max(0.0, measured - RISE_FROM)
     noise = min(1.0, max(0.0, (limit - unevenness) / (UNEVEN - EVEN)))
-    if_noise, if_texture = measured + min(MOST_ADDED_SHARE * measured, MOST_ADDED), min(measured, HARMLESS)
+    if_noise, if_texture = _pulled(measured + min(MOST_ADDED_SHARE * measured, MOST_ADDED)), min(measured, HARMLESS)
     return float(min(1.0, if_noise**noise * if_texture ** (1 - noise) / 255))
+
+
+def _pulled(level: float) -> float:
+    """Return a level, on the scale of 0 to 255, pulled to the usual one where it is near."""
+    distance = math.log(level / USUAL) / NEAR if level else math.inf
+    if abs(distance) >= 1:
+        return level
+    return USUAL * math.exp(NEAR * distance * (1 - PULL * (1 - distance**2)))
 
 
 def level_of(deviations: Float64) -> float:

@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import random_pixels
-from dae_runtime.pixels.level import EVEN, HARMLESS, MOST_ADDED, MOST_ADDED_SHARE, UNEVEN, advise_level, advised, measure_level
+from dae_runtime.pixels.level import (
+    EVEN,
+    HARMLESS,
+    MOST_ADDED,
+    MOST_ADDED_SHARE,
+    NEAR,
+    UNEVEN,
+    USUAL,
+    advise_level,
+    advised,
+    measure_level,
+)
 from dae_tools.camera_noise import add_correlated, add_mosaic, add_white, blur
 
 levels = st.floats(0, 1)
@@ -39,7 +50,13 @@ def test_noise_is_told_as_measured_and_a_little_more(add, level):
     noisy = add(np.random.default_rng(0), slopes(), level / 255)
     measured, told = 255 * measure_level(noisy), 255 * advise_level(noisy)
     assert 0.6 * level < measured < 1.5 * level
-    assert told == pytest.approx(measured + min(MOST_ADDED_SHARE * measured, MOST_ADDED))
+    more = measured + min(MOST_ADDED_SHARE * measured, MOST_ADDED)
+    if abs(np.log(more / USUAL)) >= NEAR:
+        assert level > USUAL
+        assert told == pytest.approx(more)
+    else:
+        assert abs(np.log(told / USUAL)) < 0.9 * abs(np.log(more / USUAL))
+        assert (told > USUAL) == (more > USUAL)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -81,9 +98,9 @@ def test_an_image_reads_the_same_every_time_and_is_not_changed(dtype):
 
 
 @given(levels, unevennesses)
-def test_what_is_told_lies_between_the_harmless_and_the_measured_level_and_a_little_more(level, unevenness):
+def test_what_is_told_lies_between_the_harmless_and_the_usual_or_the_measured_level_and_a_little_more(level, unevenness):
     told = 255 * advised(level, unevenness)
-    assert min(255 * level, HARMLESS) - 1e-6 <= told <= min(255, 255 * level + MOST_ADDED) + 1e-6
+    assert min(255 * level, HARMLESS) - 1e-6 <= told <= min(255, max(255 * level + MOST_ADDED, USUAL)) + 1e-6
 
 
 @given(levels, unevennesses, unevennesses)
@@ -99,9 +116,12 @@ def test_more_is_told_the_more_is_measured(one, other, unevenness):
 
 
 def test_ends_and_middle():
-    five = 5 / 255
-    assert 255 * advised(five, EVEN) == pytest.approx(6)
-    assert 255 * advised(five, UNEVEN) == pytest.approx(HARMLESS)
-    assert 255 * advised(five, (EVEN + UNEVEN) / 2) == pytest.approx((6 * HARMLESS) ** 0.5)
+    level, usual = 9 / 255, (USUAL - MOST_ADDED) / 255
+    limit = UNEVEN + 0.04 * 4  # strong noise may be less even
+    assert 255 * advised(level, EVEN) == pytest.approx(10)
+    assert 255 * advised(level, limit) == pytest.approx(HARMLESS)
+    assert 255 * advised(level, limit - (UNEVEN - EVEN) / 2) == pytest.approx((10 * HARMLESS) ** 0.5)
     assert advised(0, 0.3) == 0
-    assert advised(five, None) == five
+    assert advised(level, None) == level
+    assert USUAL - 0.1 < 255 * advised(usual, EVEN) <= USUAL
+    assert 255 * advised(1 / 255, EVEN) == pytest.approx(1.2)
