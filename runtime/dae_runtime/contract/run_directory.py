@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,8 @@ def read_description(run: RunDirectory) -> dict[str, Any]:
         DaeError: The file is missing or no TOML.
     """
     try:
+        if not stat.S_ISREG(run.description.stat().st_mode):  # reading a pipe would wait for its writer
+            raise ValueError("it is no regular file")
         return tomllib.loads(run.description.read_text("utf-8"))
     except FileNotFoundError as error:
         raise DaeError(
@@ -92,4 +95,5 @@ def read_description(run: RunDirectory) -> dict[str, Any]:
             "Give the folder that dae-train wrote with --output."
         ) from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, or a number of too many digits
-        raise DaeError(f"{run.description} cannot be read: {error}. Train again, or repair the file.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DaeError(f"{run.description} cannot be read: {reason}. Train again, or repair the file.") from error
