@@ -39,7 +39,7 @@ class Converted:
     """The new file against the old one with exact kernels."""
 
 
-@system_errors(ExportError)
+@system_errors(ExportError, "Remove the cause, and export again.")
 def convert_file(
     source: str | os.PathLike[str], destination: str | os.PathLike[str] | None, options: ExportOptions
 ) -> Converted:

@@ -113,13 +113,18 @@ def read_regular(path: PathLike, most_bytes: int = MOST_BYTES) -> bytes:
 
 
 @contextlib.contextmanager
-def system_errors(kind: type[DaeError]) -> Iterator[None]:
-    """Raise errors of the operating system, such as of a full disk, as errors of this toolkit; also a decorator."""
+def system_errors(kind: type[DaeError], remedy: str) -> Iterator[None]:
+    """Raise errors of the operating system, such as of a full disk, as errors of this toolkit; also a decorator.
+
+    Args:
+        kind: The error to raise.
+        remedy: What to do about it, after the text.
+    """
     try:
         yield
     except OSError as error:
-        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        raise kind(f"{where}{reason_of(error)}.") from error
+        where = "a file cannot be written or read" if error.filename is None else os.fsdecode(error.filename)
+        raise kind(f"{where}: {reason_of(error)}. {remedy}") from error
 
 
 def reason_of(error: BaseException) -> str:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("dae_train")
 
+_REMEDY = "Remove the cause, such as a full disk; a run that had begun keeps its last checkpoint, and --resume continues it."
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -49,7 +51,7 @@ class Outcome:
     """Fraction of time in which the device waited for them, in the median epoch."""
 
 
-@system_errors(RunError)
+@system_errors(RunError, _REMEDY)
 def train(
     config: RunConfig,
     output: str | os.PathLike[str],
@@ -101,7 +103,7 @@ def train(
         return _train(current, verbose)
 
 
-@system_errors(RunError)
+@system_errors(RunError, _REMEDY)
 def resume(
     output: str | os.PathLike[str],
     *,
