@@ -14,8 +14,9 @@ import click
 
 import dae_runtime
 from dae_runtime.contract import CALIBRATION_METHODS, IO_DTYPES
-from dae_runtime.errors import InputError
+from dae_runtime.errors import ImageError, InputError
 from dae_runtime.system.command import EXIT_FAILED, PrintableFormatter, buffered_stderr, echo, require, run_command
+from dae_runtime.system.paths import check_reachable
 
 from .options import AUTO, DTYPES, OPSETS, ExportOptions
 
@@ -25,9 +26,21 @@ if TYPE_CHECKING:
 _DEFAULT = ExportOptions()
 
 
+class ReachablePath(click.Path):
+    """A path that can be looked at: the type of click says of others that nothing is there."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, or end in a usage error."""
+        try:
+            check_reachable(value, "the path")
+        except (ImageError, InputError) as error:
+            self.fail(str(error), param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.argument("source", metavar="SOURCE", type=click.Path(exists=True, path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Output file [default: RUN/PRESET[-int8].onnx].")
+@click.argument("source", metavar="SOURCE", type=ReachablePath(exists=True, path_type=Path))
+@click.option("-o", "--output", type=ReachablePath(path_type=Path), help="Output file [default: RUN/PRESET[-int8].onnx].")
 @click.option("--name", help="Model name stored in the file [default: the name of the run].")
 @click.option("--quantize", is_flag=True, help="Write an INT8 model.")
 @click.option("--dtype", type=click.Choice(DTYPES), default=_DEFAULT.dtype, help="Precision of a float model.")
@@ -37,7 +50,7 @@ _DEFAULT = ExportOptions()
 @click.option("--opset", type=click.IntRange(OPSETS[0], OPSETS[-1]), default=_DEFAULT.opset, help="ONNX operator set version.")
 @click.option(
     "--calibration-data",
-    type=click.Path(exists=True, path_type=Path),
+    type=ReachablePath(exists=True, path_type=Path),
     help="Noisy images for INT8: an .npz or .npy file or a folder [default: the run's own].",
 )
 @click.option(
@@ -79,7 +92,7 @@ _DEFAULT = ExportOptions()
     default=_DEFAULT.atol,
     help="Largest absolute difference allowed between the graph and the Keras model.",
 )
-@click.option("--report", type=click.Path(path_type=Path), help="Also write an HTML report.")
+@click.option("--report", type=ReachablePath(path_type=Path), help="Also write an HTML report.")
 @click.option("--check", is_flag=True, help="Check whether the .onnx file SOURCE is exact on every processor; exit 1 if not.")
 @click.option("--overwrite", is_flag=True, help="Overwrite existing output files.")
 @click.option("-v", "--verbose", is_flag=True, help="Print progress and TensorFlow messages.")

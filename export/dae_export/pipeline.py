@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dae_runtime.contract import Contract
+from dae_runtime.system.paths import system_errors
 
-from .errors import CalibrationError, DestinationError
+from .errors import CalibrationError, DestinationError, ExportError
 from .measure.batches import trained_range
 from .measure.gates import Gate
 from .measure.quality import Judgment
@@ -103,6 +104,7 @@ def export(
     return carry_out(plan_export(source, destination, options or ExportOptions(), preset=preset, noise=noise))
 
 
+@system_errors(ExportError, "Remove the cause, and export again.")
 def plan_export(
     source: str | os.PathLike[str] | Any,
     destination: str | os.PathLike[str] | None,
@@ -127,6 +129,7 @@ def plan_export(
     return Plan(found, target, _find_samples(found, strategy, options), report, strategy, options)
 
 
+@system_errors(ExportError, "Remove the cause, and export again.")
 def carry_out(plan: Plan) -> ExportResult:
     """Load the model, write the file, and return the measurements.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import os
 import resource
 import signal
 import sys
@@ -25,7 +26,7 @@ from google.protobuf.message import DecodeError
 from dae_runtime import DaeError, Denoiser
 from dae_runtime.images import read_image, write_image
 
-SEED = 2024
+SEED = int(os.environ.get("DAE_FUZZ_SEED", "2024"))
 CASE_SECONDS = 20
 MEMORY_BYTES = 6 * 2**30
 DENOISED_PIXELS = 300_000

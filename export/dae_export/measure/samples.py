@@ -15,6 +15,7 @@ from dae_runtime.contract import ImageSpec, SigmaInput
 from dae_runtime.images import find_images, read_image
 from dae_runtime.pixels.array_files import check_array_file
 from dae_runtime.pixels.arrays import Array, FloatArray, convert
+from dae_runtime.system.paths import is_file, is_folder, reason_of
 
 from ..errors import CalibrationError
 from .batches import Batch, Leveled, spread
@@ -90,9 +91,9 @@ def check_samples_path(path: Path) -> None:
     Raises:
         CalibrationError: It does not exist, or is neither a folder nor an array file.
     """
-    if path.is_dir() or (path.is_file() and path.suffix in ARRAY_SUFFIXES):
+    if is_folder(path) or (is_file(path) and path.suffix in ARRAY_SUFFIXES):
         return
-    received = "received a file of another kind" if path.is_file() else "it does not exist"
+    received = "received a file of another kind" if is_file(path) else "it does not exist"
     raise CalibrationError(
         f"{path}: expected a folder of noisy images, or an .npz or .npy file; {received}. Give another --calibration-data."
     )
@@ -104,7 +105,7 @@ def read_levels(path: Path) -> FloatArray | None:
     Raises:
         CalibrationError: The file cannot be read.
     """
-    arrays = {} if path.is_dir() else _read_arrays(path)
+    arrays = {} if is_folder(path) else _read_arrays(path)
     found = [arrays[name].reshape(-1, 1) for name in ("sigma", "test_sigma") if name in arrays]
     return np.concatenate(found).astype(np.float32) if found else None
 
@@ -127,7 +128,7 @@ def load_samples(path: str | os.PathLike[str], images: ImageSpec, levels: SigmaI
     """
     path = Path(path)
     check_samples_path(path)
-    if path.is_dir():
+    if is_folder(path):
         return _from_folder(path, images, levels)
     arrays = _read_arrays(path)
     given: dict[str, Array] = {name: arrays.pop(name) for name in ("sigma", "test_sigma") if name in arrays}
@@ -175,7 +176,7 @@ def _read_arrays(path: Path) -> dict[str, Array]:
         with content:
             return {name: content[name] for name in ARRAYS if name in content}
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise CalibrationError(f"{path} cannot be read as arrays: {error}. Write it with numpy.savez.") from error
+        raise CalibrationError(f"{path} cannot be read as arrays: {reason_of(error)}. Write it with numpy.savez.") from error
 
 
 def _checked(path: Path, name: str, array: Array, images: ImageSpec) -> Array:

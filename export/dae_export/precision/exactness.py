@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +27,7 @@ from onnx import numpy_helper
 
 from dae_runtime.contract import EXACT_PAIR_LIMIT
 from dae_runtime.errors import ModelError
+from dae_runtime.system.paths import read_regular, reason_of
 
 from ..errors import GateError
 from ..graph.model import Array, attributes
@@ -215,7 +215,8 @@ def load_model(model: onnx.ModelProto | bytes | str | os.PathLike[str]) -> onnx.
     if isinstance(model, onnx.ModelProto):
         return model
     try:
-        return onnx.load_from_string(model if isinstance(model, bytes) else Path(model).read_bytes())
+        content = model if isinstance(model, bytes) else read_regular(model, onnx.checker.MAXIMUM_PROTOBUF)
+        return onnx.load_from_string(content)
     except Exception as error:  # protobuf exceptions share no public base class
         where = "the content" if isinstance(model, bytes) else os.fspath(model)
-        raise ModelError(f"{where} cannot be read as ONNX ({error}). Give the path of an .onnx file.") from error
+        raise ModelError(f"{where} cannot be read as ONNX ({reason_of(error)}). Give the path of an .onnx file.") from error

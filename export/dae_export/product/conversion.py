@@ -12,9 +12,10 @@ import onnx
 from dae_runtime.contract import EXACT_PAIR_LIMIT, Contract
 from dae_runtime.engine.opening import open_model
 from dae_runtime.engine.session import open_session
-from dae_runtime.system.paths import is_same
+from dae_runtime.errors import ModelError
+from dae_runtime.system.paths import check_reachable, is_same, read_regular, reason_of, system_errors
 
-from ..errors import CalibrationError, ConversionError, DestinationError, GateError
+from ..errors import CalibrationError, ConversionError, DestinationError, ExportError, GateError
 from ..graph.any_size import take_any_size
 from ..graph.model import Graph
 from ..measure.gates import failed_gates, loss_gates
@@ -38,6 +39,7 @@ class Converted:
     """The new file against the old one with exact kernels."""
 
 
+@system_errors(ExportError, "Remove the cause, and export again.")
 def convert_file(
     source: str | os.PathLike[str], destination: str | os.PathLike[str] | None, options: ExportOptions
 ) -> Converted:
@@ -52,12 +54,13 @@ def convert_file(
         ExportError: The file is not INT8, there are no samples, or a gate fails; nothing has been written.
         ModelError: The file cannot be read.
     """
+    check_reachable(source, "SOURCE")
     source = Path(source)
     target = Path(destination) if destination is not None else source.with_name(f"{source.stem}-exact.onnx")
     check_destination(target, MODEL_SUFFIXES, "--output", options.overwrite)
     if is_same(source, target):
         raise DestinationError(f"{target} is the file to convert. Give another --output.")
-    content = source.read_bytes()
+    content = _read(source)
     old, contract = open_model(content, "cpu")
     if contract.precision != "int8":
         raise ConversionError(
@@ -93,3 +96,10 @@ def convert_file(
     written = with_contract(exact, contract)
     write_file(target, written, "--output", options.overwrite)
     return Converted(target, len(written), contract, judgment)
+
+
+def _read(source: Path) -> bytes:
+    try:
+        return read_regular(source, onnx.checker.MAXIMUM_PROTOBUF)
+    except OSError as error:
+        raise ModelError(f"the model {source} cannot be read: {reason_of(error)}. Give the path of an .onnx file.") from error

@@ -108,7 +108,7 @@ class RunOptions:
             if self.dry_run and not (self.resume or self.retry_failed):
                 return []  # nothing will be opened
             raise click.UsageError("no bundled model; give one with -m MODEL, an .onnx file from dae-export.")
-        return list(dict.fromkeys(find_models(self.model or DEFAULT_MODEL).values()))
+        return list(dict.fromkeys(find_models(DEFAULT_MODEL if self.model is None else self.model).values()))
 
     def open_denoiser(self, files: int = 1) -> Denoiser:
         """Open the model for a run over `files` files."""
@@ -118,7 +118,9 @@ class RunOptions:
 
         # A memory limit leaves no room for several images at once.
         threads = self.threads or (threads_for(files) if self.max_memory_mb is None else None)
-        return Denoiser(self.model or DEFAULT_MODEL, self.device, threads, self.tile_size, self.max_memory_mb)
+        return Denoiser(
+            DEFAULT_MODEL if self.model is None else self.model, self.device, threads, self.tile_size, self.max_memory_mb
+        )
 
 
 @contextlib.contextmanager

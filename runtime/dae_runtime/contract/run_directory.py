@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import DaeError
+
+_LARGEST_RATIO = 8
+"""Of the content of a `.keras` file to its size, where somebody has compressed it."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,24 @@ class RunDirectory:
         return self.root / "tensorboard"
 
 
+def check_network_file(path: Path) -> None:
+    """Check a `.keras` file before a framework reads it, which trusts the sizes that its archive promises.
+
+    Raises:
+        DaeError: It is no zip archive, or takes far more memory than space on the disk.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            promised, size = sum(entry.file_size for entry in archive.infolist()), path.stat().st_size
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DaeError(f"{path} is damaged or no .keras file: {reason}. Restore it, or train again.") from error
+    if promised > max(_LARGEST_RATIO * size, 2**24):
+        raise DaeError(
+            f"{path} has {size} bytes and promises {promised}; Keras stores without compression. Restore it, or train again."
+        )
+
+
 def read_description(run: RunDirectory) -> dict[str, Any]:
     """Read `run.toml`.
 
@@ -85,6 +108,8 @@ def read_description(run: RunDirectory) -> dict[str, Any]:
         DaeError: The file is missing or no TOML.
     """
     try:
+        if not stat.S_ISREG(run.description.stat().st_mode):  # reading a pipe would wait for its writer
+            raise ValueError("it is no regular file")
         return tomllib.loads(run.description.read_text("utf-8"))
     except FileNotFoundError as error:
         raise DaeError(
@@ -92,4 +117,5 @@ def read_description(run: RunDirectory) -> dict[str, Any]:
             "Give the folder that dae-train wrote with --output."
         ) from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, or a number of too many digits
-        raise DaeError(f"{run.description} cannot be read: {error}. Train again, or repair the file.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DaeError(f"{run.description} cannot be read: {reason}. Train again, or repair the file.") from error

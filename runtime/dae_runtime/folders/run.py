@@ -18,7 +18,7 @@ from ..system.atomic import remove_unfinished
 from .outcome import Failure, FolderOutcome, Tally
 from .planning import FolderPlan, plan_request
 from .request import FolderRequest
-from .resume import open_manifest, run_settings
+from .resume import open_manifest
 
 
 def run_folder(
@@ -84,7 +84,8 @@ class FolderRun:
         self._failures = [] if plan.past is None else [*plan.past.failures()]
         skipped = 0 if plan.past is None else len(plan.past.remaining.complete)
         self._tally = Tally(len(plan.jobs), skipped=skipped, failed=len(self._failures), start_s=plan.start_s)
-        self._report = None if plan.report is None else RunReport(denoiser.model, len(plan.remaining))
+        read = job_options(plan.request).read
+        self._report = None if plan.report is None else RunReport(denoiser.model, len(plan.remaining), read=read)
         self._written: Path | None = None
 
     def results(self) -> Generator[FileResult, None, None]:
@@ -183,7 +184,7 @@ def open_run(
     """
     denoiser.check(plan.request.controls)
     if plan.manifest is None and plan.journal is not None:
-        with Journal(plan.journal, lambda: run_settings(denoiser.sources, plan.request.controls)) as journal:
+        with Journal(plan.journal, lambda: plan.settings) as journal:
             yield (run := FolderRun(plan, denoiser, journal, cancel, step))
             if run.finished:
                 journal.remove()

@@ -21,6 +21,7 @@ from .pages import common_form, form_of, widen
 from .pnm import Pixels, comments_in, decode_pnm, encode_pnm, pnm_size
 from .ranges import MAPPED, RANGE, Range, from_unit, to_unit
 from .savers import ATTEMPTS, COMPRESSION, FORMS, output, save
+from .tags import is_cut_off
 from .tiff import page_sizes
 from .vips import open_image, open_source, reading_reason, upright, use_vips
 
@@ -83,6 +84,8 @@ def decode(
         return _decode_plain(kind, read, size, max_pixels, before_allocate)
     if kind == "png":
         check_png(read, size)
+    if kind == "tiff" and is_cut_off(read, size):
+        raise ImageError("the TIFF data is damaged or truncated (a directory lies beyond the end of the file)")
     with use_vips() as vips:
         for _ in range(ATTEMPTS):
             try:

@@ -55,16 +55,20 @@ def to_unit(values: Pixels, value_range: Range) -> Pixels:
         count = values.size - np.count_nonzero(np.isfinite(values))
         raise ImageError(f"{count} of {values.size} values are NaN or infinite; replace them first")
     least, most = float(values.min()), float(values.max())
-    if least < low or most > high:
+    # The file may hold black and white themselves, rounded to its type.
+    lowest, highest = np.array(value_range, values.dtype).tolist() if values.dtype.kind == "f" else value_range
+    if least < min(low, lowest) or most > max(high, highest):
         raise ImageError(f"values reach from {least:g} to {most:g}, beyond the range {low:g}:{high:g}; give a wider --range")
     return ((values.astype(np.float64) - low) / (high - low)).astype(np.float32)
 
 
 def from_unit(pixels: Pixels, stored: tuple[float, float, str]) -> Pixels:
-    """Undo `to_unit`, in the file's type; integers are rounded."""
+    """Undo `to_unit`, in the file's type; integers are rounded, to those that the type has."""
     low, high, name = stored
     dtype: np.dtype[Any] = np.dtype(MAPPED[name])
     values: Pixels = pixels.astype(np.float64) * (high - low) + low
     if dtype.kind in "iu":
         np.rint(values, out=values)
+        limits = np.iinfo(dtype)
+        np.clip(values, limits.min, limits.max, out=values)  # the range may reach beyond them
     return values.astype(dtype)

@@ -88,6 +88,20 @@ def read_directories(read: Read) -> list[Directory]:
     return found
 
 
+def is_cut_off(read: Read, size: int) -> bool:
+    """Tell whether a directory of a TIFF file of `size` bytes lies beyond its end: libtiff takes the rest for the whole."""
+    layout = layout_of(read(0, 4))
+    if layout is None:
+        return False
+    width, at, seen = 8 if layout.big else 2, 8 if layout.big else 4, set[int]()
+    while (start := layout.number(read(at, layout.word))) and start not in seen and len(seen) < _MOST_PAGES:
+        seen.add(start)
+        at = start + width + layout.number(read(start, width)) * (4 + 2 * layout.word)
+        if at + layout.word > size:
+            return True
+    return False
+
+
 def _read_directory(read: Read, layout: Layout, start: int, depth: int) -> tuple[Directory | None, int]:
     """Return a directory and the place of the offset of the next."""
     width = 8 if layout.big else 2

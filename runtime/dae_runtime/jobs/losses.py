@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from ..errors import MissingDependencyError
-from ..images import FORMATS, KINDS_OF_8_BITS, Image, image_format, read_image
+from ..images import FORMATS, KINDS_OF_8_BITS, Image, image_format
 from ..pixels.arrays import Array
 from ..pixels.scores import Scores, score
 from ..system.messages import describe_error
@@ -32,12 +34,12 @@ def loses_depth(job: Job, image: Image) -> bool:
     return image.pixels.dtype == np.uint16 and image_format(job.destination) in KINDS_OF_8_BITS
 
 
-def compare(job: Job, image: Image, clean: Array, value_range: tuple[float, float] | None) -> tuple[Scores | None, str | None]:
-    """Compare with the reference of a job; return the scores, or why there are none."""
+def compare(job: Job, image: Image, clean: Array, read: Callable[[Path], Image]) -> tuple[Scores | None, str | None]:
+    """Compare with the reference of a job, as `read` reads it; return the scores, or why there are none."""
     if job.reference is None:
         return None, f"{os.fspath(job.source)}: there is no reference with this name."
     try:
-        reference = read_image(job.reference, value_range=value_range)
+        reference = read(job.reference)
         return score(reference.pixels, image.pixels, image.with_pixels(clean).pixels), None
     except MissingDependencyError:
         raise

@@ -47,6 +47,10 @@ class JobOptions:
     fail_fast: bool = False
     """Start no further file once one has failed."""
 
+    def read(self, path: Path, before_allocate: Callable[[int], None] | None = None) -> Image:
+        """Read an image as `read_image` does, with these limits and this range."""
+        return read_image(path, self.max_pixels, before_allocate, self.value_range)
+
 
 @dataclass(frozen=True)
 class FileResult:
@@ -155,12 +159,7 @@ class Worker:
         work, start = _Work(job, file_stamp(job.source)), time.perf_counter()
         try:
             # Two copies: as read, and denoised.
-            work.image = read_image(
-                job.source,
-                self.options.max_pixels,
-                lambda size: self.gate.enter(2 * size, self.stop),
-                self.options.value_range,
-            )
+            work.image = self.options.read(job.source, lambda size: self.gate.enter(2 * size, self.stop))
         except MissingDependencyError:
             raise
         except ImageError as error:
@@ -234,7 +233,7 @@ class Worker:
         if work.error is None and work.image is not None and work.clean is not None:
             loss, depth_loss = loses_unasked(job, work.image), loses_depth(job, work.image)
             if self.options.with_references:
-                scores, reference_error = compare(job, work.image, work.clean, self.options.value_range)
+                scores, reference_error = compare(job, work.image, work.clean, self.options.read)
         level = _level(work, self.options.controls)
         work.image = work.clean = None
         seconds = work.seconds + time.perf_counter() - start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def find_model(model: str | os.PathLike[str], folder: Path | None = None) -> Pat
 
     Raises:
         InputError: `model` is neither text nor a path.
-        ModelError: It is neither a bundled name nor a file; the message lists the bundled names.
+        ModelError: It is neither a bundled name nor a file that can be reached; the message lists the bundled names.
     """
     if not isinstance(model, str | os.PathLike):
         raise InputError(
@@ -110,9 +111,16 @@ def find_model(model: str | os.PathLike[str], folder: Path | None = None) -> Pat
     if isinstance(model, str) and model in bundled:
         return bundled[model]
     path = Path(model)
-    if os.fspath(model) and path.is_file():
+    mode, what = 0, "is neither a file nor the name of a bundled model"
+    try:
+        mode = path.stat().st_mode if os.fspath(model) else 0
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte
+        pass
+    except OSError as error:
+        what = f"cannot be reached: {error.strerror or error}"
+    if stat.S_ISREG(mode):
         return path
-    what = "is a folder" if os.fspath(model) and path.is_dir() else "is neither a file nor the name of a bundled model"
+    what = "is a folder" if stat.S_ISDIR(mode) else what
     raise ModelError(f"{os.fspath(model)!r} {what}. Give the path of an .onnx file; bundled models: {_listed(bundled)}.")
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ..contract import Contract
 from ..errors import DaeError, InputError, OutputExistsError
+from ..images import Image, read_image
 from ..system.atomic import write_atomic
 from ..system.messages import describe_error
 from ..system.paths import open_regular
@@ -56,6 +57,8 @@ class RunReport:
     """Number of files of the run."""
     limit: int = MAX_IMAGES
     """Most images shown on the page."""
+    read: Callable[[Path], Image] = read_image
+    """Reads an image, with the limits and the range of the run."""
     _done: int = 0
     _failed: int = 0
     _seen: int = 0
@@ -123,7 +126,8 @@ class RunReport:
         not_shown: list[str] = []
         for job, scores, level in self._shown:
             try:
-                images.append(report_image(job, scores, self.model.noise, crop_side(len(self._shown)), level))
+                side_px = crop_side(len(self._shown))
+                images.append(report_image(job, scores, self.model.noise, side_px, level, self.read))
             except DaeError as error:
                 not_shown.append(str(error))
             except Exception as error:  # an image that cannot be shown does not prevent the page

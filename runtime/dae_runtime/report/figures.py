@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..contract import gaussian_range
 from ..errors import DaeError, InputError
-from ..images import encode, read_image
+from ..images import Image, encode, read_image
 from ..pixels.arrays import Array, as_batch, color_channels, convert
 from ..pixels.noise_level import SMALLEST_PX, expected_sigma, noise_sigma
 from .residual import Residual, residual_picture, residual_structure
@@ -69,7 +69,14 @@ def crop_side(count: int) -> int:
     return min(LARGEST_CROP_PX, math.isqrt(PAGE_PIXELS // max(count, 1)))
 
 
-def report_image(job: Job, scores: Scores | None, noise: str, side_px: int, level: float | None = None) -> ReportedImage:
+def report_image(
+    job: Job,
+    scores: Scores | None,
+    noise: str,
+    side_px: int,
+    level: float | None = None,
+    read: Callable[[Path], Image] = read_image,
+) -> ReportedImage:
     """Measure one image and build its pictures, from its files.
 
     Args:
@@ -78,18 +85,19 @@ def report_image(job: Job, scores: Scores | None, noise: str, side_px: int, leve
         noise: The training noise of the contract.
         side_px: The largest side of a picture.
         level: Noise level that the model was given, if it was given one.
+        read: Reads an image.
 
     Raises:
         DaeError: A file cannot be read, or noisy and denoised do not match.
     """
-    noisy, denoised = (_colors(path) for path in (job.source, job.destination))
+    noisy, denoised = (_colors(read(path)) for path in (job.source, job.destination))
     if noisy.shape != denoised.shape:
         raise InputError(f"{job.destination}: has the shape {denoised.shape}, and {job.source} {noisy.shape}.")
     middle, middle_clean = _middle(noisy, MEASURED_PX), _middle(denoised, MEASURED_PX)
     sigmas = [noise_sigma(image) for image in (middle, middle_clean)] if min(middle.shape[:2]) >= SMALLEST_PX else None
     crops = {"before": _middle(noisy, side_px), "after": _middle(denoised, side_px)}
     crops["residual"], gain = residual_picture(crops["before"], crops["after"])
-    reference = _reference(job, noisy.shape)
+    reference = _reference(job, noisy.shape, read)
     if reference is not None:
         crops["reference"] = _middle(reference, side_px)
     return ReportedImage(
@@ -141,8 +149,8 @@ def data_url(picture: Array) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _colors(path: Path) -> Array:
-    batch = as_batch(read_image(path).page_pixels)  # the first of several pages
+def _colors(image: Image) -> Array:
+    batch = as_batch(image.page_pixels)  # the first of several pages
     return convert(batch[0, ..., : color_channels(batch.shape[3])], np.float32)
 
 
@@ -152,11 +160,11 @@ def _middle(image: Array, side_px: int) -> Array:
     return image[top : top + height, left : left + width]
 
 
-def _reference(job: Job, shape: tuple[int, ...]) -> Array | None:
+def _reference(job: Job, shape: tuple[int, ...], read: Callable[[Path], Image]) -> Array | None:
     if job.reference is None:
         return None
     try:
-        reference = _colors(job.reference)
+        reference = _colors(read(job.reference))
     except DaeError:  # already reported by the run
         return None
     return reference if reference.shape == shape else None

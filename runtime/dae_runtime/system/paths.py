@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -9,11 +10,13 @@ from collections.abc import Iterable, Iterator
 from io import FileIO
 from pathlib import Path
 
-from ..errors import ImageError, InputError
+from ..errors import DaeError, ImageError, InputError
 
 Identity = tuple[int, int]
 """Device and inode: equal for all names of a file or a folder, also through links, bind mounts and folded case."""
 PathLike = str | os.PathLike[str]
+MOST_BYTES = 2**26
+"""Of files of settings and tables, which have some kilobytes."""
 
 
 def is_folder(path: PathLike) -> bool:
@@ -83,6 +86,8 @@ def open_regular(path: PathLike) -> FileIO:
     Raises:
         OSError: It is no regular file, or cannot be opened.
     """
+    if "\0" in os.fspath(path):
+        raise OSError(errno.EINVAL, "its name holds a zero byte", os.fspath(path))
     _check_regular(path, Path(path).stat().st_mode)  # before opening: that alone may rewind a tape
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     file = FileIO(os.open(path, flags), "rb")
@@ -92,6 +97,39 @@ def open_regular(path: PathLike) -> FileIO:
         file.close()
         raise
     return file
+
+
+def read_regular(path: PathLike, most_bytes: int = MOST_BYTES) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        OSError: As `open_regular`, or it has more than `most_bytes`.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most_bytes:
+            raise OSError(errno.EFBIG, f"it has {size} bytes, more than {most_bytes}", os.fspath(path))
+        return file.readall()
+
+
+@contextlib.contextmanager
+def system_errors(kind: type[DaeError], remedy: str) -> Iterator[None]:
+    """Raise errors of the operating system, such as of a full disk, as errors of this toolkit; also a decorator.
+
+    Args:
+        kind: The error to raise.
+        remedy: What to do about it, after the text.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = "a file cannot be written or read" if error.filename is None else os.fsdecode(error.filename)
+        raise kind(f"{where}: {reason_of(error)}. {remedy}") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why something failed, without the number and the path that errors of the operating system have in their text."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _check_regular(path: PathLike, mode: int) -> None:

@@ -13,7 +13,7 @@ import pyvips
 
 from builders import random_pixels
 from dae_runtime.errors import ImageError
-from dae_runtime.images import IMAGE_SUFFIXES, Image, encode, read_image, write_image
+from dae_runtime.images import IMAGE_SUFFIXES, Image, decode, encode, read_image, write_image
 from dae_runtime.images.vips import reading_reason, writing_reason
 
 
@@ -174,3 +174,21 @@ def test_every_truncated_image_has_a_reason(tmp_path, caplog):
     (tmp_path / "a.png").write_bytes(wrong)
     with pytest.raises(ImageError, match="png"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("options", [{}, {"tile": True, "tile_width": 16, "tile_height": 16, "pyramid": True}])
+def test_a_tiff_that_is_cut_off_loses_no_page_in_silence(big, options):
+    pages = pyvips.Image.new_from_array(random_pixels((144, 36), seed=1)).copy(interpretation="b-w")
+    if not options:
+        pages = pages.copy()
+        pages.set_type(pyvips.GValue.gint_type, "page-height", 48)
+    content = bytes(pages.tiffsave_buffer(bigtiff=big, **options))
+    whole = decode(content)
+    assert whole.pages > 2
+    for length in range(16, len(content), max(1, len(content) // 400)):
+        try:
+            part = decode(content[:length])
+        except ImageError:
+            continue
+        np.testing.assert_array_equal(part.pixels, whole.pixels)

@@ -101,3 +101,49 @@ def test_a_folder_of_measurements(tmp_path):
     for wrong in ((1, 0), (0,), "ab", (0, float("inf"))):
         with pytest.raises(InputError, match="value_range"):
             FolderRequest("a", "b", value_range=wrong)
+
+
+def test_black_and_white_themselves_are_in_the_range():
+    values = np.array([[-0.3, 0, 0.3]], np.float32).repeat(3, axis=0)  # -0.3 and 0.3 have no float32; the next are beyond
+    pixels = decode(tiff_of(values), value_range=(-0.3, 0.3)).pixels
+    np.testing.assert_allclose([pixels.min(), pixels.max()], [0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in LIMITS if name != "float32"])
+def test_a_range_beyond_the_type_wraps_no_pixel(tmp_path, name):
+    limits = np.iinfo(name)
+    (tmp_path / "a.tif").write_bytes(tiff_of(np.array([[limits.min, limits.max]], name).repeat(3, axis=0)))
+    image = read_image(tmp_path / "a.tif", value_range=(2.0 * limits.min - 9, 2.0 * limits.max))
+    write_image(tmp_path / "b.tif", image.with_pixels(image.pixels + np.float32([-1e-3, 1e-3])))
+    assert pyvips.Image.new_from_file(str(tmp_path / "b.tif")).numpy()[0].tolist() == [limits.min, limits.max]
+
+
+def test_the_report_shows_them(tmp_path, blur_file):
+    (tmp_path / "in").mkdir()
+    for name in LIMITS:
+        (tmp_path / "in" / f"{name}.tif").write_bytes(tiff_of(values_of(name, (24, 24))))
+    low, high = -(2.0**20) - 0.1, 2.0**20 + 0.1
+    request = FolderRequest(
+        tmp_path / "in",
+        tmp_path / "out",
+        value_range=(low, high),
+        reference=tmp_path / "in",
+        report=tmp_path / "r.html",
+    )
+    with Denoiser(blur_file, "cpu", 1) as denoiser:
+        assert run_folder(request, denoiser).compared == len(LIMITS)
+    page = (tmp_path / "r.html").read_text()
+    assert page.count('<img class="after"') == len(LIMITS)
+    assert "Not shown" not in page
+
+
+def test_a_run_that_was_cut_off_continues_with_its_range(tmp_path, blur_file):
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        (tmp_path / "in" / f"{number}.tif").write_bytes(tiff_of(values_of("int16", (24, 24))))
+    request = FolderRequest(tmp_path / "in", tmp_path / "out", value_range=LIMITS["int16"])
+    with Denoiser(blur_file, "cpu", 1) as denoiser:
+        first = run_folder(request, denoiser, cancel=lambda: (tmp_path / "out" / "0.tif").exists())
+        assert first.cancelled
+        outcome = run_folder(replace(request, resume=True), denoiser)
+    assert (outcome.skipped, outcome.done) == (first.done, 3 - first.done)

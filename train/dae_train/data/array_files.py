@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dae_runtime.pixels.array_files import check_array_file
+from dae_runtime.system.paths import reason_of
 
 from ..errors import DataError
 from .image_set import ImageSet, Pixels, check_pixels, to_channels
@@ -72,7 +73,7 @@ def read_arrays(path: Path) -> dict[str, Pixels]:
         with loaded:
             return {name: loaded[name] for name in loaded.files}
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}. Expected an array file with {_LAYOUT}.") from error
+        raise DataError(f"{path} cannot be read: {reason_of(error)}. Expected an array file with {_LAYOUT}.") from error
 
 
 def _checked(images: Pixels, name: str, channels: int | None) -> Pixels:

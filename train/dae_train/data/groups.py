@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
+from dae_runtime.system.paths import read_regular, reason_of
+
 from ..errors import DataError
 
 _LAYOUT = 'a list of lists of file names, as [["page1-a", "page1-b"], ["page2-a"]]'
@@ -27,9 +29,9 @@ def read_groups(path: Path) -> list[list[str]]:
         DataError: It cannot be read, has another layout, or names an image twice.
     """
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = json.loads(read_regular(path).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"the groups of {path} cannot be read: {error}. Expected JSON, {_LAYOUT}.") from error
+        raise DataError(f"the groups of {path} cannot be read: {reason_of(error)}. Expected JSON, {_LAYOUT}.") from error
     if not (isinstance(document, list) and all(isinstance(group, list) and all(map(_is_name, group)) for group in document)):
         raise DataError(f"{path}: expected {_LAYOUT}.")
     groups = [[str(name) for name in group] for group in document]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from dae_runtime.system.paths import is_file, is_folder
+
 from ..errors import DataError
 from ..settings.config import SYNTHETIC, DataSettings
 from . import array_files, digits, folders, synthetic
@@ -22,14 +24,14 @@ def check_source(settings: DataSettings) -> None:
     """
     source = settings.source
     if settings.validation_groups is not None:
-        if not Path(source).is_dir():
+        if not is_folder(source):
             raise DataError(f"groups of images ({settings.validation_groups}) are for a folder of images, not for {source}.")
         read_groups(Path(settings.validation_groups))
     if settings.target is not None:
         for role, path in (("noisy", source), ("clean", settings.target)):
-            if not Path(path).is_dir():
+            if not is_folder(path):
                 raise DataError(f"the folder of {role} images, {path}, is not a folder. Pairs need a folder each.")
-    elif not (source == SYNTHETIC or source in digits.NAMES or _is_array_file(source) or Path(source).is_dir()):
+    elif not (source == SYNTHETIC or source in digits.NAMES or _is_array_file(source) or is_folder(source)):
         raise DataError(
             f"no training data at {source!r}: expected {SYNTHETIC}, {', '.join(digits.NAMES)}, a folder of images, "
             "or an .npz or .npy file that exists."
@@ -76,4 +78,4 @@ def _read(settings: DataSettings, channels: int | None, seed: int) -> tuple[Imag
 
 
 def _is_array_file(source: str) -> bool:
-    return Path(source).suffix.lower() in ARRAY_SUFFIXES and Path(source).is_file()
+    return Path(source).suffix.lower() in ARRAY_SUFFIXES and is_file(source)

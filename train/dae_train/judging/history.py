@@ -8,6 +8,7 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 
 from dae_runtime.system.atomic import write_atomic
+from dae_runtime.system.paths import read_regular, reason_of
 
 from ..errors import RunError
 
@@ -28,14 +29,13 @@ def read_history(path: Path) -> list[Row]:
         RunError: The file is damaged.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            columns = columns_of(reader.fieldnames or ())
-            return [{name: float(row[name]) for name in columns} for row in reader]
+        reader = csv.DictReader(io.StringIO(read_regular(path).decode("utf-8"), newline=""))
+        columns = columns_of(reader.fieldnames or ())
+        return [{name: float(row[name]) for name in columns} for row in reader]
     except FileNotFoundError:
         return []
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path} is damaged ({error}). Start the run again with --overwrite.") from error
+        raise RunError(f"{path} is damaged ({reason_of(error)}). Start the run again with --overwrite.") from error
 
 
 def write_history(path: Path, rows: Sequence[Row]) -> None:

@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dae_runtime.system.paths import is_folder
+
 from ..data.folders import read_some
 from ..data.image_set import FloatArray, Pixels, to_unit
 from ..errors import DataError
@@ -119,7 +121,7 @@ def check_request(request: FitRequest) -> None:
     Raises:
         DataError: It does not.
     """
-    if not Path(request.folder).is_dir():
+    if not is_folder(request.folder):
         raise DataError(f"noise {request.text!r}: {request.folder} is not a folder. Give a folder of noisy images.")
 
 

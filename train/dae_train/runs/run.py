@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from dae_runtime.contract import RunDirectory
-from dae_runtime.system.paths import folders_around, is_same
+from dae_runtime.system.paths import check_reachable, folders_around, is_same, system_errors
 
 from ..errors import ConfigError, RunError
 from ..fitting import device as devices
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("dae_train")
 
+_REMEDY = "Remove the cause, such as a full disk; a run that had begun keeps its last checkpoint, and --resume continues it."
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -49,6 +51,7 @@ class Outcome:
     """Fraction of time in which the device waited for them, in the median epoch."""
 
 
+@system_errors(RunError, _REMEDY)
 def train(
     config: RunConfig,
     output: str | os.PathLike[str],
@@ -86,6 +89,7 @@ def train(
         DeviceError: A GPU is requested and not available.
         KeyboardInterrupt: The user stopped it; `resume` continues.
     """
+    check_reachable(output, "the run directory")
     folder, custom = Path(output), Custom(model, noise)
     check_output(folder, overwrite)  # before the slow parts; nothing is deleted until they succeed
     config = custom.begin(config)
@@ -99,6 +103,7 @@ def train(
         return _train(current, verbose)
 
 
+@system_errors(RunError, _REMEDY)
 def resume(
     output: str | os.PathLike[str],
     *,
@@ -124,6 +129,7 @@ def resume(
         DeviceError: A GPU is requested and not available.
         KeyboardInterrupt: The user stopped it; `resume` continues.
     """
+    check_reachable(output, "the run directory")
     run, custom = RunDirectory(Path(output)), Custom(model, noise)
     recorded = read_config(run)
     custom.resume(recorded, str(run.root))

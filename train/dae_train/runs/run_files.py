@@ -14,6 +14,7 @@ from typing import Any
 from dae_runtime.contract import RunDirectory, read_description
 from dae_runtime.system.atomic import TEMPORARY_PREFIX, write_atomic
 from dae_runtime.system.locks import lock
+from dae_runtime.system.paths import is_folder
 
 from ..errors import RunError
 from ..settings.config import RECORDS, RunConfig, from_mapping, to_toml
@@ -30,10 +31,18 @@ def check_output(output: Path, overwrite: bool) -> None:
         overwrite: Whether an existing run may be deleted.
 
     Raises:
-        RunError: There are files of a run that may not be deleted, or other files.
+        RunError: There are files of a run that may not be deleted, or other files, or nothing can be written.
     """
     run = RunDirectory(output)
-    if not output.exists() or (output.is_dir() and not any(map(_is_finished, output.iterdir()))):
+    there = next(path for path in (output, *output.parents) if os.path.lexists(path))
+    if there != output and not is_folder(there):
+        raise RunError(f"the run directory {output} cannot be created: {there} is no folder. Choose another --output.")
+    if is_folder(there) and not os.access(there, os.W_OK | os.X_OK):
+        raise RunError(
+            f"the run directory {output} cannot be written: no permission to write to {there}, or a read-only disk. "
+            "Choose another --output."
+        )
+    if not os.path.lexists(output) or (is_folder(output) and not any(map(_is_finished, output.iterdir()))):
         return
     if not run.description.is_file():
         raise RunError(f"{output} exists and is not a run directory. Choose another --output.")

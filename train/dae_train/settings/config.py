@@ -13,11 +13,11 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from dae_runtime.contract import NO_NOISE, NoiseSpec, gaussian_range
 from dae_runtime.system.bounds import shown
+from dae_runtime.system.paths import read_regular, reason_of
 
 from ..errors import ConfigError, check_fields, check_setting
 from .networks import Architecture, ResidualSettings, preset_class, preset_settings, takes_sigma
@@ -202,9 +202,9 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
         ConfigError: The file cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text("utf-8"))
+        return tomllib.loads(read_regular(path).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not TOML, or a number of too many digits
-        raise ConfigError(f"the configuration {os.fspath(path)} cannot be read: {error}.") from error
+        raise ConfigError(f"the configuration {os.fspath(path)} cannot be read: {reason_of(error)}.") from error
 
 
 def to_mapping(config: RunConfig) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from dae_runtime.contract import RunDirectory, read_description
 from dae_runtime.errors import DaeError
+from dae_runtime.system.paths import is_file, is_folder
 
 from ..errors import ConfigError
 
@@ -47,8 +48,8 @@ def find_init(name: str) -> Path:
     bundled = {path.stem: path for path in BUNDLED.glob("*.keras")}
     if name in bundled:
         return bundled[name]
-    path = RunDirectory(Path(name)).best_model if Path(name).is_dir() else Path(name)
-    if path.suffix == ".keras" and path.is_file() and zipfile.is_zipfile(path):
+    path = RunDirectory(Path(name)).best_model if is_folder(name) else Path(name)
+    if path.suffix == ".keras" and is_file(path) and zipfile.is_zipfile(path):
         return path
     names = f", or one of {', '.join(sorted(bundled))}" if bundled else ""
     raise ConfigError(f"there is no trained network at {name!r}: expected a .keras file or a run directory with one{names}.")
@@ -122,7 +123,7 @@ def file_digest(name: str, expected: str | None, flag: str) -> str:
 def is_described(path: Path) -> bool:
     """Return whether a `.keras` file belongs to the run directory that contains it."""
     run = RunDirectory(path.parent)
-    return path in (run.best_model, run.last_model) and run.description.is_file()
+    return path in (run.best_model, run.last_model) and is_file(run.description)
 
 
 def _description(path: Path) -> dict[str, Any]:
