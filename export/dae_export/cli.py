@@ -32,7 +32,7 @@ class _SourcePath(click.Path):
     """An existing path, or with --for the name of a bundled model."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        named = ctx is not None and ctx.params.get("program") and value in (ALL, *bundled_models())
+        named = ctx is not None and ctx.params.get("program") in PROGRAMS and value in (ALL, *bundled_models())
         return Path(value) if named else super().convert(value, param, ctx)
 
 
@@ -189,7 +189,8 @@ def _export_for(
             failed = True
             continue
         if not quiet:
-            echo(str(file))
+            for line in str(file).split("\n"):
+                echo(line)
     if failed:
         sys.exit(EXIT_FAILED)
 

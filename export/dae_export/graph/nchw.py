@@ -1,7 +1,7 @@
 """Images as N, C, H, W at input and output, as other programs hand them over.
 
-The network is the same; only the order of its image tensors changes. A Transpose of the input does not stay in front of the
-graph: it moves down, through nodes that treat all pixels alike, until it meets one that reverses it. Where none does, it stays.
+The network is the same; only the order of its image tensors changes. A Transpose of the input moves down from the front,
+through nodes that treat all pixels alike, until it meets one that reverses it. Where none does, it stays.
 
     T(x) is x with its axes permuted; f treats every element alike:   f(T(x)) = T(f(x)),  T'(T(x)) = x if T' reverses T
 """

@@ -52,8 +52,10 @@ def to_float32(model: onnx.ModelProto) -> onnx.ModelProto:
     pixels: dict[str, Scale] = {}
     for node in list(graph.nodes):
         _convert(graph, node, bounded, pixels)
-    for node in [node for node in graph.nodes if node.op_type == "Identity" and node.output[0] != graph.output.name]:
+    output = graph.output.name
+    for node in [node for node in graph.nodes if node.op_type == "Identity" and node.input[0] != graph.input.name]:
         graph.bypass(node)
+    graph.rename(graph.output.name, output)
     return graph.to_model()
 
 

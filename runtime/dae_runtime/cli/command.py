@@ -213,7 +213,7 @@ def _self_test(options: RunOptions) -> int:
 def _contract(model: str) -> int:
     from ..engine.opening import contract_document
 
-    echo(contract_document(find_model(model)))
+    click.echo(contract_document(find_model(model)))  # as it is: a program reads it
     return 0
 
 

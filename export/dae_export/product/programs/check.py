@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from ...errors import ParityError
 from ...graph.model import TO_NCHW, TO_NHWC
 from ...measure.parity import noisy_images
 
-SIZES = ((1, 1), (1, 6), (33, 50), (64, 64))
-"""Heights and widths of the pictures; models of fixed size see two of theirs."""
+SIZES = ((2, 1, 1), (2, 1, 6), (2, 33, 50), (2, 64, 64))
+"""Pictures, heights and widths; where the old file needs aligned or fixed sizes, the next of these."""
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 1e-6}
 """Largest difference if both files compute in one precision, in the range [0, 1].
 
@@ -52,8 +52,9 @@ def compare(old: Any, before: Contract, new: Any, after: Contract, level: float 
         ParityError: They differ more than their precisions explain.
     """
     largest, squares, values = 0.0, 0.0, 0
-    for height, width in SIZES if before.fixed_size is None else (before.fixed_size,):
-        noisy = noisy_images((2, height, width, after.channels))
+    images = replace(before.images, alignment_px=1) if before.any_size else before.images
+    for count, height, width, _ in images.shapes(SIZES, (2,)):
+        noisy = noisy_images((count, height, width, after.channels))
         levels = _levels(before, len(noisy), level)
         expected = _run_old(old, noisy, levels, before.channels)
         received = run_program(new, after, noisy, None if level is not None else levels)

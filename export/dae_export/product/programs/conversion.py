@@ -57,9 +57,8 @@ class ProgramFile:
             f"parity   {difference.largest:.2g} at most from the model file, {difference.agreement_db:.1f} dB between the two",
         ]
         if contract.sigma is not None:
-            lines.append(
-                f"level    {FORMS[contract.sigma.form]}: standard deviation, where white is 1, up to {contract.sigma.high:.3f}"
-            )
+            form, high = FORMS[contract.sigma.form], contract.sigma.high
+            lines.append(f"level    {form}: standard deviation, where white is 1, up to {high:.3f}")
         return "\n".join(lines)
 
 
@@ -127,10 +126,12 @@ def convert_for(
 def _refuse(program: str, demands: Demands, before: Contract, options: ExportOptions, level: float | None) -> None:
     if before.io_dtype != "float32":
         raise ConversionError(f"{before.name} takes 8-bit pixels, and {program} hands over floats. Export with --io float32.")
-    if before.fixed_size is not None and demands.one_image:
+    if before.fixed_size is not None and demands.free_size:
         raise ConversionError(
             f"{before.name} takes one image size only, and {program} hands over any. Use a model of free size."
         )
+    if options.quantize and demands.no_int8:
+        raise ConversionError(f"{program} gets no INT8 files: {demands.no_int8}. Use --dtype fp16, or leave --quantize out.")
     if options.precision not in {"int8": ("int8", "fp32", "fp16"), "fp32": ("fp32", "fp16")}.get(before.precision, ("fp16",)):
         raise ConversionError(
             f"{before.name} is {before.precision}, from which {options.precision} cannot be made. Export the run with "
@@ -142,8 +143,8 @@ def _refuse(program: str, demands: Demands, before: Contract, options: ExportOpt
         raise ConversionError(f"{before.name} takes the noise level, which {program} cannot give. Build one in with --sigma.")
     if before.sigma is not None and level is not None and not 0 < level <= before.sigma.high:
         raise ConversionError(
-            f"{before.name} knows noise levels up to {255 * before.sigma.high:.4g} of 255, and --sigma is {255 * level:.4g}. Give a "
-            "level above 0 and up to that."
+            f"{before.name} knows noise levels up to {255 * before.sigma.high:.4g} of 255, and --sigma is {255 * level:.4g}. "
+            "Give a level above 0 and up to that."
         )
 
 

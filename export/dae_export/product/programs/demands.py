@@ -17,15 +17,17 @@ class Demands:
     """Whether images always have three channels: a gray network then takes each for itself."""
     sigma: str | None = "value"
     """Form of the noise level, one of `dae_runtime.contract.SIGMA_FORMS`; None where the program gives none."""
-    one_image: bool = False
-    """Whether the program hands over one image at a time only."""
+    free_size: bool = False
+    """Whether the program hands over images of any size, whatever the file says."""
+    no_int8: str = ""
+    """Why it gets no INT8 files; empty where it does."""
 
 
 DEMANDS = {
-    "darktable": Demands(".dtmodel", color=True, sigma="map", one_image=True),
-    "ffmpeg": Demands(sigma=None, one_image=True),
-    "vapoursynth": Demands(sigma="plane", one_image=True),
-    "openvino": Demands(),
+    "darktable": Demands(".dtmodel", color=True, sigma="map", free_size=True),
+    "ffmpeg": Demands(sigma=None, free_size=True),
+    "vapoursynth": Demands(sigma="plane", free_size=True),
+    "openvino": Demands(no_int8="OpenVINO 2026.4 crashes on some of them"),
     "triton": Demands(""),
     "plain": Demands(),
 }

@@ -40,7 +40,7 @@ def check_target(program: str, target: Path, options: ExportOptions) -> Path | N
         check_destination(target, (DEMANDS[program].suffix,), "--output", options.overwrite)
     elif not target.parent.is_dir() or target.is_file():
         raise DestinationError(f"{target} cannot be a model of a repository. Give the path of a new folder with --output.")
-    elif target.exists() and not options.overwrite:
+    elif target.exists() and any(target.iterdir()) and not options.overwrite:
         raise DestinationError(f"{target} already exists. Replace it with --overwrite, or give another --output.")
     return sidecar_of(target, options)
 
