@@ -43,7 +43,12 @@ def newer_python() -> str | None:
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = [shutil.which(name) for name in NEWER_PYTHONS]
     found += [str(path) for path in sorted(root.glob("3.1[2-9].*/bin/python"), reverse=True)]
-    return next((path for path in found if path), None)
+    return next((path for path in found if path and _runs(path)), None)
+
+
+def _runs(python: str) -> bool:
+    """Tell whether an interpreter starts; that of pyenv on the PATH may only say that it does not."""
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture(scope="session")
