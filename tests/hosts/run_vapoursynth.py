@@ -23,4 +23,4 @@ clips = [vs.core.std.ModifyFrame(blank, blank, fill)]
 clips += [vs.core.std.BlankClip(format=vs.GRAYS, color=float(level), **size) for level in sigma]
 frame = getattr(vs.core, plugin).Model(clips, model).get_frame(0)
 np.save(output, np.stack([np.asarray(frame[plane]) for plane in range(frame.format.num_planes)], axis=-1))
-print(vs.core.version_number(), getattr(vs.core, plugin).Version()["version"].decode())
+print(vs.core.version_number(), getattr(vs.core, plugin).Version()["version"])

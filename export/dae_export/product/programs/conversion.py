@@ -23,6 +23,7 @@ from ...precision import to_float16, to_float32
 from ..contract_writer import tool_versions
 from ..destination import write_file
 from ..model_file import GOLDEN_TOLERANCE, with_contract
+from ..strategies import choose_strategy
 from .check import Difference, compare, run_program
 from .demands import DEMANDS, Demands
 from .edges import build_level_in, take_level_as, take_three_channels
@@ -86,24 +87,25 @@ def convert_for(
     """
     demands = DEMANDS[program]
     sidecar = check_target(program, target, options)
+    precision = choose_strategy(options).name
     content = Path(source).read_bytes()
     old, before = open_model(content, "cpu")
-    _refuse(program, demands, before, options, level)
-    model = _graph(onnx.load_from_string(content), before, demands, options, level)
+    _refuse(program, demands, before, precision, level)
+    model = _graph(onnx.load_from_string(content), before, demands, precision, level)
     channels = 3 if demands.color else before.channels
     levels = None if before.sigma is None or level is not None else replace(before.sigma, form=demands.sigma or "value")
     after = replace(
         before,
         name=options.name or before.name,
         channels=channels,
-        precision=options.precision,
+        precision=precision,
         golden=replace(
             before.golden if channels == before.channels else _repeated(before.golden),
             sigma=None if levels is None else before.golden.sigma,
         ),
-        calibration=before.calibration if options.quantize else None,
-        quality=before.quality if options.precision == before.precision else None,
-        pair_limit=before.pair_limit if options.quantize else None,
+        calibration=before.calibration if precision == "int8" else None,
+        quality=before.quality if precision == before.precision else None,
+        pair_limit=before.pair_limit if precision == "int8" else None,
         any_size=before.fixed_size is None,
         sigma=levels,
         layout=NCHW,
@@ -123,19 +125,19 @@ def convert_for(
     return _write(program, target, sidecar, after, with_contract(model, after), difference, options.overwrite)
 
 
-def _refuse(program: str, demands: Demands, before: Contract, options: ExportOptions, level: float | None) -> None:
+def _refuse(program: str, demands: Demands, before: Contract, precision: str, level: float | None) -> None:
     if before.io_dtype != "float32":
         raise ConversionError(f"{before.name} takes 8-bit pixels, and {program} hands over floats. Export with --io float32.")
     if before.fixed_size is not None and demands.free_size:
         raise ConversionError(
             f"{before.name} takes one image size only, and {program} hands over any. Use a model of free size."
         )
-    if options.quantize and demands.no_int8:
+    if precision == "int8" and demands.no_int8:
         raise ConversionError(f"{program} gets no INT8 files: {demands.no_int8}. Use --dtype fp16, or leave --quantize out.")
-    if options.precision not in {"int8": ("int8", "fp32", "fp16"), "fp32": ("fp32", "fp16")}.get(before.precision, ("fp16",)):
+    if precision not in {"int8": ("int8", "fp32", "fp16"), "fp32": ("fp32", "fp16")}.get(before.precision, ("fp16",)):
         raise ConversionError(
-            f"{before.name} is {before.precision}, from which {options.precision} cannot be made. Export the run with "
-            f"{'--quantize' if options.quantize else '--dtype ' + options.dtype}."
+            f"{before.name} is {before.precision}, from which {precision} cannot be made. Export the run with "
+            f"{'--quantize' if precision == 'int8' else '--dtype ' + precision}."
         )
     if before.sigma is None and level is not None:
         raise ConversionError(f"{before.name} takes no noise level: it finds the noise itself. Leave --sigma out.")
@@ -148,15 +150,13 @@ def _refuse(program: str, demands: Demands, before: Contract, options: ExportOpt
         )
 
 
-def _graph(
-    model: onnx.ModelProto, before: Contract, demands: Demands, options: ExportOptions, level: float | None
-) -> onnx.ModelProto:
+def _graph(model: onnx.ModelProto, before: Contract, demands: Demands, precision: str, level: float | None) -> onnx.ModelProto:
     """Return the graph in the form that a program takes."""
     if before.fixed_size is None and not before.any_size:
         model = take_any_size(model, before.alignment_px)
-    if before.precision == "int8" and not options.quantize:
+    if before.precision == "int8" != precision:
         model = to_float32(model)
-    if options.precision == "fp16" != before.precision:
+    if precision == "fp16" != before.precision:
         model = to_float16(model)
     if before.sigma is not None and level is not None:
         model = build_level_in(model, level)

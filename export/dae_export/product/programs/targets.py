@@ -7,11 +7,9 @@ from pathlib import Path
 from ...errors import DestinationError
 from ...options import ExportOptions
 from ..destination import check_destination
+from ..strategies import choose_strategy
 from .demands import DEMANDS
 from .packages import darktable_id
-
-MARKS = {"fp32": "", "fp16": "-fp16", "int8": "-int8"}
-"""End of the name of a file, by its precision."""
 
 
 def find_target(program: str, destination: Path | None, home: Path, name: str, options: ExportOptions) -> Path:
@@ -27,7 +25,7 @@ def find_target(program: str, destination: Path | None, home: Path, name: str, o
     if destination is not None and (not destination.is_dir() or _is_model(destination)):
         return destination
     stem = {"darktable": darktable_id(name), "triton": name}.get(program, f"{name}-{program}")
-    return (destination or home) / f"{stem}{MARKS[options.precision]}{DEMANDS[program].suffix}"
+    return (destination or home) / f"{stem}{choose_strategy(options).suffix}{DEMANDS[program].suffix}"
 
 
 def check_target(program: str, target: Path, options: ExportOptions) -> Path | None:
