@@ -26,7 +26,7 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(ENGINE),train,export,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(ENGINE),train,export,dev,hosts]"
 	@touch $@
 
 demo: $(VENV)/.installed

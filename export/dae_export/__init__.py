@@ -26,9 +26,9 @@ from .errors import (
 from .options import ExportOptions
 
 if TYPE_CHECKING:
-    from .pipeline import ExportResult, export
+    from .pipeline import ExportResult, export, export_for
     from .precision import LayerSums, check_sums, is_exact
-    from .product import Converted, convert_file
+    from .product import Converted, ProgramFile, convert_file
 
 __all__ = [
     "CalibrationError",
@@ -42,15 +42,18 @@ __all__ = [
     "KerasFileError",
     "LayerSums",
     "ParityError",
+    "ProgramFile",
     "check_sums",
     "convert_file",
     "export",
+    "export_for",
     "is_exact",
 ]
 _HOMES = {
     **dict.fromkeys(("export", "ExportResult"), ("pipeline", "tensorflow", "tf2onnx", "onnx")),
+    "export_for": ("pipeline", "onnx"),  # a model file needs no TensorFlow
     **dict.fromkeys(("check_sums", "is_exact", "LayerSums"), ("precision", "onnx")),
-    **dict.fromkeys(("convert_file", "Converted"), ("product", "onnx")),
+    **dict.fromkeys(("convert_file", "Converted", "ProgramFile"), ("product", "onnx")),
 }
 """Module and required packages of each lazy name."""
 

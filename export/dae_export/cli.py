@@ -14,33 +14,52 @@ import click
 
 import dae_runtime
 from dae_runtime.contract import CALIBRATION_METHODS, IO_DTYPES
-from dae_runtime.errors import ImageError, InputError
-from dae_runtime.system.command import EXIT_FAILED, PrintableFormatter, buffered_stderr, echo, require, run_command
-from dae_runtime.system.paths import check_reachable
+from dae_runtime.errors import DaeError, InputError
+from dae_runtime.models import bundled_models, describe_models
+from dae_runtime.system.command import (
+    EXIT_FAILED,
+    PrintableFormatter,
+    ReachablePath,
+    buffered_stderr,
+    echo,
+    require,
+    run_command,
+)
 
-from .options import AUTO, DTYPES, OPSETS, ExportOptions
+from .options import AUTO, DTYPES, OPSETS, PROGRAMS, ExportOptions
 
 if TYPE_CHECKING:
     from .pipeline import ExportResult
 
+ALL = "all"
+"""SOURCE that stands for all bundled models."""
 _DEFAULT = ExportOptions()
 
 
-class ReachablePath(click.Path):
-    """A path that can be looked at: the type of click says of others that nothing is there."""
+class _SourcePath(ReachablePath):
+    """An existing path, or with --for the name of a bundled model."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path, or end in a usage error."""
-        try:
-            check_reachable(value, "the path")
-        except (ImageError, InputError) as error:
-            self.fail(str(error), param, ctx)
-        return super().convert(value, param, ctx)
+        named = ctx is not None and ctx.params.get("program") in PROGRAMS and value in (ALL, *bundled_models())
+        return Path(value) if named else super().convert(value, param, ctx)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.argument("source", metavar="SOURCE", type=ReachablePath(exists=True, path_type=Path))
+@click.argument("source", metavar="SOURCE", type=_SourcePath(exists=True, path_type=Path))
 @click.option("-o", "--output", type=ReachablePath(path_type=Path), help="Output file [default: RUN/PRESET[-int8].onnx].")
+@click.option(
+    "--for",
+    "program",
+    type=click.Choice(PROGRAMS),
+    is_eager=True,
+    help="Write what this program takes; SOURCE may then be a model file, a bundled model, or `all` of these.",
+)
+@click.option(
+    "--sigma",
+    type=click.FloatRange(0, 255, min_open=True),
+    metavar="S",
+    help="With --for: build this noise level, 0 to 255, into a model that is given it.",
+)
 @click.option("--name", help="Model name stored in the file [default: the name of the run].")
 @click.option("--quantize", is_flag=True, help="Write an INT8 model.")
 @click.option("--dtype", type=click.Choice(DTYPES), default=_DEFAULT.dtype, help="Precision of a float model.")
@@ -93,13 +112,23 @@ class ReachablePath(click.Path):
     help="Largest absolute difference allowed between the graph and the Keras model.",
 )
 @click.option("--report", type=ReachablePath(path_type=Path), help="Also write an HTML report.")
+@click.option("--sidecar", is_flag=True, help="Also write the contract as a .json file beside the model.")
 @click.option("--check", is_flag=True, help="Check whether the .onnx file SOURCE is exact on every processor; exit 1 if not.")
 @click.option("--overwrite", is_flag=True, help="Overwrite existing output files.")
 @click.option("-v", "--verbose", is_flag=True, help="Print progress and TensorFlow messages.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.version_option(dae_runtime.__version__, prog_name="dae-export")
 def command(
-    source: Path, output: Path | None, no_rewrite: bool, no_pad: bool, check: bool, verbose: bool, quiet: bool, **options: Any
+    source: Path,
+    output: Path | None,
+    program: str | None,
+    sigma: float | None,
+    no_rewrite: bool,
+    no_pad: bool,
+    check: bool,
+    verbose: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Convert a trained model to one ONNX file.
 
@@ -112,6 +141,13 @@ def command(
         chosen = ExportOptions(rewrite=not no_rewrite, pad=not no_pad, **options)
     except InputError as error:
         raise click.UsageError(str(error)) from error
+    if check and program is not None:
+        raise click.UsageError("--check and --for exclude each other: give one of them.")
+    if sigma is not None and program is None:
+        raise click.UsageError("--sigma is for --for: other files are given the level when they run. Leave it out.")
+    if program is not None:
+        _export_for(program, source, output, chosen, None if sigma is None else sigma / 255, verbose, quiet)
+        return
     if check or source.suffix == ".onnx":
         require("dae-export", "export", "onnx")
         require("dae-export", "cpu", "onnxruntime")
@@ -122,9 +158,7 @@ def command(
         return
     require("dae-export", "export", "tensorflow", "tf2onnx", "onnx")
     require("dae-export", "cpu", "onnxruntime")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PrintableFormatter("%(message)s"))
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
+    _configure_log(verbose)
     from .pipeline import carry_out, plan_export
 
     plan = plan_export(source, output, chosen)
@@ -133,6 +167,40 @@ def command(
     if not quiet:
         for line in summary(result).split("\n"):
             echo(line)
+
+
+def _export_for(
+    program: str, source: Path, output: Path | None, options: ExportOptions, sigma: float | None, verbose: bool, quiet: bool
+) -> None:
+    require("dae-export", "export", "onnx")
+    require("dae-export", "cpu", "onnxruntime")
+    _configure_log(verbose)
+    from .pipeline import export_for, model_file, plan_for
+
+    every = os.fspath(source) == ALL and not source.exists()
+    if every and (options.name is not None or (output is not None and not output.is_dir())):
+        raise click.UsageError(f"{ALL} writes many files: give an existing folder with --output, and no --name.")
+    leveled = {Path(model.name): model.contract.sigma is not None for model in describe_models()} if every else {source: True}
+    for one in leveled:
+        plan_for(program, one, output, options)
+    if any(model_file(one) is None for one in leveled):
+        require("dae-export", "export", "tensorflow", "tf2onnx")
+        _load_tensorflow(verbose)
+    failed = False
+    for one, takes_level in leveled.items():
+        try:
+            file = export_for(program, one, output, options, sigma=sigma if takes_level else None)
+        except DaeError as error:
+            if not every:
+                raise
+            echo(f"error: {error}", err=True)
+            failed = True
+            continue
+        if not quiet:
+            for line in str(file).split("\n"):
+                echo(line)
+    if failed:
+        sys.exit(EXIT_FAILED)
 
 
 def _check(source: Path) -> None:
@@ -208,6 +276,12 @@ def _quality_lines(result: ExportResult) -> Iterator[str]:
             f"float    {', '.join(result.float_layers)} ({report['float_share']:.1%} of the network) stay in float to keep "
             "the loss within the limits"
         )
+
+
+def _configure_log(verbose: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
 
 
 def _load_tensorflow(verbose: bool) -> None:

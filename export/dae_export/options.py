@@ -13,7 +13,8 @@ from dae_runtime.system.bounds import first_misfit, shown
 OPSETS = range(13, 19)
 """ONNX opsets: from the first with per-channel DequantizeLinear to the last of tf2onnx."""
 DTYPES = ("fp32", "fp16")
-
+PROGRAMS = ("darktable", "ffmpeg", "vapoursynth", "openvino", "triton", "plain")
+"""Programs that files are made for; `plain` is for any other that hands over N x C x H x W."""
 
 AUTO = "auto"
 
@@ -54,6 +55,8 @@ class ExportOptions:
     """Largest absolute difference between the float32 graph and the Keras model, in units of the value range [0, 1]."""
     report: str | os.PathLike[str] | None = None
     """HTML page to write beside the model; None for none. Takes about 20 seconds."""
+    sidecar: bool = False
+    """Also write the contract as a .json file beside the model, for languages that cannot read it from there."""
     overwrite: bool = False
     """Overwrite existing output files."""
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dae_runtime.contract import Contract
+from dae_runtime.contract import Contract, to_json
+from dae_runtime.errors import InputError
+from dae_runtime.models import bundled_models
 from dae_runtime.system.paths import system_errors
 
 from .errors import CalibrationError, DestinationError, ExportError
@@ -18,16 +21,21 @@ from .measure.gates import Gate
 from .measure.quality import Judgment
 from .measure.samples import check_samples_path, load_samples, read_levels
 from .measure.tune import Choice
-from .options import ExportOptions
+from .options import PROGRAMS, ExportOptions
 from .product import (
     MODEL_SUFFIXES,
     REPORT_SUFFIXES,
     Product,
+    ProgramFile,
     Strategy,
     check_destination,
+    check_target,
     choose_strategy,
+    convert_for,
     describe,
+    find_target,
     make_product,
+    sidecar_of,
     with_contract,
     write_file,
 )
@@ -69,6 +77,8 @@ class Plan:
     """Calibration samples; None if there are none and none are needed."""
     report: Path | None
     """The HTML page."""
+    sidecar: Path | None
+    """The contract beside the model file."""
     strategy: Strategy
     options: ExportOptions
 
@@ -105,6 +115,81 @@ def export(
 
 
 @system_errors(ExportError, "Remove the cause, and export again.")
+def export_for(
+    program: str,
+    source: str | os.PathLike[str] | Any,
+    destination: str | os.PathLike[str] | None = None,
+    options: ExportOptions | None = None,
+    *,
+    sigma: float | None = None,
+) -> ProgramFile:
+    """Export a model in the form that another program takes: N x C x H x W, float32 in [0, 1], any height and width.
+
+    Args:
+        program: One of `dae_export.options.PROGRAMS`; docs/hosts.md describes the files.
+        source: As for `export`, a model file of dae-export, or the name of a bundled model.
+        destination: Output file, or folder for Triton; an existing folder, in which the file gets its usual name; None for
+            that name beside the source, and in the current folder for a bundled model.
+        options: The options; None for the defaults. An INT8 file is converted to float32 or FP16 unless `quantize` is given.
+        sigma: Noise level to build into a model that takes one, on the scale where white is 1; None to take it as the program
+            gives it.
+
+    Returns:
+        The written file, and how far it is from the model file.
+
+    Raises:
+        InputError: There is no such program.
+        ExportError, ModelError, MissingDependencyError: As `export`, or the program cannot take such a model.
+    """
+    options = options or ExportOptions()
+    target = plan_for(program, source, destination, options)
+    file = model_file(source)
+    if file is not None:
+        return convert_for(file, program, target, options, sigma)
+    with tempfile.TemporaryDirectory() as folder:
+        made = export(source, Path(folder) / "model.onnx", replace(options, sidecar=False))
+        return convert_for(made.path, program, target, options, sigma)
+
+
+def plan_for(
+    program: str,
+    source: str | os.PathLike[str] | Any,
+    destination: str | os.PathLike[str] | None,
+    options: ExportOptions,
+) -> Path:
+    """Return the checked path of what `export_for` writes, before TensorFlow is loaded.
+
+    Raises:
+        InputError, ExportError: As `export_for`.
+    """
+    if program not in PROGRAMS:
+        raise InputError(f"the program must be one of {', '.join(PROGRAMS)}, not {program!r}.")
+    file = model_file(source)
+    if file is None:
+        found = find_source(source)
+        home, name = found.folder, found.name
+    else:
+        home, name = Path() if file in bundled_models().values() else file.parent, file.stem
+    given = None if destination is None else Path(destination)
+    if given is None and home is None:
+        raise DestinationError("a model in memory has no default destination. Give the path of the output file.")
+    target = find_target(program, given, home or Path(), options.name or name, options)
+    check_target(program, target, options)
+    return target
+
+
+def model_file(source: str | os.PathLike[str] | Any) -> Path | None:
+    """Return the path of a source that is a model file or the name of a bundled one; None for others."""
+    if not isinstance(source, str | os.PathLike):
+        return None
+    path = Path(source)
+    bundled = bundled_models().get(os.fspath(source))
+    if bundled is not None and not path.is_file() and not (path / "run.toml").exists():
+        return bundled
+    return path if path.suffix == ".onnx" and not path.is_dir() else None
+
+
+@system_errors(ExportError, "Remove the cause, and export again.")
 def plan_export(
     source: str | os.PathLike[str] | Any,
     destination: str | os.PathLike[str] | None,
@@ -126,7 +211,8 @@ def plan_export(
     report = Path(options.report) if options.report is not None else None
     if report is not None:
         check_destination(report, REPORT_SUFFIXES, "--report", options.overwrite)
-    return Plan(found, target, _find_samples(found, strategy, options), report, strategy, options)
+    sidecar = sidecar_of(target, options)
+    return Plan(found, target, _find_samples(found, strategy, options), report, sidecar, strategy, options)
 
 
 @system_errors(ExportError, "Remove the cause, and export again.")
@@ -151,6 +237,8 @@ def carry_out(plan: Plan) -> ExportResult:
     if report is not None and plan.report is not None:  # before the model, whose existence means a finished export
         text = html_page(replace(report, size_bytes=len(content)))
         write_file(plan.report, text.encode(), "--report", options.overwrite)
+    if plan.sidecar is not None:
+        write_file(plan.sidecar, to_json(contract, indent=2).encode(), "--sidecar", options.overwrite)
     write_file(plan.target, content, "--output", options.overwrite)
     return ExportResult(
         path=plan.target,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from dae_runtime.system.lazy import lazy_face
 
 if TYPE_CHECKING:
+    from .dequantize import to_float32
     from .exactness import LayerSums, check_sums, describe_sums, is_exact, require_exact
     from .fp16 import to_float16
     from .int8 import Ranges, calibrate, put_weights, quantize
@@ -31,12 +32,14 @@ __all__ = [
     "round_sums_alike",
     "round_weights",
     "to_float16",
+    "to_float32",
     "to_uint8",
 ]
 
 __getattr__ = lazy_face(
     __name__,
     {
+        "dequantize": ("to_float32",),
         "exactness": ("LayerSums", "check_sums", "describe_sums", "is_exact", "require_exact"),
         "fp16": ("to_float16",),
         "int8": ("Ranges", "calibrate", "put_weights", "quantize"),

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .conversion import Converted, convert_file
     from .destination import MODEL_SUFFIXES, REPORT_SUFFIXES, check_destination, write_file
     from .model_file import first_image, golden_sample, with_contract
+    from .programs import ProgramFile, check_target, convert_for, find_target, sidecar_of
     from .strategies import choose_strategy
     from .variants import choose_float, choose_integer
 
@@ -18,16 +19,21 @@ __all__ = [
     "REPORT_SUFFIXES",
     "Converted",
     "Product",
+    "ProgramFile",
     "Strategy",
     "check_destination",
+    "check_target",
     "choose_float",
     "choose_integer",
     "choose_strategy",
     "convert_file",
+    "convert_for",
     "describe",
+    "find_target",
     "first_image",
     "golden_sample",
     "make_product",
+    "sidecar_of",
     "tool_versions",
     "with_contract",
     "write_file",
@@ -41,6 +47,7 @@ __getattr__ = lazy_face(
         "conversion": ("Converted", "convert_file"),
         "destination": ("MODEL_SUFFIXES", "REPORT_SUFFIXES", "check_destination", "write_file"),
         "model_file": ("first_image", "golden_sample", "with_contract"),
+        "programs": ("ProgramFile", "check_target", "convert_for", "find_target", "sidecar_of"),
         "strategies": ("choose_strategy",),
         "variants": ("choose_float", "choose_integer"),
     },

@@ -13,7 +13,7 @@ import click
 
 from .._version import __version__
 from ..errors import InputError
-from ..models import bundled_models, describe_models
+from ..models import bundled_models, describe_models, find_model
 from ..system.bounds import LARGEST_SIDE_PX, MOST_IMAGES, MOST_MEMORY_MB, MOST_PIXELS, MOST_THREADS
 from ..system.command import EXIT_FAILED, PrintableFormatter, echo, run_command
 from .files import denoise_files, watch_folder
@@ -141,12 +141,21 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     is_flag=True,
     help="Check that MODEL, or each bundled model, computes here what its exporter computed.",
 )
+@click.option("--contract", metavar="MODEL", help="Print the contract of a model file or bundled model as JSON.")
 @click.option("--list-models", is_flag=True, help="Print the bundled models.")
 @click.option("--doctor", is_flag=True, help="Print the installation, the capabilities of the machine, and problems.")
 @click.option("-v", "--verbose", is_flag=True, help="Print more on standard error.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 @click.version_option(__version__, prog_name="dae-run")
-def command(source: str | None, output: str | None, self_test: bool, list_models: bool, doctor: bool, **values: Any) -> int:
+def command(
+    source: str | None,
+    output: str | None,
+    self_test: bool,
+    contract: str | None,
+    list_models: bool,
+    doctor: bool,
+    **values: Any,
+) -> int:
     """Denoise IN (an image file, a folder, or a quoted pattern such as 'scans/*.png') to OUT (a folder, or for one image a
     file whose suffix sets the format). - is a standard stream.
 
@@ -155,11 +164,16 @@ def command(source: str | None, output: str | None, self_test: bool, list_models
     """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
     options = RunOptions(**values)
     _configure_log(options)
-    actions = ((list_models, _list_models), (doctor, _doctor), (self_test, lambda: _self_test(options)))
+    actions = (
+        (list_models, _list_models),
+        (doctor, _doctor),
+        (self_test, lambda: _self_test(options)),
+        (contract is not None, lambda: _contract(contract or "")),
+    )
     chosen = [action for wanted, action in actions if wanted]
     if len(chosen) > 1 or (chosen and source is not None):
         raise click.UsageError(
-            "--self-test, --list-models and --doctor exclude each other, IN and OUT: give one of them alone."
+            "--self-test, --contract, --list-models and --doctor exclude each other, IN and OUT: give one of them alone."
         )
     if chosen:
         return chosen[0]()
@@ -194,6 +208,13 @@ def _self_test(options: RunOptions) -> int:
                 echo(f"  {failure_cause(denoiser)}", err=True)
         failed |= not outcome.passed
     return EXIT_FAILED if failed else 0
+
+
+def _contract(model: str) -> int:
+    from ..engine.opening import contract_document
+
+    click.echo(contract_document(find_model(model)))  # as it is: a program reads it
+    return 0
 
 
 def _list_models() -> int:

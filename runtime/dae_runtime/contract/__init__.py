@@ -6,7 +6,10 @@ from .document import (
     FORMAT_VERSION,
     INPUT_NAME,
     IO_DTYPES,
+    LAYOUTS,
     METADATA_KEY,
+    NCHW,
+    NHWC,
     OUTPUT_NAME,
     PRECISIONS,
     READABLE_VERSIONS,
@@ -29,7 +32,7 @@ from .noise_spec import (
     parse_noise,
     parse_range,
 )
-from .parts import CALIBRATION_METHODS, Calibration, Golden, Parity, Quality, SigmaInput
+from .parts import CALIBRATION_METHODS, SIGMA_FORMS, Calibration, Golden, Parity, Quality, SigmaInput
 from .run_directory import RunDirectory, check_network_file, read_description
 
 __all__ = [
@@ -39,12 +42,16 @@ __all__ = [
     "FORMAT_VERSION",
     "INPUT_NAME",
     "IO_DTYPES",
+    "LAYOUTS",
     "METADATA_KEY",
+    "NCHW",
+    "NHWC",
     "NOISE_KINDS",
     "NO_NOISE",
     "OUTPUT_NAME",
     "PRECISIONS",
     "READABLE_VERSIONS",
+    "SIGMA_FORMS",
     "SIGMA_NAME",
     "Calibration",
     "Contract",

@@ -17,19 +17,23 @@ from typing import Any
 
 from ..errors import ModelError
 from .image_spec import ImageSpec
-from .parts import Calibration, Golden, Parity, Quality, SigmaInput, check, is_count
+from .parts import SIGMA_FORMS, Calibration, Golden, Parity, Quality, SigmaInput, check, is_count
 
 METADATA_KEY = "dae"
 FORMAT_NAME = "dae-model"
-FORMAT_VERSION = 3
-READABLE_VERSIONS = (1, 2, 3)
-"""Version 1 lacks the fields `pair_limit`, `any_size` and `golden.mean_abs_error`; 1 and 2 lack `sigma` and `golden.sigma`."""
+FORMAT_VERSION = 4
+READABLE_VERSIONS = (1, 2, 3, 4)
+"""Version 1 lacks the fields `pair_limit`, `any_size` and `golden.mean_abs_error`; 1 and 2 lack `sigma` and `golden.sigma`;
+1 to 3 lack `layout` and `sigma.form`."""
 INPUT_NAME = "noisy"
 SIGMA_NAME = "sigma"
 OUTPUT_NAME = "denoised"
 
 IO_DTYPES = {"float32": 4, "uint8": 1}
 """Element types of input and output, with their sizes in bytes."""
+NHWC, NCHW = "NHWC", "NCHW"
+LAYOUTS = (NHWC, NCHW)
+"""Order of the axes of images at input and output; the first is that of the files that this toolkit runs."""
 PRECISIONS = ("fp32", "fp16", "int8")
 LARGEST_ALIGNMENT_PX = 4096
 LARGEST_SIDE_PX = 65_536
@@ -76,6 +80,8 @@ class Contract:
     """Whether the graph itself pads and crops, so that any height and width from 1 up works in any program."""
     sigma: SigmaInput | None = None
     """The second input, the noise level; None if there is none and the model estimates the noise itself."""
+    layout: str = NHWC
+    """Order of the axes of input and output: `NHWC`, or `NCHW` in files for other programs."""
     tools: Mapping[str, str] = field(default_factory=dict)
     """Versions of the exporting packages, by name."""
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -105,6 +111,9 @@ class Contract:
         sound = (self.calibration is not None) == (self.precision == "int8")
         check(sound, "calibration", "present exactly for int8", self.calibration)
         check(self.golden.shape[3] == self.channels, "golden.shape", f"{self.channels} channels", self.golden.shape)
+        check(self.layout in LAYOUTS, "layout", " or ".join(LAYOUTS), self.layout)
+        sound = self.sigma is None or self.sigma.form == SIGMA_FORMS[0] or self.layout == NCHW
+        check(sound, "sigma.form", f"{SIGMA_FORMS[0]!r} with {NHWC}", self.sigma and self.sigma.form)
         sound = (self.golden.sigma is None) == (self.sigma is None)
         check(sound, "golden.sigma", "present exactly with sigma", self.golden.sigma)
         for name in ("tools", "report"):
@@ -120,6 +129,11 @@ class Contract:
         return self.precision != "int8" or (self.pair_limit is not None and self.pair_limit <= EXACT_PAIR_LIMIT)
 
     @property
+    def for_other_programs(self) -> bool:
+        """Whether the file is for other programs, in the layout that these hand over."""
+        return self.layout != NHWC
+
+    @property
     def fixed_size(self) -> tuple[int, int] | None:
         """Fixed (height, width) in pixels; None if free."""
         if self.height_px is None or self.width_px is None:
@@ -132,10 +146,21 @@ class Contract:
         return ImageSpec(self.channels, self.alignment_px, self.halo_px, self.fixed_size)
 
 
-def to_json(contract: Contract) -> str:
-    """Return the JSON document for the model file."""
+def to_json(contract: Contract, indent: int | None = None) -> str:
+    """Return the JSON document for the model file, of the oldest version that can say it.
+
+    Args:
+        contract: The contract.
+        indent: Spaces to indent by, for people; None for one short line.
+    """
     document = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **dataclasses.asdict(contract)}
-    return json.dumps(document, default=_encode, allow_nan=False, separators=(",", ":"))
+    if not contract.for_other_programs:
+        document["version"] = FORMAT_VERSION - 1
+        del document["layout"]
+        if document["sigma"] is not None:
+            del document["sigma"]["form"]
+    separators = (",", ":") if indent is None else (",", ": ")
+    return json.dumps(document, default=_encode, allow_nan=False, separators=separators, indent=indent)
 
 
 def from_json(text: str, where: str = "the model file") -> Contract:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from ..errors import ModelError
 
 CALIBRATION_METHODS = ("minmax", "entropy", "percentile", "percentile-99.9")
+SIGMA_FORMS = ("value", "map", "plane")
+"""How a file takes the noise level: as `sigma`, (N, 1); as `sigma`, (N, 1, H, W); or as the last channel of `noisy`, beside
+those of the image. Each image has one level: of a map or plane the mean counts."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class SigmaInput:
-    """The second input of a model that is given the noise level: `sigma`, (N, 1) float32, one number for each image.
+    """The noise level that a model is given: its second input `sigma`, (N, 1) float32, or another of `SIGMA_FORMS`.
 
     It is the standard deviation of the noise over all pixels and channels of an image, on the scale where white is 1, whatever
     `io_dtype` says. At 0 the output is the input.
@@ -80,8 +83,11 @@ class SigmaInput:
     """Least level trained on."""
     high: float
     """Greatest level trained on."""
+    form: str = SIGMA_FORMS[0]
+    """One of `SIGMA_FORMS`; the others are for other programs."""
 
     def __post_init__(self) -> None:
+        check(self.form in SIGMA_FORMS, "sigma.form", " or ".join(SIGMA_FORMS), self.form)
         sound = is_number(self.low) and is_number(self.high) and 0 <= self.low < self.high <= 1
         check(sound, "sigma", "levels 0 <= low < high <= 1", (self.low, self.high))
 

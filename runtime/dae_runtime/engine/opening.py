@@ -6,7 +6,7 @@ import logging
 import os
 from typing import Any
 
-from ..contract import Contract
+from ..contract import Contract, to_json
 from ..errors import DeviceError, ModelError
 from ..system.processor import cpu_name
 from .devices import AUTO, parse_device
@@ -39,6 +39,11 @@ def open_model(model: bytes | str | os.PathLike[str], device: str = "cpu", threa
     session = open_session(model, device, threads)
     where = "the model" if isinstance(model, bytes | bytearray | memoryview) else os.fspath(model)
     contract = read_contract(session, where)
+    if contract.for_other_programs:
+        raise ModelError(
+            f"{where} is for other programs: its images are {contract.layout}. Give the file that it was made from, which "
+            "dae-export without --for writes."
+        )
     used = session_device(session)
     if used != "cpu":
         replay = replay_golden(session, contract)
@@ -51,6 +56,15 @@ def open_model(model: bytes | str | os.PathLike[str], device: str = "cpu", threa
     if contract.is_exact or not saturates(load_engine()):
         return session, contract
     return _open_with_exact_kernels(model, where, contract, threads), contract
+
+
+def contract_document(model: str | os.PathLike[str]) -> str:
+    """Return the contract of a model file, also of one for other programs, as indented JSON.
+
+    Raises:
+        As `open_session` and `read_contract`.
+    """
+    return to_json(read_contract(open_session(model, "cpu", 1), os.fspath(model)), indent=2)
 
 
 def _open_with_exact_kernels(

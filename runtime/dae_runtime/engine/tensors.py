@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..contract import INPUT_NAME, OUTPUT_NAME, SIGMA_NAME, Contract
+from ..contract import INPUT_NAME, NCHW, OUTPUT_NAME, SIGMA_NAME, Contract
 from ..errors import ModelError
 
 _TENSOR_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
@@ -22,13 +22,16 @@ def check_tensors(session: Any, contract: Contract, where: str) -> None:
         ModelError: They contradict the contract.
     """
     size = contract.fixed_size or (None, None)
-    image = (None, *size, contract.channels)
-    shape = f"(N, {size[0] or 'H'}, {size[1] or 'W'}, {contract.channels})"
-    noisy = (INPUT_NAME, contract.io_dtype, image, shape)
-    sigma = [] if contract.sigma is None else [(SIGMA_NAME, "float32", (None, 1), "(N, 1)")]
+    form = contract.sigma.form if contract.sigma else ""
+    noisy = (INPUT_NAME, contract.io_dtype, *_image(contract, contract.channels + (form == "plane")))
+    output = (OUTPUT_NAME, contract.io_dtype, *_image(contract, contract.channels))
+    sigma = {
+        "value": [(SIGMA_NAME, "float32", (None, 1), "(N, 1)")],
+        "map": [(SIGMA_NAME, "float32", (None, 1, *size), "(N, 1, H, W)")],
+    }
     for kind, expected, tensors in (
-        ("input", [noisy, *sigma], session.get_inputs()),
-        ("output", [(OUTPUT_NAME, *noisy[1:])], session.get_outputs()),
+        ("input", [noisy, *sigma.get(form, [])], session.get_inputs()),
+        ("output", [output], session.get_outputs()),
     ):
         by_name = {tensor.name: tensor for tensor in tensors}
         if len(tensors) == len(expected) and all(
@@ -40,6 +43,15 @@ def check_tensors(session: Any, contract: Contract, where: str) -> None:
         raise ModelError(
             f"{where} contradicts its contract: expected {wanted}; the file has {received}. Export the model again."
         )
+
+
+def _image(contract: Contract, channels: int) -> tuple[tuple[int | None, ...], str]:
+    """Return the shape of images of a file, and the shape as text; None is free."""
+    size = contract.fixed_size or (None, None)
+    height, width = (side or name for side, name in zip(size, "HW", strict=True))
+    if contract.layout == NCHW:
+        return (None, channels, *size), f"(N, {channels}, {height}, {width})"
+    return (None, *size, channels), f"(N, {height}, {width}, {channels})"
 
 
 def _fits(tensor: Any, dtype: str, sides: tuple[int | None, ...]) -> bool:

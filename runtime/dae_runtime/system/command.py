@@ -13,20 +13,34 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
-from ..errors import DaeError, MissingDependencyError
+from ..errors import DaeError, ImageError, InputError, MissingDependencyError
 from .atomic import remove_own_unfinished
 from .interrupt import EXIT_INTERRUPTED as EXIT_INTERRUPTED
 from .interrupt import end_on_signals
 from .messages import printable
+from .paths import check_reachable
 from .standard_streams import lost_messages, protect_standard_streams, release_output
 
 _log = logging.getLogger("dae_runtime")
 
 EXIT_FAILED = 1
 EXIT_SOME_FILES_FAILED = 3
+
+
+class ReachablePath(click.Path):
+    """A path that can be looked at: the type of click says of others that nothing is there."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, or end in a usage error."""
+        try:
+            check_reachable(value, "the path")
+        except (ImageError, InputError) as error:
+            self.fail(str(error), param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def run_command(command: click.Command) -> None:

@@ -15,9 +15,11 @@ from dae_runtime.contract import (
     FORMAT_VERSION,
     INPUT_NAME,
     IO_DTYPES,
+    LAYOUTS,
     METADATA_KEY,
     OUTPUT_NAME,
     PRECISIONS,
+    SIGMA_FORMS,
     Calibration,
     Contract,
     Golden,
@@ -59,8 +61,10 @@ def test_every_constant_is_documented():
         "format": [FORMAT_NAME],
         "io_dtype": IO_DTYPES,
         "precision": PRECISIONS,
+        "layout": LAYOUTS,
     }.items():
         assert all(f"`{value}`" in fields[name] for value in values), name
     assert str(FORMAT_VERSION) in fields["version"]
+    assert all(f"`{form}`" in documented_fields("SigmaInput")["form"] for form in SIGMA_FORMS)
     assert all(f"`{value}`" in documented_fields("Calibration")["method"] for value in CALIBRATION_METHODS)
     assert all(f"`{value}`" in TEXT for value in (METADATA_KEY, INPUT_NAME, OUTPUT_NAME))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from builders import invoke
-from dae_runtime import __version__
+from dae_runtime import Denoiser, __version__
 from dae_runtime.cli.command import command
-from dae_runtime.contract import Golden
+from dae_runtime.contract import Golden, from_json
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ from dae_runtime.contract import Golden
         (("-m", "{model}", "{in}", "{out}", "--format", "gif"), "gif"),
         (("-m", "{model}", "{in}", "{out}", "--reference", "none"), "reference none"),
         (("-m", "{model}", "{in}", "{out}", "--self-test"), "exclude each other"),
+        (("--contract", "{model}", "--doctor"), "exclude each other"),
         (("--no-such-option",), "no-such-option"),
         (("-m", "{model}", "{in}/0.png", "{out}.xyz"), "out.xyz is neither an image file"),
         (("-m", "{model}", "{in}", "{out}.png"), "give {out}.png/"),
@@ -41,6 +42,17 @@ def test_wrong_usage_is_exit_code_2(tmp_path, images, blur_file, arguments, word
     assert words.format(**names) in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.glob("out*"))
+
+
+def test_the_contract_is_printed_as_json(blur_file):
+    result = invoke(command, "--contract", blur_file)
+    assert result.exit_code == 0
+    contract = from_json(result.stdout)
+    with Denoiser(blur_file, "cpu") as denoiser:
+        assert contract == denoiser.model
+    assert from_json(invoke(command, "--contract", "photo").stdout).sigma is not None
+    missing = invoke(command, "--contract", "no-such-model")
+    assert missing.exit_code != 0
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dae_runtime.contract import Calibration, Contract, Golden, Parity, Quality, SigmaInput, from_json, to_json
+from dae_runtime.contract import SIGMA_FORMS, Calibration, Contract, Golden, Parity, Quality, SigmaInput, from_json, to_json
 from dae_runtime.contract.document import LARGEST_SIDE_PX, LARGEST_WINDOW_PX
 from dae_runtime.errors import ModelError
 
@@ -43,6 +43,29 @@ def test_a_contract_survives_json():
     assert from_json(to_json(told)) == told
 
 
+def test_a_contract_for_other_programs_has_a_version_of_its_own():
+    """Older readers refuse it; every other file stays one that they read."""
+    golden = dataclasses.replace(PLAIN.golden, sigma=0.1)
+    told = dataclasses.replace(PLAIN, sigma=SigmaInput(0.0, 0.2), golden=golden)
+    document = json.loads(to_json(told))
+    assert document["version"] == 3
+    assert "layout" not in document
+    assert "form" not in document["sigma"]
+    for form in SIGMA_FORMS:
+        other = dataclasses.replace(told, layout="NCHW", sigma=SigmaInput(0.0, 0.2, form))
+        document = json.loads(to_json(other, indent=2))
+        assert (document["version"], document["layout"], document["sigma"]["form"]) == (4, "NCHW", form)
+        assert from_json(json.dumps(document)) == other
+
+
+def test_a_file_for_the_runtime_takes_the_level_as_a_value_only():
+    golden = dataclasses.replace(PLAIN.golden, sigma=0.1)
+    with pytest.raises(ModelError, match=r"sigma\.form"):
+        dataclasses.replace(PLAIN, sigma=SigmaInput(0.0, 0.2, "map"), golden=golden)
+    with pytest.raises(ModelError, match=r"sigma\.form"):
+        SigmaInput(0.0, 0.2, "scalar")
+
+
 def test_a_contract_of_an_older_version_takes_no_sigma():
     document = json.loads(to_json(PLAIN)) | {"version": 2}
     del document["sigma"], document["golden"]["sigma"]
@@ -52,7 +75,8 @@ def test_a_contract_of_an_older_version_takes_no_sigma():
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"version": 4}, "version 4"),
+        ({"version": 5}, "version 5"),
+        ({"layout": "CHWN"}, "layout"),
         ({"version": None}, "version None"),
         ({"format": "other"}, "dae-model"),
         ({"surprise": 1}, "surprise"),
@@ -107,7 +131,7 @@ def test_an_invalid_contract_is_refused_by_name(changes, word):
     assert "some.onnx" in str(caught.value)
 
 
-OPTIONAL = ("calibration", "quality", "pair_limit", "any_size", "sigma", "tools", "report")
+OPTIONAL = ("layout", "calibration", "quality", "pair_limit", "any_size", "sigma", "tools", "report")
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Contract) if field.name not in OPTIONAL])

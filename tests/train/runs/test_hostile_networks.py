@@ -1,4 +1,4 @@
-"""Files of networks by strangers: --init, --teacher and --resume refuse them in one error, run nothing of them, and keep all."""
+"""Networks of strangers: --init, --teacher and --resume refuse them in one error, run nothing of them, and keep all."""
 
 from __future__ import annotations
 
