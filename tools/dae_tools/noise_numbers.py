@@ -1,12 +1,13 @@
 """Noise of a recipe in numbers, beside that of photographs: `python -m dae_tools.noise_numbers`.
 
 With `--noisy` and `--reference`, pairs of photographs: their true noise. With `--noisy` alone: their flat blocks, and those of
-images with noise of the recipe.
+images with noise of the recipe. With `--recover`, what `dae-train --noise fit:` finds in images with noise of a known recipe.
 """
 
 from __future__ import annotations
 
 import itertools
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,12 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from dae_runtime.images import find_images, read_image
+from dae_runtime.contract import parse_noise
+from dae_runtime.images import Image, find_images, read_image, write_image
 from dae_runtime.pixels.arrays import as_batch, color_channels, convert
 from dae_runtime.system.command import run_command
 from dae_train import NoiseSettings
-from dae_train.noise import NoiseStatistics, describe, draw_noisy, flat_blocks, white_level
+from dae_train.noise import CameraFit, NoiseStatistics, describe, draw_noisy, fit_camera_folder, flat_blocks, white_level
 
 from .pairs.scores import read_pairs
 
@@ -66,6 +68,26 @@ def measure_folder(noisy: Path, reference: Path | None) -> list[Row]:
     else:
         found = [measure(_pixels(a), _pixels(b)) for _, a, b in read_pairs(noisy, reference)]
     return [row for row in found if row is not None]
+
+
+def recover(spec: str, clean: Path, limit: int) -> CameraFit | None:
+    """Return what is estimated from images of a folder with noise of a recipe, without the clean ones."""
+    paths = list(find_images(clean))
+    with tempfile.TemporaryDirectory() as folder:
+        for number, path in enumerate(paths[:: -(-len(paths) // limit)]):
+            (noisy,) = draw_noisy([_pixels(read_image(path).pixels)], NoiseSettings(spec), SEED + number)
+            write_image(Path(folder) / f"{number:04}.png", Image(convert(noisy, np.uint8)))
+        return fit_camera_folder(Path(folder))
+
+
+def recovered(spec: str, fit: CameraFit | None) -> str:
+    """Return true and estimated amounts as text; of a true range the middle."""
+    ((step,),) = parse_noise(spec).recipes
+    rows = [f"{'':8}{'true':>10}{'estimated':>12}"]
+    amounts = ["-"] * len(step.amounts) if fit is None else [f"{amount:.3g}" for amount in fit.amounts]
+    for name, true, found in zip(("ISO", "BLUR", "COLOR"), step.amounts, amounts, strict=False):
+        rows.append(f"{name:8}{(true.low + true.high) / 2:>10g}{found:>12}")
+    return "\n".join([*rows, "no noise found" if fit is None else fit.spec()])
 
 
 def table(columns: dict[str, list[Row]]) -> str:
@@ -116,8 +138,14 @@ _Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--reference", type=_Folder, help="Their clean ones; without it, flat blocks of --noisy and of the recipe count."
 )
-def command(noise: str, clean: Path, noisy: Path | None, reference: Path | None) -> int:
+@click.option("--recover", "limit", type=click.IntRange(1), help="Estimate camera:... from so many noisy images, print it.")
+def command(noise: str, clean: Path, noisy: Path | None, reference: Path | None, limit: int | None) -> int:
     """Print the statistics of a noise recipe beside those of photographs."""
+    if limit is not None:
+        if not noise.startswith("camera"):
+            raise click.UsageError("--recover needs noise of a camera: --noise camera:3200,0.7,0.6.")
+        click.echo(recovered(noise, recover(noise, clean, limit)))
+        return 0
     if noisy is None and reference is not None:
         raise click.UsageError("--reference needs --noisy.")
     columns = {noise: measure_recipe(noise, clean, flat=noisy is not None and reference is None)}

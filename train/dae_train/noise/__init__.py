@@ -7,11 +7,13 @@ from dae_runtime.system.lazy import lazy_face
 if TYPE_CHECKING:
     from .custom import add_custom
     from .fit import check_request, resolve
+    from .fit_camera import CameraFit, fit_camera_folder
     from .layer import NoiseLayer, draw_noisy
     from .level import LeveledNoise, draw_leveled
     from .statistics import NoiseStatistics, describe, flat_blocks, white_level
 
 __all__ = [
+    "CameraFit",
     "LeveledNoise",
     "NoiseLayer",
     "NoiseStatistics",
@@ -20,6 +22,7 @@ __all__ = [
     "describe",
     "draw_leveled",
     "draw_noisy",
+    "fit_camera_folder",
     "flat_blocks",
     "resolve",
     "white_level",
@@ -30,6 +33,7 @@ __getattr__ = lazy_face(
     {
         "custom": ("add_custom",),
         "fit": ("check_request", "resolve"),
+        "fit_camera": ("CameraFit", "fit_camera_folder"),
         "layer": ("NoiseLayer", "draw_noisy"),
         "level": ("LeveledNoise", "draw_leveled"),
         "statistics": ("NoiseStatistics", "describe", "flat_blocks", "white_level"),

@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,9 @@ from ..data.folders import read_some
 from ..data.image_set import FloatArray, Pixels, to_unit
 from ..errors import DataError
 from ..settings.noise import FitRequest
+
+if TYPE_CHECKING:
+    from .fit_camera import CameraFit
 
 _LOG = logging.getLogger("dae_train")
 
@@ -56,7 +59,7 @@ FAINT = 1 / 255
 """Standard deviation below which noise is negligible, and not distinguishable from fine texture."""
 LEVEL_FROM = 0.15
 """A gain that changes the variance by a smaller fraction over the brightness range is set to 0."""
-_TOLERANCE, _ROUNDS, _SMALL = 0.05, 30, 1e-9
+_TOLERANCE, _ROUNDS, _SMALL, _MIDDLE = 0.05, 30, 1e-9, 0.5
 
 _Values = npt.NDArray[np.float64]
 
@@ -76,6 +79,8 @@ class NoiseFit:
     darkest: float
     brightest: float
     """The range of mean brightness that was measured."""
+    structure: float = 1.0
+    """Coarse over fine variance of the flattest patches."""
 
     def deviation(self, value: float) -> float:
         """Return the standard deviation of the noise at a value in [0, 1]."""
@@ -103,16 +108,38 @@ class NoiseFit:
 
 
 def resolve(request: FitRequest) -> tuple[str, dict[str, Any]]:
-    """Return the noise specification for a request, and a record of the fit.
+    """Return the noise specification for a request, and a record of the fit: of a sensor's noise, or of a camera's.
 
     Raises:
-        DataError: As `check_request` and `fit_folder`.
+        DataError: As `check_request`, `fit_folder`, and for correlated noise `fit_camera_folder`.
     """
     check_request(request)
-    fit = fit_folder(Path(request.folder))
+    folder = Path(request.folder)
+    fit = _fit_any(folder)
     spec = fit.spec(request.low, request.high)
-    _LOG.info("noise fitted to %d images of %s: %s", fit.images, request.folder, spec)
+    _LOG.info("noise fitted to images of %s: %s", folder, spec)
     return spec, {"request": request.text, "spec": spec, **fit.record()}
+
+
+def _fit_any(folder: Path) -> NoiseFit | CameraFit:
+    try:
+        white: NoiseFit | None = fit_folder(folder)
+    except CorrelatedNoiseError:
+        white = None
+    if white is not None and (white.deviation(_MIDDLE) >= FAINT or white.structure <= WHITE_UP_TO):
+        return white
+    from .fit_camera import fit_camera_folder  # loads Keras
+
+    _LOG.info("measuring correlated noise by making pictures; this takes up to a minute")
+    camera = fit_camera_folder(folder)
+    if camera is not None:
+        return camera
+    if white is None:
+        raise DataError(
+            f"the noise of {folder} cannot be measured: it is correlated between pixels, and weaker than any that the recipe "
+            "camera makes. Name a recipe, or train on the noisy images themselves."
+        )
+    return white
 
 
 def check_request(request: FitRequest) -> None:
@@ -129,12 +156,13 @@ def fit_folder(folder: Path) -> NoiseFit:
     """Estimate the noise of the images below a folder, at most 100, evenly spaced.
 
     Raises:
-        DataError: There are no images, some cannot be read, or their noise cannot be measured (see `fit_images`).
+        CorrelatedNoiseError: The noise is not independent from pixel to pixel.
+        DataError: There are no images, some cannot be read, or there are too few patches.
     """
     try:
         return fit_images(read_some(folder, MOST_IMAGES))
     except _UnmeasurableError as error:
-        raise DataError(f"the noise of {folder} cannot be measured: {error}") from error
+        raise type(error)(f"the noise of {folder} cannot be measured: {error}") from error
 
 
 def fit_images(images: Iterable[Pixels]) -> NoiseFit:
@@ -149,7 +177,8 @@ def fit_images(images: Iterable[Pixels]) -> NoiseFit:
             [0, 1].
 
     Raises:
-        DataError: There are too few patches, or the noise is not independent from pixel to pixel.
+        CorrelatedNoiseError: The noise is not independent from pixel to pixel.
+        DataError: There are too few patches.
     """
     parts = [_image_patches(image) for image in images]
     patches = np.concatenate([np.empty((3, 0)), *parts], axis=1)
@@ -161,11 +190,23 @@ def fit_images(images: Iterable[Pixels]) -> NoiseFit:
     means, variances, structure = _levels(patches)
     _check_white(variances, structure)
     gain, constant = _fit_line(means, variances, 1 / np.maximum(structure, 1) ** 2)
-    return NoiseFit(gain, math.sqrt(constant), len(parts), patches.shape[1], float(means.min()), float(means.max()))
+    return NoiseFit(
+        gain,
+        math.sqrt(constant),
+        len(parts),
+        patches.shape[1],
+        float(means.min()),
+        float(means.max()),
+        float(np.median(structure)),
+    )
 
 
 class _UnmeasurableError(DataError):
     """Distinguished from unreadable images, to name the folder once."""
+
+
+class CorrelatedNoiseError(_UnmeasurableError):
+    """Neighbors share their noise: it is not that of a sensor."""
 
 
 def _image_patches(image: Pixels) -> _Values:
@@ -240,7 +281,7 @@ def _fit_weighted_line(x: _Values, y: _Values, weights: _Values) -> tuple[float,
 def _check_white(variances: _Values, structure: _Values) -> None:
     excess = float(np.quantile(variances * (structure - WHITE_UP_TO), 0.1))
     if excess > STRUCTURE**2:
-        raise _UnmeasurableError(
+        raise CorrelatedNoiseError(
             f"it is correlated between pixels (over 2x2 pixels its variance is {float(np.quantile(structure, 0.1)):.1f} times "
             f"the expected one; the limit is {WHITE_UP_TO:g}), as in compressed, resized or demosaiced images. Use raw sensor "
             "images, or train on the noisy images themselves."
