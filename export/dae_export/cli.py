@@ -31,8 +31,7 @@ from .options import AUTO, DTYPES, OPSETS, PROGRAMS, ExportOptions
 if TYPE_CHECKING:
     from .pipeline import ExportResult
 
-ALL = "all"
-"""SOURCE that stands for all bundled models."""
+ALL = "all"  # as SOURCE: all bundled models
 _DEFAULT = ExportOptions()
 
 
@@ -196,9 +195,8 @@ def _export_for(
             echo(f"error: {error}", err=True)
             failed = True
             continue
-        if not quiet:
-            for line in str(file).split("\n"):
-                echo(line)
+        for line in () if quiet else str(file).split("\n"):
+            echo(line)
     if failed:
         sys.exit(EXIT_FAILED)
 
