@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 
 from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME, SIGMA_NAME
 
@@ -42,6 +44,7 @@ def convert(model: KerasModel, opset: int = 18) -> Graph:
     except Exception as error:  # tf2onnx and TensorFlow raise many types
         reason = str(error).strip().split("\n")[0]
         raise ConversionError(_problem(model, f"{type(error).__name__}: {reason}")) from error
+    _write_erfc(proto)
     if unknown := sorted(_unknown_kinds(proto, opset)):
         raise ConversionError(_problem(model, f"no ONNX form of {', '.join(unknown)}"))
     _repair_pads(proto)
@@ -98,6 +101,16 @@ def _repair_pads(proto: onnx.ModelProto) -> None:
         if node.op_type == "ConvTranspose" and any(n < 0 for n in pads):
             extra = [max(-pads[axis] - pads[axis + 2], 0) for axis in range(2)]
             set_attributes(node, values | {"pads": [max(n, 0) for n in pads], "output_padding": extra})
+
+
+def _write_erfc(proto: onnx.ModelProto) -> None:
+    """Replace Erfc, in the GELU of Keras, which tf2onnx keeps: erfc(x) = 1 - erf(x)."""
+    for index, node in reversed(list(enumerate(proto.graph.node))):
+        if node.op_type == "Erfc":
+            erf, one, output = f"{node.name}/erf", f"{node.name}/one", node.output[0]
+            proto.graph.initializer.append(numpy_helper.from_array(np.ones((), np.float32), one))
+            node.op_type, node.domain, node.output[0] = "Erf", "", erf
+            proto.graph.node.insert(index + 1, helper.make_node("Sub", [one, erf], [output], f"{node.name}/sub"))
 
 
 def _problem(model: KerasModel, reason: str) -> str:

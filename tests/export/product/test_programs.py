@@ -61,6 +61,7 @@ def agreement_db(a: np.ndarray, b: np.ndarray) -> float:
     return float(-10 * np.log10(np.mean(np.square(a.astype(np.float64) - b)) + 1e-20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "int8"])
 @pytest.mark.parametrize("name", ["photo", "gray-25"])
 @pytest.mark.parametrize("program", PROGRAMS)
