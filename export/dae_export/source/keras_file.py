@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from dae_runtime.contract import SIGMA_NAME, RunDirectory, read_description
+from dae_runtime.contract import SIGMA_NAME, RunDirectory, check_network_file, read_description
+from dae_runtime.errors import DaeError
 from dae_runtime.pixels.arrays import FloatArray
 
 from ..errors import KerasFileError
@@ -164,6 +165,8 @@ def load(source: Source) -> KerasModel:
     """
     keras, given = import_keras(), source.model
     try:
+        if isinstance(given, Path) and zipfile.is_zipfile(given):
+            check_network_file(given)
         with _cpu():
             model = _in_float32(keras.models.load_model(given, compile=False) if isinstance(given, Path) else given)
     except Exception as error:  # Keras raises ValueError, TypeError, OSError, BadZipFile, KeyError
@@ -208,6 +211,8 @@ def _load_problem(path: Any, error: Exception) -> str:
     if not zipfile.is_zipfile(path):
         return f"{path} is damaged or not a .keras file: it is not a zip archive. Save or train the model again."
     text = str(error).strip()
+    if isinstance(error, DaeError):
+        return text
     if match := re.search(r"Could not locate (?:class|function) '([^']+)'", text):
         return (
             f"{path} needs {match[1]!r}, which is not part of Keras. Export needs a model of standard Keras layers; "

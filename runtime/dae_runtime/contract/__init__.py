@@ -30,7 +30,7 @@ from .noise_spec import (
     parse_range,
 )
 from .parts import CALIBRATION_METHODS, Calibration, Golden, Parity, Quality, SigmaInput
-from .run_directory import RunDirectory, read_description
+from .run_directory import RunDirectory, check_network_file, read_description
 
 __all__ = [
     "CALIBRATION_METHODS",
@@ -60,6 +60,7 @@ __all__ = [
     "RunDirectory",
     "Shape",
     "SigmaInput",
+    "check_network_file",
     "from_json",
     "gaussian_range",
     "noise_forms",

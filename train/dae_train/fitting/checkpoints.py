@@ -7,11 +7,11 @@ from typing import Any
 
 import keras
 
+from dae_runtime.contract import check_network_file
 from dae_runtime.system.atomic import atomic_path
 
 from ..errors import RunError
 from ..learning import optimizers  # noqa: F401  # makes its optimizers known to Keras, which reads them from files
-from ..settings.trained_file import UNREADABLE
 
 
 def save_model(model: keras.Model, path: Path) -> None:
@@ -37,8 +37,9 @@ def load_model(path: Path) -> keras.Model:
         RunError: The file is missing or damaged.
     """
     try:
+        check_network_file(path)
         return keras.models.load_model(path, compile=False)
-    except UNREADABLE as error:
+    except Exception as error:  # Keras and TensorFlow raise many types
         raise RunError(f"{path} cannot be loaded ({error}). Restore it, or start the run again with --overwrite.") from error
 
 
@@ -57,12 +58,13 @@ def load_last(path: Path, denoiser: keras.Model, optimizer: Any) -> int:
         RunError: The file is damaged or has another network.
     """
     try:
+        check_network_file(path)
         loaded = keras.models.load_model(path)
         denoiser.set_weights(loaded.get_weights())
         if not optimizer.built:
             optimizer.build(denoiser.trainable_variables)
         for variable, saved in zip(optimizer.variables, loaded.optimizer.variables, strict=True):
             variable.assign(saved)
-    except UNREADABLE as error:
+    except Exception as error:
         raise RunError(f"{path} cannot be resumed from ({error}). Start the run again with --overwrite.") from error
     return int(optimizer.iterations.numpy() if hasattr(optimizer.iterations, "numpy") else optimizer.iterations)

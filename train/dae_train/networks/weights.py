@@ -6,8 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from dae_runtime.contract import check_network_file
+
 from ..errors import ConfigError
-from ..settings.trained_file import UNREADABLE, find_init, is_described
+from ..settings.trained_file import find_init, is_described
 from .leveling import can_take_level, take_level
 from .widening import can_widen, widen
 
@@ -24,8 +26,9 @@ def load_trained(name: str, flag: str) -> Any:
 
     path = find_init(name)
     try:
+        check_network_file(path)
         return keras.models.load_model(path, compile=False)
-    except UNREADABLE as error:
+    except Exception as error:  # Keras and TensorFlow raise many types
         raise ConfigError(f"{flag} {name}: {path} cannot be loaded ({error}). Restore the file, or name another.") from error
 
 
