@@ -209,7 +209,8 @@ def lost_metadata(metadata: Mapping[str, Any], kind: str, output: bytes | int) -
 def _reader(source: bytes | int) -> tuple[Read, int]:
     """Return a function that reads parts of the source, and the size of the source."""
     if isinstance(source, int):
-        return lambda offset, count: _read_fully(source, offset, count), os.fstat(source).st_size
+        size = os.fstat(source).st_size  # offsets in damaged files may be too large for the system call
+        return lambda offset, count: _read_fully(source, offset, count) if offset < size else b"", size
     return lambda offset, count: source[offset : offset + count], len(source)
 
 

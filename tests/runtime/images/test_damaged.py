@@ -176,6 +176,16 @@ def test_every_truncated_image_has_a_reason(tmp_path, caplog):
         read_image(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("place", [2**31, 2**63 - 1, 2**63, 2**64 - 1])
+def test_directories_anywhere(tmp_path, place):
+    """Of BigTIFF, as bytes and as a file."""
+    content = b"II+\0\x08\0\0\0" + struct.pack("<Q", place) + bytes(64)
+    (tmp_path / "a.tif").write_bytes(content)
+    for read in (lambda: decode(content), lambda: read_image(tmp_path / "a.tif")):
+        with pytest.raises(ImageError, match="beyond the end"):
+            read()
+
+
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("options", [{}, {"tile": True, "tile_width": 16, "tile_height": 16, "pyramid": True}])
 def test_a_tiff_that_is_cut_off_loses_no_page_in_silence(big, options):
