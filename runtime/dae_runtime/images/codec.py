@@ -97,7 +97,8 @@ def decode(
             if reason is not None:
                 break
         reason = reason or "the image library reports no reason"
-        raise ImageError(f"the {kind.upper()} data is damaged or truncated ({reason})") from failure
+        what = "is of a kind that is not supported" if "Unsupported" in reason else "is damaged or truncated"
+        raise ImageError(f"the {kind.upper()} data {what} ({reason})") from failure
 
 
 def _decode_by_vips(
