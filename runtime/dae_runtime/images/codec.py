@@ -97,7 +97,8 @@ def decode(
             if reason is not None:
                 break
         reason = reason or "the image library reports no reason"
-        raise ImageError(f"the {kind.upper()} data is damaged or truncated ({reason})") from failure
+        what = "is of a kind that is not supported" if "Unsupported" in reason else "is damaged or truncated"
+        raise ImageError(f"the {kind.upper()} data {what} ({reason})") from failure
 
 
 def _decode_by_vips(
@@ -209,7 +210,8 @@ def lost_metadata(metadata: Mapping[str, Any], kind: str, output: bytes | int) -
 def _reader(source: bytes | int) -> tuple[Read, int]:
     """Return a function that reads parts of the source, and the size of the source."""
     if isinstance(source, int):
-        return lambda offset, count: _read_fully(source, offset, count), os.fstat(source).st_size
+        size = os.fstat(source).st_size  # offsets in damaged files may be too large for the system call
+        return lambda offset, count: _read_fully(source, offset, count) if offset < size else b"", size
     return lambda offset, count: source[offset : offset + count], len(source)
 
 

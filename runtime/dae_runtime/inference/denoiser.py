@@ -22,7 +22,7 @@ from ..system.processor import available_cpus
 from .controls import Controls, as_levels
 from .grouping import until
 from .limits import ENGINE_SHARE
-from .open_model import Network, sources_of
+from .open_model import Network, check_unchanged, sources_of, stamps_of
 from .streaming import denoise_stream
 from .treatment import level_in, sigma_unused, treat
 
@@ -73,9 +73,8 @@ class Denoiser:
         ):
             if value is not None:
                 check_whole(name, value, least, most, " Leave it out for the default.")
-        self._sources = sources_of(model)
-        self._options = (device, threads, tile_px, max_memory_mb)
-        self._threads = threads or available_cpus()
+        self._sources, self._options = sources_of(model), (device, threads, tile_px, max_memory_mb)
+        self._stamps, self._threads = stamps_of(self._sources.values()), threads or available_cpus()
         self._first = first = self._open(1, device)
         # By color channels of the image; a missing network is opened on demand.
         self._networks = {colors: first for colors, source in self._sources.items() if source == self._sources[1]}
@@ -90,7 +89,8 @@ class Denoiser:
 
     @property
     def sources(self) -> tuple[bytes | Path, ...]:
-        """Absolute paths or content of the models; several for the default models."""
+        """Absolute paths or content of the models; several for the default ones. ModelError if one was changed meanwhile."""
+        check_unchanged(self._stamps)
         return tuple(dict.fromkeys(self._sources.values()))
 
     @property

@@ -176,6 +176,25 @@ def test_every_truncated_image_has_a_reason(tmp_path, caplog):
         read_image(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize(("frame", "bits"), [(0xC1, 12), (0xC0, 12)])
+def test_jpegs_of_12_bits_are_refused_for_what_they_are(frame, bits):
+    content = bytearray(encode(random_pixels((32, 24)), "jpeg"))
+    place = content.index(b"\xff\xc0")
+    content[place + 1], content[place + 4] = frame, bits
+    with pytest.raises(ImageError, match=r"not supported.*precision 12"):
+        decode(bytes(content))
+
+
+@pytest.mark.parametrize("place", [2**31, 2**63 - 1, 2**63, 2**64 - 1])
+def test_directories_anywhere(tmp_path, place):
+    """Of BigTIFF, as bytes and as a file."""
+    content = b"II+\0\x08\0\0\0" + struct.pack("<Q", place) + bytes(64)
+    (tmp_path / "a.tif").write_bytes(content)
+    for read in (lambda: decode(content), lambda: read_image(tmp_path / "a.tif")):
+        with pytest.raises(ImageError, match="beyond the end"):
+            read()
+
+
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("options", [{}, {"tile": True, "tile_width": 16, "tile_height": 16, "pyramid": True}])
 def test_a_tiff_that_is_cut_off_loses_no_page_in_silence(big, options):

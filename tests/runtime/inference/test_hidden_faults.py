@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dae_runtime import Denoiser
+from builders import IDENTITY, make_model, random_pixels
+from dae_runtime import Denoiser, FolderRequest, ModelError, run_folder
 from dae_runtime.errors import InputError
+from dae_runtime.images import Image, write_image
 
 Y, X = np.mgrid[:96, :96]
 
@@ -69,3 +71,23 @@ def test_a_mask_is_not_lost(denoiser, wrap):
     with pytest.raises(InputError, match=r"mask.*numpy\.ma\.filled"):
         denoiser.denoise(wrap(np.ma.masked_array(values, mask=values == 0)))
     assert denoiser.denoise(np.ma.masked_array(values, mask=False)).shape == (12, 12)
+
+
+@pytest.mark.parametrize("how", ["replaced", "rewritten", "cut off"])
+def test_a_model_file_that_changes_while_it_is_open(tmp_path, blur_bytes, how):
+    """The opened model goes on; a run that would record the file as its model is refused."""
+    model, noisy = tmp_path / "m.onnx", random_pixels((20, 20))
+    model.write_bytes(blur_bytes)
+    (tmp_path / "in").mkdir()
+    write_image(tmp_path / "in" / "a.png", Image(noisy))
+    with Denoiser(model, "cpu", 1) as denoiser:
+        before = denoiser.denoise(noisy)
+        if how == "replaced":
+            (tmp_path / "n.onnx").write_bytes(make_model(IDENTITY))
+            (tmp_path / "n.onnx").replace(model)
+        else:
+            model.write_bytes(make_model(IDENTITY) if how == "rewritten" else b"x")
+        np.testing.assert_array_equal(denoiser.denoise(noisy), before)
+        with pytest.raises(ModelError, match="has changed since it was opened"):
+            run_folder(FolderRequest(tmp_path / "in", tmp_path / "out", resume=True), denoiser)
+    assert not (tmp_path / "out").exists()
