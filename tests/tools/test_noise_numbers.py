@@ -42,3 +42,17 @@ def test_the_command_prints_both_columns(folders):
     assert [float(cell.split("[")[0].split()[-1]) for cell in lines[1].split("]")[:2]] == pytest.approx([8, 8], abs=0.3)
     assert "6 to 8" in result.output
     assert invoke(command, "--noise", "none", "--clean", clean, "--reference", clean).exit_code == 2
+
+
+def test_recover_prints_true_and_estimated_amounts(folders, monkeypatch):
+    monkeypatch.setattr("dae_train.noise.fit_camera.PICTURES", 40)
+    monkeypatch.setattr("dae_train.noise.fit_camera.CROP_PX", 128)
+    _, clean = folders
+    result = invoke(command, "--noise", "camera:6400,0.5,0.6", "--clean", clean, "--recover", "2")
+    assert result.exit_code == 0, result.output
+    rows = [line.split() for line in result.output.splitlines()]
+    assert rows[0] == ["true", "estimated"]
+    assert [row[:2] for row in rows[1:4]] == [["ISO", "6400"], ["BLUR", "0.5"], ["COLOR", "0.6"]]
+    assert 1000 < float(rows[1][2]) < 30_001
+    assert rows[4][0].startswith("camera:")
+    assert invoke(command, "--noise", "gaussian:0.1", "--clean", clean, "--recover", "2").exit_code == 2

@@ -6,7 +6,8 @@
     AMOUNT   = NUMBER | NUMBER "-" NUMBER   a range is drawn from uniformly, once per image
     NUMBER   = 0.1 | 1e-3 | 25/255
 
-`none` stands for no noise. Training also takes `fit:FOLDER` and replaces it with the noise measured there.
+`none` stands for no noise. Training also takes `fit:FOLDER` and replaces it with the noise measured there, that of a
+sensor or, where neighbors share it, that of `camera`.
 """
 
 from __future__ import annotations

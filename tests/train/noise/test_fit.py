@@ -13,7 +13,8 @@ from dae_runtime.images import Image, write_image
 from dae_train import DataError, DataSettings, NoiseSettings, RunConfig
 from dae_train.data import synthetic, textures
 from dae_train.fitting.preparation import prepare
-from dae_train.noise.fit import NoiseFit, fit_folder, fit_images
+from dae_train.noise.fit import NoiseFit, fit_folder, fit_images, resolve
+from dae_train.settings.noise import FitRequest
 
 VALUES = (0.25, 0.5, 0.75)
 
@@ -62,10 +63,13 @@ def test_folders_of_gray_and_color_of_8_and_16_bits(tmp_path: Path, channels: in
 
 
 @pytest.mark.parametrize("levels", [255, 65535])
-def test_clean_images_have_negligible_noise(levels: int, caplog: pytest.LogCaptureFixture) -> None:
-    fit = fit_images(shots(scenes(32), 0, 0, 0, levels))
+def test_clean_images_have_negligible_noise(levels: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clean = shots(scenes(32), 0, 0, 0, levels)
+    fit = fit_images(clean)
     assert fit.gain == 0
     assert fit.sigma < 1 / 255
+    folder = write_all(tmp_path / "clean", clean)
+    assert resolve(FitRequest(f"fit:{folder}", str(folder), 1, 1))[0] == fit.spec()
     assert "noise is negligible" in caplog.text
 
 

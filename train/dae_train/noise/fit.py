@@ -116,6 +116,9 @@ def resolve(request: FitRequest) -> tuple[str, dict[str, Any]]:
     check_request(request)
     folder = Path(request.folder)
     fit = _fit_any(folder)
+    if isinstance(fit, NoiseFit) and fit.deviation(_MIDDLE) < FAINT:
+        size = fit.deviation(_MIDDLE) * 255
+        _LOG.warning("noise is negligible (%.1f of 255): the images are clean, smoothed or compressed", size)
     spec = fit.spec(request.low, request.high)
     _LOG.info("noise fitted to images of %s: %s", folder, spec)
     return spec, {"request": request.text, "spec": spec, **fit.record()}
@@ -131,15 +134,18 @@ def _fit_any(folder: Path) -> NoiseFit | CameraFit:
     from .fit_camera import fit_camera_folder  # loads Keras
 
     _LOG.info("measuring correlated noise by making pictures; this takes up to a minute")
-    camera = fit_camera_folder(folder)
-    if camera is not None:
-        return camera
-    if white is None:
+    try:
+        found = fit_camera_folder(folder) or white
+    except DataError:
+        if white is None:
+            raise
+        found = white
+    if found is None:
         raise DataError(
             f"the noise of {folder} cannot be measured: it is correlated between pixels, and weaker than any that the recipe "
             "camera makes. Name a recipe, or train on the noisy images themselves."
         )
-    return white
+    return found
 
 
 def check_request(request: FitRequest) -> None:
@@ -259,10 +265,6 @@ def _fit_line(means: _Values, variances: _Values, trust: _Values) -> tuple[float
         gain, constant = _fit_weighted_line(means, variances, trust / fitted**2 / np.maximum(1, relative / _TOLERANCE))
     middle = gain * float(np.median(means)) + constant
     if middle < FAINT**2:
-        _LOG.warning(
-            "noise is negligible (%.1f of 255): the images are clean, smoothed or compressed",
-            math.sqrt(middle) * 255,
-        )
         return 0.0, middle
     change = gain * float(means.max() - means.min())
     return (0.0, middle) if change < LEVEL_FROM * middle else (gain, constant)

@@ -42,6 +42,8 @@ RANGES = np.array([(math.log(200), math.log(30_000)), (0.0, 1.6), (math.log(0.1)
 """What is tried of sensitivity, blur and color: logarithms of the first and the last, as the numbers are linear in these."""
 CLEANER, TOLD, BLUR_PX, COLOR_BLUR_PX = "photo", 1.5, 0.45, 1.5
 """What frees crops of noise; how many times the measured level it is told; blurs of brightness and color for its rounding."""
+WIDEST, KNOWN = 0.35, 0.75
+"""Of half of what is tried: the longest way to an end of a range; from where on blur and color are not known."""
 FARTHEST = 2.0
 """From the photographs to the nearest that the recipe gives, in standard deviations of a picture."""
 _TRIED, _ROUNDS, _NEAR, _RIDGE, _STEP, _SEED = 41, 6, 1.5, 1e-3, 0.05, 20
@@ -179,8 +181,8 @@ def _log_deviations(plane: FloatArray) -> dict[int, float]:
 
 
 def _beyond(index: int, best: _Values) -> bool:
-    """Tell whether blur or color lies at an end of what is tried, so that it is not known; no blur at all is no end."""
-    return bool(index and (best[index] == 1 or (index > 1 and best[index] == -1)))
+    """Tell whether blur or color lies near an end of what is tried, so that it is not known; no blur at all is no end."""
+    return bool(index and (best[index] > KNOWN or (index > 1 and best[index] < -KNOWN)))
 
 
 def _usual(index: int) -> tuple[float, float]:
@@ -254,9 +256,9 @@ def _reach(answer: _Answer, best: _Values, seen: _Values) -> _Values:
     off = np.abs(seen - answer.constants - answer.at(best[np.newaxis]))
     more = np.maximum(0, np.square(np.median(off, axis=0) / _MEDIAN_SIZE) - np.square(answer.spread))
     steps = _STEP * np.eye(len(best))
-    slopes = np.linalg.pinv((answer.at(best + steps) - answer.at(best - steps)).T / (2 * _STEP))
-    variance = np.square(slopes) @ (more + np.square(answer.spread) / len(seen))
-    reach: _Values = np.sqrt(3 * variance)
+    slopes = np.abs(np.diag(answer.at(best + steps) - answer.at(best - steps))) / (2 * _STEP)
+    deviation = np.sqrt(more + np.square(answer.spread) / len(seen))
+    reach: _Values = np.minimum(WIDEST, math.sqrt(3) * deviation / np.maximum(slopes, _STEP))
     return reach
 
 
@@ -273,4 +275,4 @@ def _amounts(values: _Values) -> _Values:
 
 
 def _text(amount: float) -> str:
-    return f"{amount:.2g}" if amount < 1000 else f"{amount:.0f}"
+    return f"{amount:.2g}" if amount < 100 else f"{amount:.0f}"
