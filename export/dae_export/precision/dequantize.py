@@ -15,6 +15,7 @@ from onnx import TensorProto
 
 from ..errors import ConversionError
 from ..graph.model import Array, Graph, attributes, make_node
+from .first_layer import undo_steps
 
 MOVES = {
     "Transpose",
@@ -48,6 +49,7 @@ def to_float32(model: onnx.ModelProto) -> onnx.ModelProto:
     for value in (graph.input, graph.output):
         if value.type.tensor_type.elem_type != TensorProto.FLOAT:
             raise ConversionError(f"the tensor {value.name!r} holds no float32. Export the model with --io float32.")
+    undo_steps(graph)
     bounded: dict[str, Scale] = {}
     pixels: dict[str, Scale] = {}
     for node in list(graph.nodes):

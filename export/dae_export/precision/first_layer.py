@@ -5,7 +5,8 @@ what it has to see: 0.08 dB of PSNR on finished photographs, 0.13 dB where the r
 
 Sums of floats usually depend on their order, and so on the processor. These do not: the image is rounded to multiples of
 1 / `STEPS` and counted in them, weights and biases are rounded to multiples of a power of two, and every sum of products, in
-any order, is a multiple of it below 2^24, which float32 has room for. Pixels of 8 bits stay exact.
+any order, is a multiple of it below 2^24, which float32 has room for. Pixels of 8 bits stay exact. What the level adds comes
+out of two dense layers, which processors may round differently in the last bit: it is rounded to a part of the sum's step.
 
 Source:
     IEEE 754-2019, 3.3: the significand of binary32 has 24 bits.
@@ -25,6 +26,8 @@ STEPS = 1020.0
 LARGEST = 2.0
 """The largest pixel, of either sign, for which sums are exact; white is 1."""
 _ROOM = 2.0**24
+_PARTS = 4
+"""Of a quantization step, to which what the level adds is rounded."""
 
 
 def first_layer(graph: Graph) -> list[str]:
@@ -37,8 +40,7 @@ def first_layer(graph: Graph) -> list[str]:
     names = [node.name for convolution in convolutions for node in _before(graph, convolution)]
     for convolution in convolutions:
         names.append(convolution.name)
-        total = graph.only_consumer(convolution.output[0])
-        if total is not None and total.op_type == "Add" and levels.intersection(total.input):
+        if (total := _level_sum(graph, convolution, levels)) is not None:
             names.append(total.name)
     return list(dict.fromkeys(names))
 
@@ -66,7 +68,54 @@ def make_exact(graph: Graph) -> None:
         rounded = common_steps(weights, bias)
         for index, value in enumerate(rounded[: 2 if has_bias else 1], 1):
             convolution.input[index] = graph.add_constant(value, convolution.input[index])
+        total = _level_sum(graph, convolution, graph.of_sigma())
+        if total is not None:
+            _round_level(graph, total)
     graph.clean()
+
+
+def undo_steps(graph: Graph) -> None:
+    """Let the first layer of an exact graph read the image itself again, in place: a float graph needs no steps."""
+    for node in [node for node in graph.nodes if node.op_type == "Round"]:
+        scaled = graph.producer(node.input[0])
+        if scaled is None or scaled.op_type != "Mul" or graph.constants.get(scaled.input[1]) != np.float32(STEPS):
+            continue
+        moved = set(node.output)
+        for user in graph.nodes:
+            if user.input[0] in moved and user.op_type in (*MOVING, "Pad"):
+                moved.update(user.output)
+            elif user.input[0] in moved and user.op_type == "Conv":
+                weights = graph.constants[user.input[1]] * np.float32(STEPS)
+                user.input[1] = graph.add_constant(weights, user.input[1])
+        graph.bypass(node)
+        graph.bypass(scaled)
+
+
+def _round_level(graph: Graph, total: onnx.NodeProto) -> None:
+    """Round what the level adds to a sum that is quantized next, to multiples of a power of two."""
+    user = graph.only_consumer(total.output[0])
+    if user is None or user.op_type != "QuantizeLinear":
+        return
+    added = next(name for name in total.input if name in graph.of_sigma())
+    step = 2.0 ** np.floor(np.log2(float(graph.constants[user.input[1]].max()) / _PARTS))
+    names = [graph.fresh_name(name) for name in ("level_scaled", "level_counted", "level_rounded")]
+    finer, coarser = (graph.add_constant(np.array(value, np.float32), "level_step") for value in (1 / step, step))
+    graph.insert_before(
+        total,
+        [
+            make_node("Mul", [added, finer], [names[0]], name="level_to_steps"),
+            make_node("Round", [names[0]], [names[1]], name="level_whole_steps"),
+            make_node("Mul", [names[1], coarser], [names[2]], name="level_from_steps"),
+        ],
+    )
+    total.input[:] = [names[2] if name == added else name for name in total.input]
+
+
+def _level_sum(graph: Graph, convolution: onnx.NodeProto, levels: set[str]) -> onnx.NodeProto | None:
+    """Return the node that adds what the level gives to a convolution; None if there is none."""
+    total = graph.only_consumer(convolution.output[0])
+    is_sum = total is not None and total.op_type == "Add" and bool(levels.intersection(total.input))
+    return total if is_sum else None
 
 
 def common_steps(weights: Array, bias: Array) -> tuple[Array, Array]:

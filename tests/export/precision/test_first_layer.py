@@ -67,6 +67,17 @@ def test_it_ends_with_what_the_level_adds(told):
     assert [kinds[name] for name in first_layer(graph)] == ["Transpose", "Conv", "Add"]
 
 
+def test_a_level_that_differs_in_the_last_bits_changes_nothing(told, samples):
+    quantized = quantize(told, calibrate(told, [samples]))
+    session = open_session(quantized.SerializeToString(), "cpu", 1)
+    nearly = samples.sigma * np.float32(1 + 3e-7)
+    assert (nearly != samples.sigma).any()
+    first, second = (run_session(session, samples.noisy, sigma) for sigma in (samples.sigma, nearly))
+    assert np.abs(first - second).max() < 1e-5  # the gain follows the level, and no step is another one
+    kinds = [node.op_type for node in quantized.graph.node]
+    assert kinds.count("Round") == 2
+
+
 def test_networks_without_a_level_have_none(blur_denoiser):
     assert first_layer(Graph(blur_denoiser)) == []
 
