@@ -50,7 +50,7 @@ def make_exact(graph: Graph) -> None:
     convolutions = _first_convolutions(graph)
     if not convolutions:
         return
-    path = {id(node): node for convolution in convolutions for node in _before(graph, convolution)}
+    path = {id(node): node for convolution in convolutions for node in (*_before(graph, convolution), convolution)}
     readers = [node for node in path.values() if graph.input.name in node.input]
     scaled, counted = (graph.fresh_name(name) for name in ("scaled", "counted"))
     steps = graph.add_constant(np.array(STEPS, np.float32), "steps")
