@@ -58,6 +58,11 @@ class RunOptions:
         return None if self.max_megapixels is None else int(self.max_megapixels * 1e6)
 
     @property
+    def chosen_model(self) -> str:
+        """Name or path of the model to use."""
+        return DEFAULT_MODEL if self.model is None else self.model
+
+    @property
     def controls(self) -> Controls:
         """What was asked for of the results."""
         from ..inference import Controls
@@ -108,7 +113,7 @@ class RunOptions:
             if self.dry_run and not (self.resume or self.retry_failed):
                 return []  # nothing will be opened
             raise click.UsageError("no bundled model; give one with -m MODEL, an .onnx file from dae-export.")
-        return list(dict.fromkeys(find_models(DEFAULT_MODEL if self.model is None else self.model).values()))
+        return list(dict.fromkeys(find_models(self.chosen_model).values()))
 
     def open_denoiser(self, files: int = 1) -> Denoiser:
         """Open the model for a run over `files` files."""
@@ -118,9 +123,7 @@ class RunOptions:
 
         # A memory limit leaves no room for several images at once.
         threads = self.threads or (threads_for(files) if self.max_memory_mb is None else None)
-        return Denoiser(
-            DEFAULT_MODEL if self.model is None else self.model, self.device, threads, self.tile_size, self.max_memory_mb
-        )
+        return Denoiser(self.chosen_model, self.device, threads, self.tile_size, self.max_memory_mb)
 
 
 @contextlib.contextmanager

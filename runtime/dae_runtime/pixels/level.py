@@ -95,9 +95,7 @@ def advise_level(image: Array) -> float:
 def advised(level: float, unevenness: float | None) -> float:
     """Return the level to tell a model: a little more than measured where it is noise, at most `HARMLESS` where texture.
 
-    Levels of noise near the usual one are pulled to it.
-
-    Between the two it is their weighted geometric mean.
+    Between the two it is their weighted geometric mean. Levels of noise near the usual one are pulled to it.
 
     Args:
         level: Measured, where white is 1.
