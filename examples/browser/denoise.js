@@ -68,8 +68,9 @@ export function readContract(bytes) {
 }
 
 function checked(contract) {
-  if (![1, 2].includes(contract.version))
-    throw new Error(`The model's contract has version ${contract.version}; this page reads versions 1 and 2.`);
+  if (![1, 2, 3].includes(contract.version))
+    throw new Error(`The model's contract has version ${contract.version}; this page reads versions 1 to 3.`);
+  if (contract.sigma) throw new Error("This model is given the noise level; this page needs one that finds it by itself.");
   return contract;
 }
 
