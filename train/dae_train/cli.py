@@ -13,6 +13,7 @@ import click
 from dae_runtime.contract import RunDirectory, noise_forms
 from dae_runtime.errors import InputError
 from dae_runtime.system.command import EXIT_INTERRUPTED, PrintableFormatter, echo, require, run_command
+from dae_runtime.system.interrupt import interrupted
 from dae_runtime.system.paths import check_reachable
 
 from . import runs
@@ -148,7 +149,9 @@ def command(output: str | None, config: str | None, device: str, resume: bool, o
         else:
             line = command_line(settings, given, config)
             outcome = runs.train(settings, run.root, device=device, overwrite=overwrite, verbose=_verbosity(), command=line)
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not interrupted() and not isinstance(error, KeyboardInterrupt):
+            raise
         return _interrupted(run, before)
     _report(outcome)
     return 0

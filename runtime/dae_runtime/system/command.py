@@ -20,7 +20,7 @@ import click
 from ..errors import DaeError, ImageError, InputError, MissingDependencyError
 from .atomic import remove_own_unfinished
 from .interrupt import EXIT_INTERRUPTED as EXIT_INTERRUPTED
-from .interrupt import end_on_signals
+from .interrupt import end_on_signals, interrupted
 from .messages import printable
 from .paths import check_reachable
 from .standard_streams import lost_messages, protect_standard_streams, release_output
@@ -64,6 +64,19 @@ def run_command(command: click.Command) -> None:
 def _exit_code(command: click.Command) -> int:
     try:
         result = command.main(standalone_mode=False)
+    except BaseException as error:
+        if not interrupted() and not isinstance(error, click.Abort):
+            return _told(error)
+        remove_own_unfinished()  # of threads that do not see that the command ends
+        click.echo("interrupted", err=True)
+        return EXIT_INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def _told(error: BaseException) -> int:
+    """Say in one line what ended a command, and return its exit code; raise what is a bug."""
+    try:
+        raise error
     except click.ClickException as error:
         vars(error)["message"] = printable(error.message)
         error.show()
@@ -71,10 +84,6 @@ def _exit_code(command: click.Command) -> int:
         if isinstance(error, click.NoSuchOption) and dashed:
             click.echo(f"A file whose name begins with - is written ./{printable(dashed[0])}", err=True)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        remove_own_unfinished()  # of threads that do not see that the command ends
-        click.echo("interrupted", err=True)
-        return EXIT_INTERRUPTED
     except DaeError as error:
         echo(f"error: {error}", err=True)
     except BrokenPipeError:
@@ -88,8 +97,6 @@ def _exit_code(command: click.Command) -> int:
         click.echo("error: the work does not fit into memory. Free memory, or give smaller images.", err=True)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else EXIT_FAILED if error.code else 0
-    else:
-        return result if isinstance(result, int) else 0
     return EXIT_FAILED
 
 

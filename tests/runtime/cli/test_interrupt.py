@@ -161,6 +161,82 @@ def test_a_signal_ends_what_does_not_end_by_itself(tmp_path, wait, number):
     assert list(tmp_path.iterdir()) == []
 
 
+WRAPPED = """
+import threading, time
+import click
+from dae_runtime.system.command import run_command
+
+class Half:
+    def __init__(self):
+        threading.Thread(target=self.work).start()
+        print("ready", flush=True)
+        time.sleep(600)
+        self.handle = 1
+
+    def __del__(self):
+        del self.handle
+
+    def work(self):
+        time.sleep(1)
+        self.handle
+
+@click.command()
+def command():
+    try:
+        Half()
+    except KeyboardInterrupt as error:
+        {end}
+
+run_command(command)
+"""
+"""A library interrupted while it builds an object: destructor and thread fail, and it wraps the interruption."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "end", ["raise", "raise RuntimeError('wrapped')", "raise click.ClickException('no')", "raise SystemExit(3)"]
+)
+def test_what_an_interruption_breaks_is_not_told(end, number):
+    line = [sys.executable, "-c", WRAPPED.format(end=end)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        errors = process.stderr.read()
+    assert process.returncode == 130, errors
+    assert errors.strip() == "interrupted"
+
+
+LEAVING = """
+import sys, time
+import click
+from dae_runtime.system.command import run_command
+
+class Slow:
+    def __del__(self):
+        print("leaving", flush=True)
+        time.sleep(2)
+
+@click.command()
+def command():
+    sys.modules["slow"] = Slow()
+    return {code}
+
+run_command(command)
+"""
+"""A library that takes its time when Python ends."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("code", [0, 4])
+def test_a_signal_after_the_work_changes_no_exit_code(code, number):
+    line = [sys.executable, "-c", LEAVING.format(code=code)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "leaving\n"
+        process.send_signal(number)
+        errors = process.stderr.read()
+    assert (process.returncode, errors) == (code, "")
+
+
 def test_cancel_ends_a_run_of_the_engine(folder):
     stop = threading.Event()
     image = random_pixels((8, 8))
