@@ -17,7 +17,16 @@ from ..engine.golden import golden_arrays, golden_sigma
 from ..engine.opening import open_model
 from ..errors import CancelledError, DaeError, DeviceError, ModelError
 from ..models import DEFAULT_MODELS, find_models
-from ..pixels.arrays import Array, FloatArray, convert, from_model_channels, limit_to_range, pad_to_multiple, to_model_channels
+from ..pixels.arrays import (
+    Array,
+    FloatArray,
+    color_channels,
+    convert,
+    from_model_channels,
+    limit_to_range,
+    pad_to_multiple,
+    to_model_channels,
+)
 from .controls import Shares
 from .cutting import Cut
 from .limits import (
@@ -73,8 +82,7 @@ class Network:
         self.device = engine.session_device(self._session)
         self._images = self.model.images
         self.limits = default_limits(self._images, RUN_PIXELS.get(self.device.partition(":")[0], RUN_PIXELS["cpu"]))
-        self._warn_8_bit_once = [True] if self.model.io_dtype == "uint8" else []
-        self._warn_range_once = [True]
+        self._said: dict[str, object] = {}
         if max_memory_mb is not None:
             least_px = smallest_run(self._images)
             need = self._bytes_per_pixel(least_px, share * max_memory_mb * 2**20)
@@ -101,8 +109,7 @@ class Network:
             DeviceError: The engine failed; out of memory only after trying smaller tiles.
             CancelledError: `cancel` returned true.
         """
-        if self._warn_8_bit_once and batch.dtype != np.uint8:
-            self._warn_8_bit(batch.dtype)
+        self._warn_of(batch)
         levels = self._within_range(levels)
         while True:
             limits = self.limits
@@ -119,29 +126,33 @@ class Network:
         """Free the model."""
         self._session = None
 
-    def _warn_8_bit(self, dtype: np.dtype[Any]) -> None:
-        try:
-            self._warn_8_bit_once.pop()  # only one thread succeeds
-        except IndexError:
-            return
-        logger.warning(
-            "the model %s has 8-bit edges: %s images are rounded to steps of 1/255. Use a model with float32 edges "
-            "(dae-export --io float32) for full precision",
-            self.model.name,
-            dtype,
-        )
+    def _warn_of(self, batch: Array) -> None:
+        """Warn of images that this model can take only in part."""
+        if self.model.io_dtype == "uint8" and batch.dtype != np.uint8:
+            self._warn_once(
+                "the model %s has 8-bit edges: %s images are rounded to steps of 1/255. Use a model with float32 edges "
+                "(dae-export --io float32) for full precision",
+                batch.dtype,
+            )
+        if self._images.channels == 3 and color_channels(batch.shape[3]) == 1:
+            self._warn_once(
+                "the model %s is made for color images and may remove little noise from gray ones. Use a gray model for these "
+                "(such as the bundled gray), or the default models"
+            )
+
+    def _warn_once(self, text: str, *values: object) -> None:
+        mine = object()
+        if self._said.setdefault(text, mine) is mine:  # only one thread succeeds
+            logger.warning(text, self.model.name, *values)
 
     def _within_range(self, levels: FloatArray | None) -> FloatArray | None:
         """Limit noise levels to the highest of the training; warn once if one is higher."""
         if levels is None or self.model.sigma is None:
             return None
         high = np.float32(self.model.sigma.high)
-        if levels.max(initial=0) > high and self._warn_range_once:
-            self._warn_range_once.clear()
-            logger.warning(
-                "the model %s was trained on noise up to %.0f of 255; stronger noise is treated as that",
-                self.model.name,
-                255 * high,
+        if levels.max(initial=0) > high:
+            self._warn_once(
+                "the model %s was trained on noise up to %.0f of 255; stronger noise is treated as that", 255 * high
             )
         return np.minimum(levels, high)
 

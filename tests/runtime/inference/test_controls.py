@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import math
 
 import numpy as np
@@ -84,3 +85,16 @@ def test_levels_of_a_batch():
     for wrong in ([0.5], [0.1, 0.2, 0.3]):
         with pytest.raises(InputError, match=f"one for each of the 2 images; received {len(wrong)}"):
             as_levels(wrong, 2)
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_gray_images_for_a_model_of_colors_are_told_once(caplog, alike):
+    gray = random_pixels((24, 24))
+    with Denoiser("color", "cpu", 1) as denoiser, caplog.at_level(logging.WARNING, "dae_runtime"):
+        denoiser.denoise(random_pixels((24, 24, 3)))
+        assert not caplog.records
+        for _ in range(2):
+            denoiser.denoise(np.repeat(gray[..., None], 3, 2) if alike else gray)
+    assert [record.getMessage().partition(".")[0] for record in caplog.records] == [
+        "the model color is made for color images and may remove little noise from gray ones"
+    ]
