@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ENGINE := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo emulators check test test-wheel nightly lint bench model clean
+.PHONY: help demo docs emulators check test test-wheel nightly lint bench model clean
 
 help:
 	@echo "make demo   train, export and run a denoiser on examples/ (about 4 minutes)"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-wheel  install the wheel in an environment of its own, and test it there"
 	@echo "make nightly  slow tests with extra requirements: damaged files, emulated processors, browsers, other engines (docs/fuzzing.md)"
 	@echo "make lint   ruff, mypy and codespell"
+	@echo "make docs   build the documentation into .site/html; a dead link fails it"
 	@echo "make bench  time the exported graphs and write docs/benchmarks.md"
 	@echo "make model NAME=gray DATA=photos/ TEST=set12/   train, export and describe a bundled model (docs/models)"
 	@echo "make clean  remove all outputs and the environment"
@@ -62,6 +63,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m dae_tools.site
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m dae_tools.export_bench --output docs/benchmarks.md
@@ -113,4 +117,4 @@ $(CARD): $(MODEL) $(WORDS)
 	$(BIN)/python -m dae_tools.cards --run $(LAST) --model $(MODEL) --words $(WORDS) --test $(TEST) $(if $(REFERENCE),--reference $(REFERENCE)) -o $@
 
 clean:
-	rm -rf $(VENV) .emulation demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .emulation .site demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -41,7 +41,7 @@ class Denoiser:
         threads: CPU threads; None for as many as this process may use.
         tile_px: Side of the tiles of larger images; None: 512 on the CPU, for images above half a megapixel. Tiling does not
             change results; models whose pixels depend on the whole image cannot be tiled.
-        max_memory_mb: Memory in MiB for the engine and the image of one call, beyond the 100 to 150 MiB of the process
+        max_memory_mb: Memory in MiB for the engine and the image of one call, beyond the 70 to 100 MiB of the process
             itself. The engine's need per pixel is measured once on opening (about 1 KiB for a small network); tiles or
             windows are sized so that the engine stays within two fifths of the limit (a third of that for each of the three
             default models); the rest is for the image and its result. None: no limit.
