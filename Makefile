@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ENGINE := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo docs emulators check test test-wheel nightly lint bench model clean
+.PHONY: help demo docs programs check test test-wheel nightly lint bench model clean
 
 help:
 	@echo "make demo   train, export and run a denoiser on examples/ (about 4 minutes)"
@@ -33,11 +33,12 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@BIN=$(BIN) examples/demo.sh
 
-# qemu's user mode, for tests/processors: brought where apt can do so without a question. Without it a few tests are skipped.
-INSTALL_QEMU := DEBIAN_FRONTEND=noninteractive timeout 120 apt-get install -qq -y --no-install-recommends qemu-user-static
-emulators:
-	@if ! command -v qemu-x86_64-static && ! command -v qemu-x86_64 && command -v apt-get && [ "$$(id -u)" = 0 ]; then \
-	  $(INSTALL_QEMU) || { timeout 120 apt-get update -qq && $(INSTALL_QEMU); }; fi >/dev/null 2>&1 || true
+# What some tests need and apt can bring without a question: qemu's user mode for tests/processors, Tesseract for tests/ocr. Without
+# them these are skipped.
+APT := DEBIAN_FRONTEND=noninteractive timeout 180 apt-get install -qq -y --no-install-recommends qemu-user-static tesseract-ocr
+programs:
+	@if ! { { command -v qemu-x86_64-static || command -v qemu-x86_64; } && command -v tesseract; } && command -v apt-get \
+	  && [ "$$(id -u)" = 0 ]; then $(APT) || { timeout 120 apt-get update -qq && $(APT); }; fi >/dev/null 2>&1 || true
 
 # Two processes, each with whole files, so that what a file trains or exports once is not made twice.
 PYTEST := $(BIN)/python -m pytest
@@ -46,14 +47,14 @@ PARALLEL := -n 2 --dist loadfile
 check: lint
 	$(PYTEST) $(PARALLEL) -m "not slow and not network and not alone" tests/test_*.py tests/runtime tests/export tests/train
 
-test: $(VENV)/.installed-dev emulators
+test: $(VENV)/.installed-dev programs
 	$(PYTEST) $(PARALLEL) -m "not network and not alone"
 	$(PYTEST) -m alone
 
 test-wheel: $(VENV)/.installed-dev
 	$(PYTEST) -m network
 
-nightly: $(VENV)/.installed-dev emulators
+nightly: $(VENV)/.installed-dev programs
 	DAE_FUZZ_IMAGES=20000 DAE_FUZZ_MODELS=6000 DAE_FUZZ_KILLS=50 $(PYTEST) -s tests/fuzz
 	$(PYTEST) -s tests/processors/check_*.py
 	$(PYTEST) tests/examples/nightly/check_*.py
