@@ -64,7 +64,9 @@ def checked(path: Path) -> Path:
         click.ClickException: It is not.
     """
     if not path.is_file():
-        raise click.ClickException(f"{path} is missing: the right text of a page is in a .txt beside it, or in its clean image.")
+        raise click.ClickException(
+            f"{path} is missing: the right text of a page is in a .txt beside it, or in its clean image."
+        )
     return path
 
 
