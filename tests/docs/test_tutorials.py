@@ -26,7 +26,7 @@ MADE = {
     "your-scans": ["pages/5.png", "cleaned", "scans.onnx", "cleaned-own"],
     "ship-int8": ["device.onnx", "from-device/cat.png"],
     "darktable": ["denoise-photo-8.dtmodel"],
-    "service": ["served.png"],
+    "service": ["served.png", "served-more.png"],
 }
 """What a reader has afterwards, among other things."""
 BETTER = {"first-denoiser": 2, "your-scans": 2}

@@ -82,6 +82,7 @@ def _relinked(text: str, page: Path, pages: Path) -> str:
     made = {f"examples/{path.relative_to(ROOT / 'examples').as_posix()}": _page_name(path) for path in example_files()}
     targets = {name: f"examples/{made[name]}.md" for name in made}
     targets |= {"examples/browser": "examples/browser-index-html.md", "examples/README.md": "examples/index.md"}
+    targets["examples/inference_server"] = "examples/inference_server-app-py.md"
     targets |= {"README.md": "index.md", "docs": "index.md"} | {name: name for name in TEXTS}
 
     def point(match: re.Match[str]) -> str:
