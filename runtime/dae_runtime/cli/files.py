@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ..inference import Denoiser
     from ..jobs.manifest import Manifest
     from ..jobs.plan import Job
+    from ..jobs.results import FileResult, JobOptions
     from ..jobs.watch import HotFolder
-    from ..jobs.worker import FileResult, JobOptions
 
 
 def denoise_files(source: str, output: str, options: RunOptions) -> int:
@@ -40,7 +40,10 @@ def denoise_files(source: str, output: str, options: RunOptions) -> int:
         return 0
     _print_kept(plan, options.quiet)
     progress = Progress(len(plan.remaining), options.quiet)
-    with options.open_denoiser(len(plan.remaining)) as denoiser, open_run(plan, denoiser, step=progress.step) as run:
+    with (
+        options.open_denoiser(len(plan.remaining)) as denoiser,
+        open_run(plan, denoiser, step=progress.step, finished=progress.finish) as run,
+    ):
         try:
             disable_cache()
             with contextlib.closing(run.results()) as results:

@@ -12,7 +12,7 @@ from ..system.messages import NAMES_SHOWN, listed
 
 if TYPE_CHECKING:
     from ..inference import Denoiser
-    from ..jobs.worker import FileResult
+    from ..jobs.results import FileResult
     from ..pixels.scores import Scores
 
 

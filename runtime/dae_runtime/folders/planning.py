@@ -86,7 +86,7 @@ class FolderPlan:
         report, past = self.request.report, self.past
         if self.request.overwrite or report is None or past is None:
             return self.request.overwrite
-        return any(past.knows(job) for job in self.jobs) and is_report(report)
+        return bool(past.remaining.complete or any(past.knows(job) for job in self.jobs)) and is_report(report)
 
     @cached_property
     def report(self) -> Path | None:

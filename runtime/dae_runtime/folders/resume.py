@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import ModelError, OutputExistsError
 from ..inference import Controls
 from ..jobs.entry import Entry, Settings
-from ..jobs.manifest import Manifest, entry_of, file_stamp, manifest_path, read_manifest
+from ..jobs.manifest import Manifest, absolute, entry_of, file_stamp, manifest_path, read_manifest
 from ..jobs.plan import Job
 from ..jobs.remaining import Remaining, is_foreign, remaining_jobs
 from ..system.messages import counted, listed
@@ -27,6 +27,7 @@ class ResumeState:
 
     remaining: Remaining
     entries: Mapping[str, Entry]
+    """Of the jobs that are not complete, by their outputs; of the others none is needed, and there may be very many."""
     settings: Settings
     """Of this run."""
     manifest: Path
@@ -35,7 +36,7 @@ class ResumeState:
     """Its size before it was read."""
 
     def knows(self, job: Job) -> bool:
-        """Tell whether the earlier run had a job, whatever came of it."""
+        """Tell whether the earlier run had a job that is not complete, whatever came of it."""
         return entry_of(job, self.entries) is not None
 
     def accounts_for(self, job: Job) -> bool:
@@ -116,6 +117,8 @@ def load_resume_state(jobs: Iterable[Job], manifest: Path, settings: Settings, r
     # Without --resume what failed is tried again, as a person expects of the same command.
     retry_failed = request.retry_failed or not request.resume
     remaining = remaining_jobs(jobs, entries, settings, retry_failed, request.overwrite)
+    for job in remaining.complete:
+        del entries[absolute(job.destination)]
     return ResumeState(remaining, entries, settings, manifest, size)
 
 

@@ -10,8 +10,8 @@ from ..inference import Denoiser
 from ..jobs.journal import Journal
 from ..jobs.manifest import Manifest
 from ..jobs.protection import Protection
+from ..jobs.results import FileResult, JobOptions
 from ..jobs.run import run_jobs
-from ..jobs.worker import FileResult, JobOptions
 from ..report import RunReport
 from ..system.atomic import remove_unfinished
 from .outcome import Failure, FolderOutcome, Tally
@@ -78,9 +78,10 @@ class FolderRun:
         manifest: Manifest | None,
         cancel: Callable[[], bool] | None,
         step: Callable[[], None] | None,
+        finished: Callable[[FileResult], None] | None,
     ) -> None:
         self._plan, self._denoiser, self._manifest = plan, denoiser, manifest
-        self._cancel, self._step, self._cancelled = cancel, step, False
+        self._cancel, self._step, self._finished, self._cancelled = cancel, step, finished, False
         self._failures = [] if plan.past is None else [*plan.past.failures()]
         skipped = 0 if plan.past is None else len(plan.past.remaining.complete) + len(plan.past.remaining.edited)
         self._tally = Tally(len(plan.jobs), skipped=skipped, failed=len(self._failures), start_s=plan.start_s)
@@ -107,6 +108,7 @@ class FolderRun:
             protection=Protection(self._plan.jobs),
             cancel=self._is_cancelled,
             step=self._step,
+            finished=self._finished,
         )
         with contextlib.closing(results):
             for result in results:
@@ -174,6 +176,7 @@ def open_run(
     *,
     cancel: Callable[[], bool] | None = None,
     step: Callable[[], None] | None = None,
+    finished: Callable[[FileResult], None] | None = None,
 ) -> Iterator[FolderRun]:
     """Start a run that yields its results one by one; the manifest is open until the block ends.
 
@@ -182,6 +185,7 @@ def open_run(
         denoiser: The open denoiser; stays open.
         cancel: As for `run_folder`.
         step: Called before each run of the engine, by any thread.
+        finished: Called after each file, by any thread, as for `run_jobs`.
 
     Raises:
         InputError: A noise level is given, and the model estimates it by itself.
@@ -195,7 +199,7 @@ def open_run(
     else:
         opened = Journal(plan.manifest, plan.settings, plan.planned_bytes)
     with opened as manifest:
-        yield FolderRun(plan, denoiser, manifest, cancel, step)
+        yield FolderRun(plan, denoiser, manifest, cancel, step, finished)
 
 
 def job_options(request: FolderRequest) -> JobOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from ..system.bounds import first_misfit
 
 BEGUN, DONE, FAILED = "begun", "done", "failed"
 _CONTROLS = dataclasses.fields(Controls)
+_SHARED = ("status", "model_sha256")
+"""Fields that are alike in very many lines: kept as one object."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Settings:
     """Values of black and white of float and signed TIFFs."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A line of the manifest: the state of one file."""
 
@@ -68,8 +71,12 @@ class Entry:
 def read_entry(line: bytes) -> Entry | None:
     """Return the entry of a line; None for a damaged one."""
     try:
-        entry = Entry(**json.loads(line))
+        values = json.loads(line)
+        for name in _SHARED:
+            if isinstance(values.get(name), str):
+                values[name] = sys.intern(values[name])
+        entry = Entry(**values)
         _ = entry.settings  # checks the controls
-    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
         return None
     return None if first_misfit(entry) else entry
