@@ -17,8 +17,11 @@ if TYPE_CHECKING:
         is_image_name,
         kind_to_write,
         log_passed_over,
+        written_kind,
+        written_suffix,
     )
     from .ranges import parse_range
+    from .raw import raw_version
     from .vips import codec_versions, disable_cache
 
 __all__ = [
@@ -40,11 +43,14 @@ __all__ = [
     "log_passed_over",
     "lost_metadata",
     "parse_range",
+    "raw_version",
     "read_image",
     "read_stream",
     "save_image",
     "warn_multi_image",
     "write_image",
+    "written_kind",
+    "written_suffix",
 ]
 
 __getattr__ = lazy_face(
@@ -62,8 +68,11 @@ __getattr__ = lazy_face(
             "is_image_name",
             "kind_to_write",
             "log_passed_over",
+            "written_kind",
+            "written_suffix",
         ),
         "ranges": ("parse_range",),
+        "raw": ("raw_version",),
         "vips": ("codec_versions", "disable_cache"),
     },
 )

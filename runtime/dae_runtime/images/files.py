@@ -19,7 +19,7 @@ from ..system.bounds import MOST_PIXELS, check_whole
 from ..system.paths import open_regular
 from .codec import MAX_PIXELS, decode, encode, lost_metadata
 from .headers import sniff
-from .names import kind_to_write
+from .names import RAW_SUFFIXES, kind_to_write
 from .pnm import Pixels
 from .ranges import RANGE, Range
 
@@ -44,7 +44,7 @@ class Image:
     widened: mirrored at the right and the lower edge, gray as equal colors, 8 bits in 16; writing a TIFF gives them
     their own form."""
     kind: str = "png"
-    """Kind of the source file: `png`, `jpeg`, `tiff`, `webp`, `bmp` or `pnm`."""
+    """Kind of the source file: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pnm` or `raw`."""
 
     @property
     def page_pixels(self) -> Pixels:
@@ -65,10 +65,11 @@ def read_image(
     before_allocate: Callable[[int], None] | None = None,
     value_range: Range | None = None,
 ) -> Image:
-    """Read a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file, recognized by its content.
+    """Read a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file, or camera raw, recognized by its content.
 
     8-bit files give uint8, 16-bit files uint16, palettes and 1-bit files become RGB(A) and 8-bit gray. The EXIF orientation
-    is applied to each page. Of a JPEG with several images (a preview, a gain map, another view) the first is read; a warning
+    is applied to each page. Camera raw, DNG too, is developed to 16 bits of sRGB with the camera's white balance, by rawpy.
+    Of a JPEG with several images (a preview, a gain map, another view) the first is read; a warning
     is logged for the first such file of the process.
 
     Args:
@@ -84,7 +85,8 @@ def read_image(
     """
     try:
         with open_regular(path) as file:
-            decoded = decode(file.fileno(), max_pixels, before_allocate, value_range)
+            is_raw = Path(path).suffix.lower() in RAW_SUFFIXES
+            decoded = decode(file.fileno(), max_pixels, before_allocate, value_range, is_raw)
     except OSError as error:
         raise ImageError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}.") from error
     except ImageError as error:

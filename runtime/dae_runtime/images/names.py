@@ -6,7 +6,9 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path, PurePath
 
 from ..errors import ImageError
 from ..system.messages import listed
@@ -29,9 +31,14 @@ IMAGE_SUFFIXES = tuple(FORMATS)
 RAW_SUFFIXES = tuple(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .sr2 .srw .x3f".split()
 )
-"""Camera raw."""
+"""Camera raw, which is read where rawpy is installed."""
+_WRITTEN_AS = dict.fromkeys(RAW_SUFFIXES, ".tif")
+"""Suffixes of outputs, for formats that are only read."""
+_WRITTEN_KINDS = {"raw": "tiff"}
+RAW_REMEDY = "install the extra `raw` (pip install '.[raw]', in the folder that this package was installed from)"
+"""How to have camera raw read."""
 _ADVICE: Mapping[str, tuple[str, ...]] = {
-    "camera raw: develop them to TIFF first": RAW_SUFFIXES,
+    f"camera raw: {RAW_REMEDY}, or develop them to TIFF": RAW_SUFFIXES,
     "convert them to TIFF or PNG first": tuple(".avif .exr .gif .heic .heif .hif .jp2 .jxl .psd .svg .xcf".split()),
 }
 """What to do with images that are not read."""
@@ -64,9 +71,26 @@ def kind_to_write(path: str | os.PathLike[str]) -> str:
 
 
 def is_image_name(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a path has one of IMAGE_SUFFIXES, in upper or lower case, and is not hidden."""
+    """Tell whether a path has the suffix of an image that is read, in upper or lower case, and is not hidden."""
     path = Path(path)
-    return path.suffix.lower() in FORMATS and not path.name.startswith(".")
+    suffix = path.suffix.lower()
+    return (suffix in FORMATS or (suffix in RAW_SUFFIXES and can_develop())) and not path.name.startswith(".")
+
+
+@cache
+def can_develop() -> bool:
+    """Tell whether camera raw is read: rawpy is installed. Does not import it."""
+    return find_spec("rawpy") is not None
+
+
+def written_suffix(path: PurePath) -> str:
+    """Return the suffix of the output of an image: its own, or that of a format which is written."""
+    return _WRITTEN_AS.get(path.suffix.lower(), path.suffix)
+
+
+def written_kind(kind: str) -> str:
+    """Return the kind that an image of a kind is written as, unless another is asked for."""
+    return _WRITTEN_KINDS.get(kind, kind)
 
 
 def find_images(folder: str | os.PathLike[str], recursive: bool = False, *, warn: bool = True) -> list[Path]:

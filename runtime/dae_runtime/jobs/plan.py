@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..errors import ImageError, InputError, OutputExistsError
-from ..images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format, is_image_name
+from ..images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format, is_image_name, written_suffix
 from ..system.messages import counted, listed
 from ..system.paths import Identity, check_reachable, folders_around, identities_of, identity_of, is_folder, is_same
 from .inputs import find_references, find_sources
@@ -86,7 +86,7 @@ def plan(
             no suffix. Else a folder, in which the input's tree is mirrored.
         recursive: Include sub-folders.
         suffix: Added to each name before the extension: `_clean` turns `a.png` into `a_clean.png`.
-        format: Extension of the outputs, such as `png`; None to keep each input's.
+        format: Extension of the outputs, such as `png`; None to keep each input's, but `tif` for camera raw.
         reference: Folder with clean images of the same relative path (any image extension), or, for one input file, a file.
         overwrite: Allow existing outputs.
 
@@ -189,7 +189,7 @@ def _check_suffix(suffix: str) -> None:
 def _destination(relative: Path, output: Path, suffix: str, extension: str | None, named: bool = False) -> Path:
     if not named and not is_image_name(relative):  # a sub-folder that cannot be read, found instead of its images
         return output / relative
-    return output / relative.with_name(relative.stem + suffix + (extension or relative.suffix))
+    return output / relative.with_name(relative.stem + suffix + (extension or written_suffix(relative)))
 
 
 def _check_folders(base: Path, output: PathLike, any_depth: bool) -> None:

@@ -164,13 +164,14 @@ def test_finding_images(tmp_path):
         find_images(tmp_path / "none")
 
 
-def test_images_of_unsupported_kinds_are_logged(tmp_path, caplog):
-    names = ["1.CR2", "2.CR2", "3.cr2", "4.NEF", "x.gif", "b.txt", "README", "a.png", "dae-manifest.jsonl", ".hidden.txt"]
+def test_images_of_unsupported_kinds_are_logged(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("dae_runtime.images.names.can_develop", lambda: False)
+    names = ["1.CR2", "2.CR2", "3.cr2", "4.NEF", "x.psd", "b.txt", "README", "a.png", "dae-manifest.jsonl", ".hidden.txt"]
     for name in names:
         (tmp_path / name).touch()
     assert find_images(tmp_path) == [tmp_path / "a.png"]
     (record,) = caplog.records
-    kinds = r"3 \.(CR2|cr2), 1 \.NEF \(camera raw: develop .*\), 1 \.gif \(convert .*\), 1 (\.txt|without a suffix), 1 \S+.*"
+    kinds = r"3 \.(CR2|cr2), 1 \.NEF \(camera raw: .*\), 1 \.psd \(convert .*\), 1 (\.txt|without a suffix), 1 \S+.*"
     assert re.fullmatch(rf"{tmp_path}: passed over: {kinds}", record.getMessage())
     assert record.levelno == logging.WARNING
     caplog.clear()
