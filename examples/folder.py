@@ -1,4 +1,4 @@
-"""Denoise a folder as `dae-run noisy/ clean/ --resume` does, from a program of your own.
+"""Denoise a folder as `dae-run noisy/ clean/ -r` does, from a program of your own.
 
 python examples/folder.py model.onnx noisy/ clean/
 
@@ -15,7 +15,7 @@ stop = threading.Event()  # set it, in any thread, to end the run early: no file
 
 def main(model: str, source: str, output: str) -> None:
     """Denoise what is not done yet."""
-    request = FolderRequest(source, output, recursive=True, resume=True)  # plain data: may be sent to another process
+    request = FolderRequest(source, output, recursive=True)  # plain data: may be sent to another process
     with Denoiser(model, threads=1) as denoiser:  # of one thread: as many images at once as there are CPUs
         outcome = run_folder(request, denoiser, progress=show, cancel=stop.is_set)
     print(f"{outcome.done} done, {outcome.skipped} done before, {outcome.failed} failed in {outcome.seconds:.1f} s")

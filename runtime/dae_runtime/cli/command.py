@@ -122,13 +122,12 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
 @click.option(
     "--manifest",
     metavar="FILE.jsonl",
-    help="Append a line of JSON per finished file.  [default with --resume: OUT/dae-manifest.jsonl]",
+    help="Note each finished file here, so that the same command continues.  [default: OUT/dae-manifest.jsonl]",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Keep a manifest and skip files that it records as complete, to continue an interrupted run. Outputs of another "
-    "model or other settings are replaced only with --overwrite.",
+    help="Skip files that failed before, too; with --overwrite, keep what is complete. The same command continues without it.",
 )
 @click.option("--retry-failed", is_flag=True, help="Like --resume, and retry files that failed before.")
 @click.option("--watch", is_flag=True, help="Watch the folder IN and denoise new files until interrupted.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ImageError
 from ..system.command import EXIT_SOME_FILES_FAILED, echo
+from ..system.messages import counted
 from .options import RunOptions, usage_errors
 from .progress import Progress
 from .summary import print_failure, print_summary
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from ..inference import Denoiser
     from ..jobs.manifest import Manifest
     from ..jobs.plan import Job
+    from ..jobs.results import FileResult, JobOptions
     from ..jobs.watch import HotFolder
-    from ..jobs.worker import FileResult, JobOptions
 
 
 def denoise_files(source: str, output: str, options: RunOptions) -> int:
@@ -37,14 +38,22 @@ def denoise_files(source: str, output: str, options: RunOptions) -> int:
         echo(f"{options.report} stays unchanged: nothing is left to do", err=True)
     if options.dry_run:
         return 0
-    _print_earlier_failures(plan, options.quiet)
+    _print_kept(plan, options.quiet)
     progress = Progress(len(plan.remaining), options.quiet)
-    with options.open_denoiser(len(plan.remaining)) as denoiser, open_run(plan, denoiser, step=progress.step) as run:
+    with (
+        options.open_denoiser(len(plan.remaining)) as denoiser,
+        open_run(plan, denoiser, step=progress.step, finished=progress.finish) as run,
+    ):
         try:
             disable_cache()
             with contextlib.closing(run.results()) as results:
                 for result in progress.show(results):
                     print_failure(result)
+        except KeyboardInterrupt:
+            if plan.manifest is not None and not options.quiet:
+                again = "the same command" + (" with --resume" if plan.starts_over else "")
+                echo(f"{run.whole} of {counted(len(plan.jobs), 'file')} are whole; {again} goes on from there", err=True)
+            raise
         finally:
             if not options.quiet:
                 print_summary(run.outcome())
@@ -61,7 +70,7 @@ def watch_folder(source: str, output: str, options: RunOptions) -> int:
     options.refuse("--watch", "resume", "retry_failed", "dry_run", "reference", "report")
     request = options.request(source, output)
     with usage_errors():
-        path = manifest_of(request)
+        path = None if request.manifest is None else manifest_of(request)
         folder = HotFolder(
             source,
             output,
@@ -131,8 +140,15 @@ def _print_plan(plan: FolderPlan) -> None:
         echo(f"{job.source} -> {job.destination}" + (f"  ({mark})" if mark else ""))
 
 
-def _print_earlier_failures(plan: FolderPlan, quiet: bool) -> None:
-    failures = [] if plan.past is None else plan.past.failures()
+def _print_kept(plan: FolderPlan, quiet: bool) -> None:
+    if plan.past is None:
+        return
+    remaining, failures = plan.past.remaining, plan.past.failures()
+    kept = len(remaining.complete) + len(remaining.edited)
+    if kept and not quiet:
+        echo(f"{kept} kept from before, {len(remaining.jobs) or 'nothing'} to do", err=True)
+    for job in remaining.edited:
+        echo(f"kept as changed since it was written: {job.destination} (--overwrite replaces it)", err=True)
     for failure in failures:
         echo(f"failed before: {failure.reason}", err=True)
     if failures and not quiet:

@@ -16,7 +16,7 @@ from ..errors import ImageError
 from ..system.atomic import atomic_path, write_atomic
 from ..system.command import echo
 from ..system.messages import counted
-from ..system.paths import Identity, check_reachable, identity_of, is_file, is_folder
+from ..system.paths import Identity, check_reachable, identity_in, identity_of, is_file, is_folder
 from ..system.standard_streams import binary_input, binary_output
 from .options import RunOptions, usage_errors
 
@@ -96,7 +96,7 @@ def _regular_identity(name: str, stream: TextIO | None) -> Identity | None:
         status = os.fstat(stream.fileno()) if stream is not None else None
     except (OSError, ValueError):
         return None
-    return (status.st_dev, status.st_ino) if status is not None and stat.S_ISREG(status.st_mode) else None
+    return identity_in(status) if status is not None and stat.S_ISREG(status.st_mode) else None
 
 
 def _check_source(source: str) -> None:

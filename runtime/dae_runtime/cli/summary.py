@@ -12,7 +12,7 @@ from ..system.messages import counted, printable
 
 if TYPE_CHECKING:
     from ..folders import FolderOutcome
-    from ..jobs.worker import FileResult
+    from ..jobs.results import FileResult
 
 
 def print_failure(result: FileResult) -> None:

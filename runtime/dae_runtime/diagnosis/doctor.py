@@ -27,7 +27,7 @@ from ..engine.packages import engine_clash, installed_engines, version_mismatch
 from ..engine.saturation import saturates
 from ..engine.session import TELEMETRY_SWITCH, load_engine
 from ..errors import DaeError, MissingDependencyError
-from ..images import codec_versions
+from ..images import codec_versions, raw_version
 from ..inference import Denoiser
 from ..models import bundled_models
 from ..system.processor import available_cpus, cpu_features, cpu_name, int8_advice
@@ -58,7 +58,7 @@ def examine(root: Path = Path("/")) -> Diagnosis:
     facts: list[tuple[str, str]] = list(_basic_facts(root))
     problems: list[str] = []
     try:
-        facts.append(("images", codec_versions()))
+        facts += [("images", codec_versions()), ("camera raw", raw_version())]
     except MissingDependencyError as error:
         problems.append(str(error))
     advice = [text for level, text in (int8_advice(root),) if level == "slow"]

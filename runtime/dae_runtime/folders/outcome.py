@@ -12,7 +12,7 @@ from ..system.messages import NAMES_SHOWN, listed
 
 if TYPE_CHECKING:
     from ..inference import Denoiser
-    from ..jobs.worker import FileResult
+    from ..jobs.results import FileResult
     from ..pixels.scores import Scores
 
 
@@ -76,6 +76,8 @@ class FolderOutcome:
     """16-bit images reduced to 8 bits, the most that their format holds."""
     lost: Mapping[str, Named]
     """By what people call it, such as `thumbnail`: metadata of inputs that outputs do not have."""
+    edited: tuple[Path, ...]
+    """Outputs of an earlier run that another program has changed since, among `skipped`: they stay without `overwrite`."""
     manifest: Path | None
     """The manifest, if any."""
     report: Path | None
@@ -122,6 +124,7 @@ class Tally:
         *,
         failures: tuple[Failure, ...] = (),
         cancelled: bool = False,
+        edited: tuple[Path, ...] = (),
         manifest: Path | None = None,
         report: Path | None = None,
     ) -> FolderOutcome:
@@ -144,6 +147,7 @@ class Tally:
             lossy=self.lossy,
             shallow=self.shallow,
             lost=dict(sorted(self.lost.items())),
+            edited=edited,
             manifest=manifest,
             report=report,
         )

@@ -10,12 +10,11 @@ from functools import cached_property
 from pathlib import Path
 
 from ..errors import InputError, OutputExistsError
-from ..jobs.journal import JOURNAL_NAME
-from ..jobs.manifest import Settings, manifest_path
+from ..jobs.entry import Settings
 from ..jobs.plan import Job, check_absent, check_writable, plan
-from ..system.paths import check_reachable, identities_of, identity_of, is_file, is_folder
+from ..system.paths import check_reachable, identities_of, identity_of, is_folder
 from .request import FolderRequest
-from .resume import ResumeState, load_resume_state, manifest_of, run_settings
+from .resume import ResumeState, is_alone, load_resume_state, manifest_of, run_settings
 
 
 @dataclass(frozen=True)
@@ -43,16 +42,28 @@ class FolderPlan:
 
     @cached_property
     def past(self) -> ResumeState | None:
-        """State of the run to resume; None when starting fresh.
+        """State of the run to continue; None when starting fresh.
 
         Raises:
             InputError: The manifest cannot be read.
             ModelError: A model cannot be read.
+            DaeError: Another run writes to the manifest.
         """
-        found = self.manifest if self.manifest is None or os.path.lexists(self.manifest) else self.journal
-        if found is None or not self.request.resumes or not os.path.lexists(found):
+        if self.manifest is None or self.starts_over or not os.path.lexists(self.manifest):
             return None
-        return load_resume_state(self.jobs, found, self.settings, self.request.retry_failed)
+        return load_resume_state(self.jobs, self.manifest, self.settings, self.request)
+
+    @property
+    def starts_over(self) -> bool:
+        """Whether everything is done again, whatever an earlier run has done."""
+        return self.request.overwrite and not self.request.resumes
+
+    @property
+    def planned_bytes(self) -> int | None:
+        """Size of the manifest that the plan was made by; None if other runs may append to it, or this one starts over."""
+        if not is_alone(self.request) or self.starts_over:
+            return None
+        return self.past.manifest_bytes if self.past else 0
 
     @property
     def remaining(self) -> list[Job]:
@@ -72,13 +83,10 @@ class FolderPlan:
         """Tell whether the file that the report would replace now may be replaced; reads that file."""
         from ..report import is_report
 
-        report = self.request.report
-        return self.request.overwrite or (report is not None and self.past is not None and is_report(report))
-
-    @property
-    def journal(self) -> Path | None:
-        """Path of the journal that a run of several files keeps if it is not asked for a manifest; None for a single file."""
-        return manifest_path(self.request.output).with_name(JOURNAL_NAME) if len(self.jobs) > 1 else None
+        report, past = self.request.report, self.past
+        if self.request.overwrite or report is None or past is None:
+            return self.request.overwrite
+        return bool(past.remaining.complete or any(past.knows(job) for job in self.jobs)) and is_report(report)
 
     @cached_property
     def report(self) -> Path | None:
@@ -103,6 +111,7 @@ class FolderPlan:
             InputError: The report's folder cannot be created, or the manifest cannot be read.
             ImageError: The report's folder cannot be written to.
             ModelError: A model cannot be read.
+            DaeError: Another run writes to the manifest.
         """
         if not self.request.overwrite:
             self._check_outputs()
@@ -118,12 +127,9 @@ class FolderPlan:
             check_absent(self.jobs)
         except OutputExistsError as error:
             if not self.request.resumes:
-                if self.journal is None or not is_file(self.journal):
-                    raise
-                raise OutputExistsError(f"{error} Or continue the run that was cut off with --resume.") from error
+                raise
             raise OutputExistsError(
-                f"{error} There is nothing to resume: {self.manifest}, written by a run with --resume or --manifest, is "
-                "missing."
+                f"{error} There is nothing to resume: {self.manifest}, written by the run before, is missing."
             ) from error
 
     def _check_report(self) -> None:

@@ -66,13 +66,13 @@ class FolderRequest:
     fail_fast: bool = False
     """Start no further file once one has failed."""
     resume: bool = False
-    """Keep a manifest and skip files that it records as complete, to continue an interrupted run. Outputs of another model or
-    other settings are replaced only with `overwrite`."""
+    """Skip also files that failed before, and keep a manifest for a single file, too. That complete files are kept needs no
+    flag; with `overwrite` it keeps those of this model and these settings, and replaces only the others."""
     retry_failed: bool = False
-    """Like `resume`, and retry files that failed before."""
+    """Like `resume`, but retry files that failed before."""
     manifest: PathLike | None = None
-    """File that gets a line of JSON per finished image. None: `dae-manifest.jsonl` in the output's folder
-    where `resume` is set, else no manifest."""
+    """File that gets a line of JSON per finished image, by which the same request continues. None: `dae-manifest.jsonl` in
+    the output's folder; none for a single file."""
     report: PathLike | None = None
     """HTML report with images and quality figures; None for none."""
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError, OutputExistsError
 from ..inference import Controls
-from ..jobs.manifest import Entry, Manifest, Settings, entry_of, file_stamp, manifest_path, read_manifest
+from ..jobs.entry import Entry, Settings
+from ..jobs.manifest import Manifest, absolute, entry_of, file_stamp, manifest_path, read_manifest
 from ..jobs.plan import Job
 from ..jobs.remaining import Remaining, is_foreign, remaining_jobs
 from ..system.messages import counted, listed
+from ..system.paths import is_folder
 from .outcome import Failure
 from .request import FolderRequest
 
@@ -24,12 +27,17 @@ class ResumeState:
 
     remaining: Remaining
     entries: Mapping[str, Entry]
+    """Of the jobs that are not complete, by their outputs; of the others none is needed, and there may be very many."""
     settings: Settings
     """Of this run."""
     manifest: Path
     """The manifest or journal of the earlier run."""
     manifest_bytes: int
     """Its size before it was read."""
+
+    def knows(self, job: Job) -> bool:
+        """Tell whether the earlier run had a job that is not complete, whatever came of it."""
+        return entry_of(job, self.entries) is not None
 
     def accounts_for(self, job: Job) -> bool:
         """Tell whether the file at a job's output is there by the manifest; reads that file."""
@@ -45,13 +53,13 @@ class ResumeState:
         if foreign:
             raise OutputExistsError(
                 f"{counted(len(foreign), 'file')} at output paths {'were' if len(foreign) > 1 else 'was'} not written by the "
-                f"run to resume, or changed since: {listed([job.destination for job in foreign])}. Move them away, replace "
-                "them with --overwrite, or give another output."
+                f"run that {self.manifest} records, or changed since: {listed([job.destination for job in foreign])}. "
+                "Move them away, replace them with --overwrite, or give another output."
             )
         if changed:
             raise OutputExistsError(
-                f"{counted(len(changed), 'output')} of the run to resume {'were' if len(changed) > 1 else 'was'} made with "
-                f"{self._other_settings(changed[0])}: {listed([job.destination for job in changed])}. Resume with the "
+                f"{counted(len(changed), 'output')} of the run before {'were' if len(changed) > 1 else 'was'} made with "
+                f"{self._other_settings(changed[0])}: {listed([job.destination for job in changed])}. Continue with the "
                 "original settings, replace these outputs with --overwrite, or give another output."
             )
 
@@ -62,12 +70,13 @@ class ResumeState:
 
     def marks(self, overwrite: bool) -> dict[Job, str]:
         """Return notes on jobs for a printed plan."""
-        foreign = "exists, not written by the run to resume or changed since: " + ("replaced" if overwrite else "refused")
+        foreign = "exists, not written by the run before or changed since: " + ("replaced" if overwrite else "refused")
         changed = "exists, made with another model or other settings: " + (
             "replaced" if overwrite else "refused without --overwrite"
         )
         return {
             **dict.fromkeys(self.remaining.complete, "already complete: kept"),
+            **dict.fromkeys(self.remaining.edited, "complete, and changed since: kept without --overwrite"),
             **dict.fromkeys(self.remaining.failed, "failed before: skipped without --retry-failed"),
             **dict.fromkeys(self.remaining.other_settings, changed),
             **dict.fromkeys(self.remaining.foreign, foreign),
@@ -96,30 +105,42 @@ def _text(value: float | None) -> str:
     return "chosen by itself" if value is None else f"{value:g}"
 
 
-def load_resume_state(jobs: Iterable[Job], manifest: Path, settings: Settings, retry_failed: bool) -> ResumeState:
+def load_resume_state(jobs: Iterable[Job], manifest: Path, settings: Settings, request: FolderRequest) -> ResumeState:
     """Return the state of the run of a manifest.
 
     Raises:
         InputError: The manifest cannot be read.
+        DaeError: Another run writes to it.
     """
     size, _ = file_stamp(manifest)
-    entries = read_manifest(manifest)
-    return ResumeState(remaining_jobs(jobs, entries, settings, retry_failed), entries, settings, manifest, size)
+    entries = read_manifest(manifest, alone=is_alone(request))
+    # Without --resume what failed is tried again, as a person expects of the same command.
+    retry_failed = request.retry_failed or not request.resume
+    remaining = remaining_jobs(jobs, entries, settings, retry_failed, request.overwrite)
+    for job in remaining.complete:
+        del entries[absolute(job.destination)]
+    return ResumeState(remaining, entries, settings, manifest, size)
 
 
 def manifest_of(request: FolderRequest) -> Path | None:
-    """Return the path of a request's manifest; None for none.
+    """Return the path of a request's manifest; None for none, which is the default for a single file.
 
     Raises:
         InputError: The path has an image suffix.
     """
-    if request.manifest is None and not request.resumes:
+    is_one_file = os.path.lexists(request.source) and not is_folder(request.source)
+    if request.manifest is None and not request.resumes and is_one_file:
         return None
     return manifest_path(request.output, request.manifest)
 
 
+def is_alone(request: FolderRequest) -> bool:
+    """Tell whether no other run may write to a request's manifest; several may append to one that is given by name."""
+    return request.resumes or request.manifest is None
+
+
 def open_manifest(
-    path: Path | None, settings: Callable[[], Settings], alone: bool = False
+    path: Path | None, settings: Callable[[], Settings], alone: bool = False, planned_bytes: int | None = None
 ) -> contextlib.AbstractContextManager[Manifest | None]:
     """Open a manifest for appending, if there is one.
 
@@ -127,12 +148,13 @@ def open_manifest(
         path: The file; None for no manifest.
         settings: Returns the settings of the run; called only with a path.
         alone: Whether no other run may write to it meanwhile.
+        planned_bytes: As for `Manifest`.
 
     Raises:
         ModelError: A model cannot be read.
         DaeError: The manifest cannot be written.
     """
-    return contextlib.nullcontext() if path is None else Manifest(path, settings(), alone)
+    return contextlib.nullcontext() if path is None else Manifest(path, settings(), alone, planned_bytes)
 
 
 def run_settings(

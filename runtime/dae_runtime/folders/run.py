@@ -6,19 +6,18 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
-from ..errors import DaeError
 from ..inference import Denoiser
-from ..jobs.journal import Journal, adopt_journal
+from ..jobs.journal import Journal
 from ..jobs.manifest import Manifest
 from ..jobs.protection import Protection
+from ..jobs.results import FileResult, JobOptions
 from ..jobs.run import run_jobs
-from ..jobs.worker import FileResult, JobOptions
 from ..report import RunReport
 from ..system.atomic import remove_unfinished
 from .outcome import Failure, FolderOutcome, Tally
 from .planning import FolderPlan, plan_request
 from .request import FolderRequest
-from .resume import open_manifest
+from .resume import is_alone, open_manifest
 
 
 def run_folder(
@@ -36,26 +35,27 @@ def run_folder(
 
     Args:
         request: The files and how to denoise them.
-        denoiser: Stays open. Its model file is read again if the run keeps a manifest.
+        denoiser: Stays open. Its model file is read again for the manifest.
         progress: Called after each file, in the calling thread, with the numbers of finished and of all files of this run. An
             exception ends the run and propagates.
         cancel: Called before each file and each tile of a large image, by any thread, e.g. `threading.Event.is_set`; true ends
-            the run. Finished outputs stay; `resume` continues from there.
+            the run. Finished outputs stay; the same request continues from there.
 
     Returns:
         Counts, failures with their reasons, and whether `cancel` ended the run.
 
     Raises:
         InputError: There is no input, or names of inputs, outputs, references, manifest, report and model collide.
-        OutputExistsError: An output or the report exists, and `request` allows neither replacing nor resuming it.
+        OutputExistsError: An output or the report exists that is not of an earlier run of this request, by its manifest, and
+            `request` does not allow replacing it.
         ImageError: A folder cannot be read, or the output folder cannot be created or written to.
         ModelError: The model file, whose SHA-256 the manifest records, cannot be read.
         MissingDependencyError: The engine or the image library is not installed.
-        DaeError: The manifest cannot be written.
+        DaeError: The manifest cannot be written, or another run writes to it.
 
     Example:
         >>> with Denoiser("model.onnx", threads=1) as denoiser:
-        ...     outcome = run_folder(FolderRequest("noisy/", "clean/", resume=True), denoiser)
+        ...     outcome = run_folder(FolderRequest("noisy/", "clean/"), denoiser)
         >>> print(outcome.done, outcome.failures)
     """
     plan = plan_request(request, lambda: denoiser.sources)
@@ -78,11 +78,12 @@ class FolderRun:
         manifest: Manifest | None,
         cancel: Callable[[], bool] | None,
         step: Callable[[], None] | None,
+        finished: Callable[[FileResult], None] | None,
     ) -> None:
         self._plan, self._denoiser, self._manifest = plan, denoiser, manifest
-        self._cancel, self._step, self._cancelled = cancel, step, False
+        self._cancel, self._step, self._finished, self._cancelled = cancel, step, finished, False
         self._failures = [] if plan.past is None else [*plan.past.failures()]
-        skipped = 0 if plan.past is None else len(plan.past.remaining.complete)
+        skipped = 0 if plan.past is None else len(plan.past.remaining.complete) + len(plan.past.remaining.edited)
         self._tally = Tally(len(plan.jobs), skipped=skipped, failed=len(self._failures), start_s=plan.start_s)
         read = job_options(plan.request).read
         self._report = None if plan.report is None else RunReport(denoiser.model, len(plan.remaining), read=read)
@@ -107,6 +108,7 @@ class FolderRun:
             protection=Protection(self._plan.jobs),
             cancel=self._is_cancelled,
             step=self._step,
+            finished=self._finished,
         )
         with contextlib.closing(results):
             for result in results:
@@ -139,9 +141,15 @@ class FolderRun:
             self._denoiser,
             failures=tuple(self._failures),
             cancelled=self._cancelled and not self.finished,
+            edited=() if self._plan.past is None else tuple(job.destination for job in self._plan.past.remaining.edited),
             manifest=self._plan.manifest,
             report=self._written,
         )
+
+    @property
+    def whole(self) -> int:
+        """Files that have their output, as far as the run keeps a manifest: also those not among the results yet."""
+        return self._tally.skipped + (self._tally.done if self._manifest is None else self._manifest.done)
 
     @property
     def finished(self) -> bool:
@@ -168,6 +176,7 @@ def open_run(
     *,
     cancel: Callable[[], bool] | None = None,
     step: Callable[[], None] | None = None,
+    finished: Callable[[FileResult], None] | None = None,
 ) -> Iterator[FolderRun]:
     """Start a run that yields its results one by one; the manifest is open until the block ends.
 
@@ -176,6 +185,7 @@ def open_run(
         denoiser: The open denoiser; stays open.
         cancel: As for `run_folder`.
         step: Called before each run of the engine, by any thread.
+        finished: Called after each file, by any thread, as for `run_jobs`.
 
     Raises:
         InputError: A noise level is given, and the model estimates it by itself.
@@ -183,19 +193,13 @@ def open_run(
         DaeError: The manifest cannot be written, or another run has written to it.
     """
     denoiser.check(plan.request.controls)
-    if plan.manifest is None and plan.journal is not None:
-        with Journal(plan.journal, lambda: plan.settings) as journal:
-            yield (run := FolderRun(plan, denoiser, journal, cancel, step))
-            if run.finished:
-                journal.remove()
-        return
-    alone = plan.request.resumes
-    if alone and plan.past is not None and plan.manifest is not None and plan.past.manifest != plan.manifest:
-        adopt_journal(plan.past.manifest, plan.manifest)
-    with open_manifest(plan.manifest, lambda: plan.settings, alone=alone) as manifest:
-        if alone and manifest is not None and manifest.bytes_before != (plan.past.manifest_bytes if plan.past else 0):
-            raise DaeError(f"another run has written to {manifest.path} after this one was planned. Start this one again.")
-        yield FolderRun(plan, denoiser, manifest, cancel, step)
+    opened: contextlib.AbstractContextManager[Manifest | None]
+    if plan.manifest is None or plan.request.manifest is not None or plan.request.resumes:
+        opened = open_manifest(plan.manifest, lambda: plan.settings, is_alone(plan.request), plan.planned_bytes)
+    else:
+        opened = Journal(plan.manifest, plan.settings, plan.planned_bytes)
+    with opened as manifest:
+        yield FolderRun(plan, denoiser, manifest, cancel, step, finished)
 
 
 def job_options(request: FolderRequest) -> JobOptions:

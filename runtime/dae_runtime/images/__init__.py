@@ -6,22 +6,22 @@ from ..system.lazy import lazy_face
 
 if TYPE_CHECKING:
     from .codec import KINDS_OF_8_BITS, MAX_PIXELS, decode, encode, lost_metadata
-    from .files import (
+    from .files import Image, read_image, read_stream, save_image, warn_multi_image, write_image
+    from .names import (
         FORMATS,
         IMAGE_SUFFIXES,
         OTHER_SUFFIXES,
-        Image,
         find_images,
         image_format,
+        image_names,
         is_image_name,
         kind_to_write,
-        read_image,
-        read_stream,
-        save_image,
-        warn_multi_image,
-        write_image,
+        log_passed_over,
+        written_kind,
+        written_suffix,
     )
     from .ranges import parse_range
+    from .raw import raw_version
     from .vips import codec_versions, disable_cache
 
 __all__ = [
@@ -37,37 +37,42 @@ __all__ = [
     "encode",
     "find_images",
     "image_format",
+    "image_names",
     "is_image_name",
     "kind_to_write",
+    "log_passed_over",
     "lost_metadata",
     "parse_range",
+    "raw_version",
     "read_image",
     "read_stream",
     "save_image",
     "warn_multi_image",
     "write_image",
+    "written_kind",
+    "written_suffix",
 ]
 
 __getattr__ = lazy_face(
     __name__,
     {
         "codec": ("KINDS_OF_8_BITS", "MAX_PIXELS", "decode", "encode", "lost_metadata"),
-        "files": (
+        "files": ("Image", "read_image", "read_stream", "save_image", "warn_multi_image", "write_image"),
+        "names": (
             "FORMATS",
             "IMAGE_SUFFIXES",
-            "Image",
             "OTHER_SUFFIXES",
             "find_images",
             "image_format",
+            "image_names",
             "is_image_name",
             "kind_to_write",
-            "read_image",
-            "read_stream",
-            "save_image",
-            "warn_multi_image",
-            "write_image",
+            "log_passed_over",
+            "written_kind",
+            "written_suffix",
         ),
         "ranges": ("parse_range",),
+        "raw": ("raw_version",),
         "vips": ("codec_versions", "disable_cache"),
     },
 )

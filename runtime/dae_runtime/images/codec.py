@@ -20,6 +20,7 @@ from .metadata import fit_to, for_kind, missing, orientation, read_metadata
 from .pages import common_form, form_of, widen
 from .pnm import Pixels, comments_in, decode_pnm, encode_pnm, pnm_size
 from .ranges import MAPPED, RANGE, Range, from_unit, to_unit
+from .raw import BYTES_PER_PIXEL, develop, is_raw
 from .savers import ATTEMPTS, COMPRESSION, FORMS, output, save
 from .tags import is_cut_off
 from .tiff import page_sizes
@@ -46,7 +47,7 @@ class Decoded:
     """(H, W) or (H, W, C), C being 3 or, with alpha last, 2 or 4; uint8, uint16, or float32 of 0..1 by a stated range. Pages
     are stacked vertically."""
     kind: str
-    """`png`, `jpeg`, `tiff`, `webp`, `bmp` or `pnm`."""
+    """`png`, `jpeg`, `tiff`, `webp`, `bmp`, `pnm` or `raw`."""
     pages: int = 1
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Metadata for `encode`."""
@@ -59,15 +60,18 @@ def decode(
     max_pixels: int = MAX_PIXELS,
     before_allocate: Callable[[int], None] | None = None,
     value_range: Range | None = None,
+    raw: bool = False,
 ) -> Decoded:
     """Decode an image file.
 
     Args:
-        source: The whole content of a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file, or the descriptor of such a file.
+        source: The whole content of a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file, or of camera raw, or the descriptor of such
+            a file.
         max_pixels: Images with more pixels over all pages are rejected before allocation.
         before_allocate: Called with the bytes of the pixels before allocation; may block or raise.
         value_range: Values of black and white of TIFFs with float or signed pixels, which become float32 of 0..1. None
             refuses them.
+        raw: Take the content for camera raw whatever it looks like, as its name says so.
 
     Raises:
         ImageError: The data is not such a file, is damaged or truncated, or of an unsupported kind (CMYK, GIF); or libvips was
@@ -79,6 +83,8 @@ def decode(
     check_whole("max_pixels", max_pixels, 0, MOST_PIXELS)
     read, size = _reader(source)
     head = read(0, _HEAD_BYTES)
+    if raw or is_raw(read):
+        return _develop(read, size, max_pixels, before_allocate)
     kind = sniff(head)
     if kind in ("pnm", "bmp"):
         return _decode_plain(kind, read, size, max_pixels, before_allocate)
@@ -223,6 +229,16 @@ def _read_fully(descriptor: int, offset: int, count: int) -> bytes:
         offset += len(part)
         count -= len(part)
     return b"".join(parts)
+
+
+def _develop(read: Read, size: int, max_pixels: int, before_allocate: Callable[[int], None] | None) -> Decoded:
+    def allocate(height: int, width: int) -> None:
+        _check_size(height, width, max_pixels)
+        if before_allocate is not None:
+            before_allocate(height * width * BYTES_PER_PIXEL)
+
+    pixels, metadata = develop(read, size, allocate)
+    return Decoded(pixels, "raw", 1, MappingProxyType(fit_to(metadata, pixels.shape[1], pixels.shape[0])))
 
 
 def _decode_plain(kind: str, read: Read, size: int, max_pixels: int, before_allocate: Callable[[int], None] | None) -> Decoded:

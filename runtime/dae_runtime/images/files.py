@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,34 +16,19 @@ import numpy as np
 from ..errors import ImageError, OutputExistsError
 from ..system.atomic import atomic_path
 from ..system.bounds import MOST_PIXELS, check_whole
-from ..system.messages import counted, listed
 from ..system.paths import open_regular
 from .codec import MAX_PIXELS, decode, encode, lost_metadata
 from .headers import sniff
+from .names import RAW_SUFFIXES, kind_to_write
 from .pnm import Pixels
 from .ranges import RANGE, Range
 
 logger = logging.getLogger(__name__)
 _warned_multi_image = threading.Event()
 
-FORMATS: Mapping[str, str] = {
-    ".png": "png",
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
-    ".tif": "tiff",
-    ".tiff": "tiff",
-    ".webp": "webp",
-    ".bmp": "bmp",
-    ".pgm": "pnm",
-    ".ppm": "pnm",
-}
-"""Kinds of image file by suffix, in lower case."""
-IMAGE_SUFFIXES = tuple(FORMATS)
 _SNIFFED_BYTES = 64
 _PART_BYTES = 2**20
 _MOST_BYTES_PER_PIXEL, _MOST_METADATA_BYTES = 9, 2**26  # four channels of 16 bits, hardly compressed
-OTHER_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".exr", ".dng")
-"""Unsupported image formats; the log names skipped files of these kinds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +44,7 @@ class Image:
     widened: mirrored at the right and the lower edge, gray as equal colors, 8 bits in 16; writing a TIFF gives them
     their own form."""
     kind: str = "png"
-    """Kind of the source file: `png`, `jpeg`, `tiff`, `webp`, `bmp` or `pnm`."""
+    """Kind of the source file: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pnm` or `raw`."""
 
     @property
     def page_pixels(self) -> Pixels:
@@ -80,10 +65,11 @@ def read_image(
     before_allocate: Callable[[int], None] | None = None,
     value_range: Range | None = None,
 ) -> Image:
-    """Read a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file, recognized by its content.
+    """Read a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file, or camera raw, recognized by its content.
 
     8-bit files give uint8, 16-bit files uint16, palettes and 1-bit files become RGB(A) and 8-bit gray. The EXIF orientation
-    is applied to each page. Of a JPEG with several images (a preview, a gain map, another view) the first is read; a warning
+    is applied to each page. Camera raw, DNG too, is developed to 16 bits of sRGB with the camera's white balance, by rawpy.
+    Of a JPEG with several images (a preview, a gain map, another view) the first is read; a warning
     is logged for the first such file of the process.
 
     Args:
@@ -99,7 +85,8 @@ def read_image(
     """
     try:
         with open_regular(path) as file:
-            decoded = decode(file.fileno(), max_pixels, before_allocate, value_range)
+            is_raw = Path(path).suffix.lower() in RAW_SUFFIXES
+            decoded = decode(file.fileno(), max_pixels, before_allocate, value_range, is_raw)
     except OSError as error:
         raise ImageError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}.") from error
     except ImageError as error:
@@ -209,78 +196,6 @@ def save_image(
         raise ImageError(f"{name}: cannot be written: {error.strerror or error}.") from error
     except ImageError as error:
         raise ImageError(f"{name}: {error}.") from error
-
-
-def image_format(path: str | os.PathLike[str]) -> str:
-    """Return the image kind of a path's suffix.
-
-    Raises:
-        ImageError: The suffix is not one of IMAGE_SUFFIXES.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        raise ImageError(f"the suffix {suffix!r} is not a supported image format; use one of {', '.join(FORMATS)}")
-    return FORMATS[suffix]
-
-
-def kind_to_write(path: str | os.PathLike[str]) -> str:
-    """Return the kind that `codec.encode` takes for a path: as `image_format`, but with `pgm` and `ppm` distinguished.
-
-    Raises:
-        ImageError: The suffix is not one of IMAGE_SUFFIXES.
-    """
-    kind = image_format(path)
-    return Path(path).suffix.lower().removeprefix(".") if kind == "pnm" else kind
-
-
-def is_image_name(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a path has one of IMAGE_SUFFIXES, in upper or lower case, and is not hidden."""
-    path = Path(path)
-    return path.suffix.lower() in FORMATS and not path.name.startswith(".")
-
-
-def find_images(folder: str | os.PathLike[str], recursive: bool = False, *, warn: bool = True) -> list[Path]:
-    """Return the sorted image files of a folder, recognized by suffix.
-
-    Skips other files, hidden files and folders named like an image; keeps links that lead to no folder, and sub-folders that
-    cannot be read, so that reading reports them. Does not follow links to folders. Logs unsupported images, unless `warn` is
-    false.
-
-    Raises:
-        ImageError: The folder cannot be read.
-    """
-    unreadable: list[Path] = []
-    try:
-        found = list(_find(os.fspath(folder), recursive, unreadable))
-    except OSError as error:
-        raise ImageError(f"the folder {os.fspath(folder)} cannot be read: {error.strerror or error}.") from error
-    other = sorted(path.name for path in found if path.suffix.lower() in OTHER_SUFFIXES)
-    if other and warn:
-        skipped, kinds = counted(len(other), "image"), ", ".join(OTHER_SUFFIXES)
-        logger.warning("%s: %s skipped (%s): %s are not supported; convert them", folder, skipped, listed(other), kinds)
-    return sorted([*unreadable, *(path for path in found if is_image_name(path))])
-
-
-def _find(folder: str, recursive: bool, unreadable: list[Path]) -> Iterator[Path]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if _is_folder(entry):
-                if recursive and not entry.is_symlink():
-                    try:
-                        yield from _find(entry.path, True, unreadable)
-                    except OSError:
-                        unreadable.append(Path(entry.path))
-            elif entry.is_symlink() or entry.is_file():
-                yield Path(entry.path)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself, or into a folder without search permission
-        return False
 
 
 def _check_pixels(pixels: Pixels, has_range: bool) -> Pixels:

@@ -6,7 +6,7 @@ Source: TIFF 6.0; the BigTIFF design of libtiff; CIPA DC-008 (EXIF).
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +86,13 @@ def read_directories(read: Read) -> list[Directory]:
             break
         found.append(directory)
     return found
+
+
+def sub_directories(read: Read, starts: Iterable[int]) -> list[Directory]:
+    """Return the directories at some places of a file; what is damaged is left out."""
+    layout = layout_of(read(0, 4))
+    found = [] if layout is None else [_read_directory(read, layout, start, 0)[0] for start in starts]
+    return [directory for directory in found if directory is not None]
 
 
 def is_cut_off(read: Read, size: int) -> bool:

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ImageError, InputError
-from ..images import IMAGE_SUFFIXES, find_images, is_image_name
+from ..images import IMAGE_SUFFIXES, find_images, image_names, is_image_name
 from ..system.paths import check_reachable, is_file, is_folder
 
 logger = logging.getLogger(__name__)
 
 
-def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tuple[Path, list[Path]]:
-    """Return the base folder of relative paths and the sorted image files.
+def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tuple[Path, list[str]]:
+    """Return the base folder of relative paths and the sorted image files; as text, as they may be very many.
 
     Sub-folders that cannot be read are among them, so that reading reports them.
 
@@ -28,7 +28,7 @@ def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tup
     check_reachable(source, "the input")
     path = Path(source)
     if is_folder(path):
-        found = find_images(path, recursive)
+        found = image_names(path, recursive)
         if not found:
             hint = "" if recursive else " Include sub-folders with --recursive."
             raise InputError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)}).{hint}")
@@ -36,26 +36,26 @@ def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tup
             logger.info("%s: sub-folders are skipped; include them with --recursive", path)
         return path, found
     if os.path.lexists(path):
-        return path.parent, [path]
+        return path.parent, [os.fspath(path)]
     pattern = os.fspath(source)
     if not glob.has_magic(pattern):
         raise InputError(f"{pattern} does not exist. Give an image file, a folder, or a pattern such as 'images/*.png'.")
     matches = glob.iglob(pattern, recursive=True)  # noqa: PTH207 - Path.glob treats ** otherwise
-    images = {Path(match) for match in matches if is_image_name(match) and not is_folder(match)}
+    images = {os.fspath(Path(match)) for match in matches if is_image_name(match) and not is_folder(match)}
     if not images:
         raise InputError(f"no image file ({', '.join(IMAGE_SUFFIXES)}) matches {pattern!r}.")
     base = _fixed_part(path)
     if "**" in pattern:
         images.update(_unreadable_folders(base))
-    return base, sorted(images)
+    return base, sorted(images, key=lambda name: name.replace(os.sep, "\0"))  # as paths are sorted
 
 
-def _unreadable_folders(base: Path) -> list[Path]:
+def _unreadable_folders(base: Path) -> list[str]:
     """Return the folders below a folder that a glob passes over because they cannot be read."""
     errors: list[OSError] = []
     for _, folders, _ in os.walk(base, onerror=errors.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
-    return [Path(error.filename) for error in errors if error.filename]
+    return [os.fspath(Path(error.filename)) for error in errors if error.filename]
 
 
 def find_references(sources: Sequence[Path], base: Path, root: Path) -> list[Path | None]:

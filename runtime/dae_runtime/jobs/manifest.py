@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import io
@@ -10,25 +9,21 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ..errors import DaeError, InputError
 from ..images import FORMATS
-from ..inference import DEFAULT_CONTROLS, Controls
-from ..system.bounds import first_misfit
 from ..system.locks import lock
-from ..system.paths import check_reachable, is_same, open_regular
+from ..system.paths import check_reachable, open_regular
+from .entry import BEGUN, DONE, FAILED, Entry, Settings, read_entry
 from .plan import Job, is_file_name
 
 MANIFEST_NAME = "dae-manifest.jsonl"
 """Default name of the manifest in the output folder."""
-BEGUN, DONE, FAILED = "begun", "done", "failed"
 Stamp = tuple[int, int]
 """Size in bytes and modification time in ns; a file with the same stamp counts as unchanged."""
-_CONTROLS = dataclasses.fields(Controls)
 _LONGEST_LINE = 2**20
 """Bytes; paths are far shorter, and a damaged file may be one line."""
 _FIRST_BYTES = b'{"path": '
@@ -37,57 +32,6 @@ _FIRST_BYTES = b'{"path": '
 
 class ManifestError(DaeError):
     """The manifest cannot be written, which ends a run."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings that determine an output besides its input; outputs of other settings are not trusted."""
-
-    model_sha256: str
-    controls: Controls = DEFAULT_CONTROLS
-    value_range: tuple[float, float] | None = None
-    """Values of black and white of float and signed TIFFs."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A line of the manifest: the state of one file."""
-
-    path: str
-    """Of the input, absolute."""
-    output: str
-    """Absolute."""
-    status: str
-    """`begun`, `done` or `failed`. `begun` as last entry: the run was killed, and the output may have got its name."""
-    error: str | None
-    """Reason of the failure."""
-    seconds: float
-    model_sha256: str
-    strength: float
-    source_bytes: int
-    """Size of the input before it was read; with the next field it detects later changes."""
-    source_mtime_ns: int
-    output_sha256: str | None
-    """Of the output file; None if it failed. Lines `begun` of older versions have none."""
-    sigma: float | None = None
-    """As told; None: measured, or of no use to the model. This field and those below are missing in lines of before 0.9."""
-    luma: float = 1.0
-    color: float = 1.0
-    detail: float = 0.0
-    bits: int | None = None
-    level: float | None = None
-    """Noise level that the model was given, measured or told, where white is 1; None for models that are given none."""
-    lost: Sequence[str] = ()
-    """Metadata of the input that the output does not have, such as `thumbnail`."""
-    value_range: Sequence[float] | None = None
-    """As told, for float and signed TIFFs."""
-
-    @property
-    def settings(self) -> Settings:
-        """The settings of the entry."""
-        controls = Controls(**{field.name: getattr(self, field.name) for field in _CONTROLS})
-        value_range = None if self.value_range is None else (self.value_range[0], self.value_range[1])
-        return Settings(self.model_sha256, controls, value_range)
 
 
 def manifest_path(output: str | os.PathLike[str], name: str | os.PathLike[str] | None = None) -> Path:
@@ -106,6 +50,11 @@ def manifest_path(output: str | os.PathLike[str], name: str | os.PathLike[str] |
     return path
 
 
+def in_use(path: str | os.PathLike[str]) -> ManifestError:
+    """Return the error about a manifest that another run writes to."""
+    return ManifestError(f"another run is writing to {os.fspath(path)}. Wait for its end, or give another output or manifest.")
+
+
 class Manifest:
     """Appends to a manifest; thread-safe.
 
@@ -114,31 +63,45 @@ class Manifest:
     Args:
         path: The file; created if missing, with its folder.
         settings: Of this run.
-        alone: Whether no other run may write to it meanwhile, as for a run that was planned by its content.
+        alone: Whether no other run may write to it meanwhile.
+        planned_bytes: Its size when the run was planned by its content; None if it was not.
 
     Raises:
-        DaeError: It cannot be opened or written to, or another run does.
+        ManifestError: It cannot be opened or written to, another run writes to it, or has done so since the plan.
     """
 
-    def __init__(self, path: str | os.PathLike[str], settings: Settings, alone: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], settings: Settings, alone: bool = False, planned_bytes: int | None = None
+    ) -> None:
         self.path, self.settings = Path(path), settings
+        self.done = 0
+        """Files recorded as done."""
         self._lock = threading.Lock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-            if not lock(self._file, alone):
+            try:
+                self._check(alone, planned_bytes)
+            except BaseException:
                 os.close(self._file)
-                raise DaeError(f"another run is writing to {self.path}. Wait for its end, or give another manifest.")
-            self.bytes_before = size = os.fstat(self._file).st_size
-            if size and not _FIRST_BYTES.startswith(os.pread(self._file, len(_FIRST_BYTES), 0)):
-                os.close(self._file)
-                raise DaeError(
-                    f"{self.path} exists and is not a manifest; it stays unchanged. Give the manifest another name."
-                )
-            if size and os.pread(self._file, 1, size - 1) != b"\n":
-                os.write(self._file, b"\n")
+                raise
         except OSError as error:
-            raise DaeError(f"the manifest {self.path} cannot be written: {error.strerror or error}. Give another.") from error
+            text = f"the manifest {self.path} cannot be written: {error.strerror or error}. Give another with --manifest."
+            raise ManifestError(text) from error
+
+    def _check(self, alone: bool, planned_bytes: int | None) -> None:
+        if not lock(self._file, alone):
+            raise in_use(self.path)
+        size = os.fstat(self._file).st_size
+        if size and not _FIRST_BYTES.startswith(os.pread(self._file, len(_FIRST_BYTES), 0)):
+            text = (
+                f"{self.path} exists and is not a manifest; it stays unchanged. Give the manifest another name (--manifest)."
+            )
+            raise ManifestError(text)
+        if planned_bytes not in (None, size):
+            raise ManifestError(f"another run has written to {self.path} after this one was planned. Start this one again.")
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
+            os.write(self._file, b"\n")
 
     def begin(self, job: Job, source_stamp: Stamp, output_sha256: str | None = None) -> None:
         """Record that an output is about to get its name, so that it is known as the run's if the run is killed.
@@ -177,6 +140,7 @@ class Manifest:
         Raises:
             ManifestError: The disk is full, or the file is gone.
         """
+        self.done += error is None
         self._append(
             job,
             source_stamp,
@@ -208,12 +172,6 @@ class Manifest:
         if written < len(line):
             raise ManifestError(f"the manifest {self.path} cannot be written: the disk is full.")
 
-    def remove(self) -> None:
-        """Delete the file, unless another run writes to it."""
-        with contextlib.suppress(OSError):
-            if lock(self._file, alone=True) and is_same(self.path, f"/dev/fd/{self._file}"):
-                self.path.unlink()
-
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
@@ -225,21 +183,29 @@ class Manifest:
         self.close()
 
 
-def read_manifest(path: str | os.PathLike[str]) -> dict[str, Entry]:
-    """Return the last entry of each input by its path; empty if the file does not exist.
+def read_manifest(path: str | os.PathLike[str], alone: bool | None = None) -> dict[str, Entry]:
+    """Return the last entry of each output by its path; empty if the file does not exist.
 
     Truncated or damaged lines are ignored.
 
+    Args:
+        path: The file.
+        alone: None to read it whatever other runs do. Else refuse one that another run writes to: true, in any way; false,
+            for itself alone.
+
     Raises:
         InputError: The file exists but cannot be read.
+        ManifestError: Another run writes to it.
     """
     entries: dict[str, Entry] = {}
     try:
         with io.BufferedReader(open_regular(path)) as file:
+            if alone is not None and not lock(file.fileno(), alone):
+                raise in_use(path)
             while line := file.readline(_LONGEST_LINE):
-                entry = _read_entry(line)
+                entry = read_entry(line)
                 if entry is not None:
-                    entries[entry.path] = entry
+                    entries[entry.output] = entry
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -248,8 +214,9 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Entry]:
 
 
 def entry_of(job: Job, entries: Mapping[str, Entry]) -> Entry | None:
-    """Return the last entry of a job's input, or None."""
-    return entries.get(absolute(job.source))
+    """Return the last entry of a job's output, or None if that was made from another input."""
+    entry = entries.get(absolute(job.destination))
+    return None if entry is None or entry.path != absolute(job.source) else entry
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str | None:
@@ -268,15 +235,6 @@ def file_stamp(path: Path) -> Stamp:
     except OSError:
         return 0, 0
     return status.st_size, status.st_mtime_ns
-
-
-def _read_entry(line: bytes) -> Entry | None:
-    try:
-        entry = Entry(**json.loads(line))
-        _ = entry.settings  # checks the controls
-    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
-        return None
-    return None if first_misfit(entry) else entry
 
 
 def absolute(path: Path) -> str:

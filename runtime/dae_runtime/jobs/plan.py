@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from ..errors import ImageError, InputError, OutputExistsError
-from ..images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format, is_image_name
+from ..images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format, is_image_name, written_suffix
 from ..system.messages import counted, listed
-from ..system.paths import check_reachable, folders_around, identities_of, identity_of, is_folder, is_same
+from ..system.paths import Identity, check_reachable, folders_around, identities_of, identity_of, is_folder, is_same
 from .inputs import find_references, find_sources
 
 PathLike = str | os.PathLike[str]
 
 
 class Job:
-    """One file to denoise. Keeps text, a third of the memory of paths: a run may have very many jobs.
+    """One file to denoise. Keeps text, a part of it shared by all jobs: a run may have very many.
 
     Args:
         source: The file.
@@ -25,21 +26,23 @@ class Job:
         reference: The clean image to compare with, if any.
     """
 
-    __slots__ = ("_destination", "_reference", "_source")
+    __slots__ = ("_folder", "_name", "_reference", "_to_folder", "_to_name")
 
     def __init__(self, source: PathLike, destination: PathLike, reference: PathLike | None = None) -> None:
-        self._source, self._destination = os.fspath(source), os.fspath(destination)
+        self._folder, self._name = _split(source)
+        self._to_folder, name = _split(destination)
+        self._to_name = self._name if name == self._name else name
         self._reference = None if reference is None else os.fspath(reference)
 
     @property
     def source(self) -> Path:
         """The file."""
-        return Path(self._source)
+        return Path(self._folder + self._name)
 
     @property
     def destination(self) -> Path:
         """The output."""
-        return Path(self._destination)
+        return Path(self._to_folder + self._to_name)
 
     @property
     def reference(self) -> Path | None:
@@ -53,10 +56,16 @@ class Job:
         return hash(self._names())
 
     def __repr__(self) -> str:
-        return f"Job({self._source!r}, {self._destination!r}, {self._reference!r})"
+        return f"Job{self._names()}"
 
     def _names(self) -> tuple[str, str, str | None]:
-        return self._source, self._destination, self._reference
+        return self._folder + self._name, self._to_folder + self._to_name, self._reference
+
+
+def _split(path: PathLike) -> tuple[str, str]:
+    """Return the folder of a path, with its separator and as one object for all paths in it, and the name."""
+    folder, separator, name = os.fspath(path).rpartition(os.sep)
+    return sys.intern(folder + separator), name
 
 
 def plan(
@@ -77,7 +86,7 @@ def plan(
             no suffix. Else a folder, in which the input's tree is mirrored.
         recursive: Include sub-folders.
         suffix: Added to each name before the extension: `_clean` turns `a.png` into `a_clean.png`.
-        format: Extension of the outputs, such as `png`; None to keep each input's.
+        format: Extension of the outputs, such as `png`; None to keep each input's, but `tif` for camera raw.
         reference: Folder with clean images of the same relative path (any image extension), or, for one input file, a file.
         overwrite: Allow existing outputs.
 
@@ -95,18 +104,20 @@ def plan(
     check_reachable(output, "the output")
     base, sources = find_sources(source, recursive)
     target = Path(output)
-    single_file = sources == [Path(source)]
+    single_file = sources == [os.fspath(Path(source))]
     if not single_file:
         # Outputs at another depth are not matched again, unless the pattern matches every depth.
         any_depth = is_folder(source) or "**" in os.fspath(source)
         _check_folders(base, output, any_depth)
         if any_depth:
-            _check_outside({path.parent for path in sources}, output)
+            _check_outside({Path(name).parent for name in sources}, output)
     if single_file and target.suffix and not _means_folder(output):
         _check_file_name(target, suffix, format)
         jobs = [Job(sources[0], target)]
     else:
-        jobs = [Job(path, _destination(path.relative_to(base), target, suffix, extension, single_file)) for path in sources]
+        relative = (Path(name).relative_to(base) for name in sources)
+        outputs = (_destination(path, target, suffix, extension, single_file) for path in relative)
+        jobs = list(map(Job, sources, outputs))
     if reference is not None:
         references = find_references([job.source for job in jobs], base, Path(reference))
         jobs = [Job(job.source, job.destination, path) for job, path in zip(jobs, references, strict=True)]
@@ -178,7 +189,7 @@ def _check_suffix(suffix: str) -> None:
 def _destination(relative: Path, output: Path, suffix: str, extension: str | None, named: bool = False) -> Path:
     if not named and not is_image_name(relative):  # a sub-folder that cannot be read, found instead of its images
         return output / relative
-    return output / relative.with_name(relative.stem + suffix + (extension or relative.suffix))
+    return output / relative.with_name(relative.stem + suffix + (extension or written_suffix(relative)))
 
 
 def _check_folders(base: Path, output: PathLike, any_depth: bool) -> None:
@@ -217,39 +228,50 @@ def check_writable(folder: Path) -> None:
 
 def _check_mapping(jobs: list[Job]) -> None:
     folders: dict[str, str] = {}
-    taken: dict[str, Job] = {}
-    inputs, input_files = {_resolved(job.source, folders) for job in jobs}, identities_of(job.source for job in jobs)
-    found = [job.reference for job in jobs if job.reference is not None]
-    references, reference_files = {_resolved(path, folders) for path in found}, identities_of(found)
+    outputs: dict[str, dict[str, Job]] = {}
+    existing: dict[Identity, Job] = {}
     for job in jobs:
         try:
             image_format(job.destination)
         except ImageError as error:
             raise InputError(f"{job.source} has no output: {error}.") from error
-        final, existing = _resolved(job.destination, folders), identity_of(job.destination)
-        if final in inputs or existing in input_files:
-            raise InputError(f"the output {job.destination} is also an input. Inputs are never changed; give another output.")
-        if final in references or existing in reference_files:
+        folder, name = _resolved(job.destination, folders)
+        other = outputs.setdefault(folder, {}).setdefault(name, job)
+        if other is not job:
             raise InputError(
-                f"the output {job.destination} is also a reference. References are never changed; give another output."
+                f"{other.source} and {job.source} have the same output {job.destination}. Rename one, or leave out --format."
             )
-        if final in taken:
-            raise InputError(
-                f"{taken[final].source} and {job.source} have the same output {job.destination}. Rename one, or leave "
-                "out --format."
-            )
-        taken[final] = job
+        if (identity := identity_of(job.destination)) is not None:
+            existing[identity] = job
+    for job in jobs:
+        for path, what, those in ((job.source, "an input", "Inputs"), (job.reference, "a reference", "References")):
+            hit = None if path is None else _output_at(path, folders, outputs, existing)
+            if hit is not None:
+                raise InputError(
+                    f"the output {hit.destination} is also {what}. {those} are never changed; give another output."
+                )
 
 
-def _resolved(path: Path, folders: dict[str, str]) -> str:
-    """Return a path without links; `folders` caches resolved folders."""
-    name = os.fspath(path)
-    if os.path.islink(name):  # noqa: PTH114 - many names: os.path works on them as they are
-        return os.path.realpath(name)
-    folder, name = os.path.split(name)
+def _output_at(
+    path: Path, folders: dict[str, str], outputs: dict[str, dict[str, Job]], existing: dict[Identity, Job]
+) -> Job | None:
+    """Return the job whose output lies at a path, by its name or by another; the arguments are of `_check_mapping`."""
+    folder, name = _resolved(path, folders)
+    if (hit := outputs.get(folder, {}).get(name)) is not None or not existing:
+        return hit
+    identity = identity_of(path)
+    return None if identity is None else existing.get(identity)
+
+
+def _resolved(path: Path, folders: dict[str, str]) -> tuple[str, str]:
+    """Return folder and name of a path without links; `folders` caches resolved folders."""
+    folder, name = os.path.split(path)
+    if os.path.islink(path):  # noqa: PTH114 - many names: os.path works on them as they are
+        folder, name = os.path.split(os.path.realpath(path))
+        return sys.intern(folder), name
     if folder not in folders:
         folders[folder] = os.path.realpath(folder)
-    return f"{folders[folder]}/{name}"
+    return folders[folder], name
 
 
 def check_absent(jobs: list[Job]) -> None:

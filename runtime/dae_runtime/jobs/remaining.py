@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ..errors import DaeError
 from ..images import read_image
-from .manifest import DONE, FAILED, Entry, Settings, absolute, entry_of, file_sha256, file_stamp
+from .entry import DONE, FAILED, Entry, Settings
+from .manifest import entry_of, file_sha256, file_stamp
 from .plan import Job
 
 
@@ -23,6 +24,8 @@ class Remaining:
     """Complete, as the manifest records."""
     failed: list[Job]
     """Failed before and not retried."""
+    edited: list[Job]
+    """Complete by the manifest, but the output is now another image: it stays."""
     other_settings: list[Job]
     """Those of `jobs` with an existing output of other settings; the caller decides whether to replace it."""
     foreign: list[Job]
@@ -30,14 +33,14 @@ class Remaining:
 
 
 def remaining_jobs(
-    jobs: Iterable[Job], entries: Mapping[str, Entry], settings: Settings, retry_failed: bool = False
+    jobs: Iterable[Job], entries: Mapping[str, Entry], settings: Settings, retry_failed: bool = False, overwrite: bool = False
 ) -> Remaining:
     """Sort jobs by their state in a manifest.
 
     A job is complete if the manifest records it as done with the same settings and input, and the output has the
-    recorded hash.
+    recorded hash. Where another program has made another image of the output, it stays, unless `overwrite`.
     """
-    remaining = Remaining([], [], [], [], [])
+    remaining = Remaining([], [], [], [], [], [])
     for job in jobs:
         entry = entry_of(job, entries)
         if entry is None or not _same_work(job, entry, settings):
@@ -48,6 +51,8 @@ def remaining_jobs(
             (remaining.jobs if retry_failed else remaining.failed).append(job)
         elif entry.output_sha256 is not None and file_sha256(job.destination) == entry.output_sha256:
             remaining.complete.append(job)
+        elif not overwrite and entry.status == DONE and is_foreign(job, entry):
+            remaining.edited.append(job)
         else:
             remaining.jobs.append(job)
     known = {*remaining.other_settings}
@@ -56,16 +61,11 @@ def remaining_jobs(
 
 
 def _same_work(job: Job, entry: Entry, settings: Settings) -> bool:
-    return (
-        entry.output == absolute(job.destination)
-        and entry.settings == settings
-        and (entry.source_bytes, entry.source_mtime_ns) == file_stamp(job.source)
-    )
+    return entry.settings == settings and (entry.source_bytes, entry.source_mtime_ns) == file_stamp(job.source)
 
 
 def _has_other_output(job: Job, entry: Entry, settings: Settings) -> bool:
-    made = entry.status == DONE and entry.output == absolute(job.destination)
-    return made and entry.settings != settings and os.path.lexists(job.destination)
+    return entry.status == DONE and entry.settings != settings and os.path.lexists(job.destination)
 
 
 def is_foreign(job: Job, entry: Entry | None) -> bool:
@@ -75,9 +75,7 @@ def is_foreign(job: Job, entry: Entry | None) -> bool:
     """
     if not os.path.lexists(job.destination):
         return False
-    if entry is None or entry.output != absolute(job.destination):
-        return True
-    if entry.status == FAILED:
+    if entry is None or entry.status == FAILED:
         return True
     if entry.output_sha256 is None:  # begun by a version that did not record it
         return False

@@ -12,7 +12,8 @@ from ..system.threads import Gate, ordered_map
 from .manifest import Manifest
 from .plan import Job
 from .protection import Protection
-from .worker import FileResult, JobOptions, Worker
+from .results import FileResult, JobOptions
+from .worker import Worker
 
 MAX_SLOTS = 8
 """Most images denoised at once on the CPU: more gains little, and each needs the engine's memory for one image."""
@@ -38,6 +39,7 @@ def run_jobs(
     manifest: Manifest | None = None,
     cancel: Callable[[], bool] | None = None,
     step: Callable[[], None] | None = None,
+    finished: Callable[[FileResult], None] | None = None,
     protection: Protection | None = None,
 ) -> Generator[FileResult, None, None]:
     """Denoise files in parallel and yield their results in order.
@@ -54,6 +56,7 @@ def run_jobs(
         cancel: Called before each file and each run of the engine (each tile of a large image), by any thread; true ends
             the run: started files are finished or dropped, never left half written.
         step: Called before each run of the engine, by any thread.
+        finished: Called after each file, by any thread and in any order: before its result comes, where files run in groups.
         protection: The files that stay whatever `may_replace` says; None for the inputs and references of `jobs`, if that is
             a list.
 
@@ -78,6 +81,7 @@ def run_jobs(
         manifest=manifest,
         cancel=cancel,
         step=step,
+        finished=finished,
     )
     chunks = itertools.takewhile(lambda chunk: not worker.is_stopped(), _group_jobs(jobs, options.batch_size))
     # One thread more than can denoise: it reads and writes meanwhile.

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import ImageError, InputError
-from ..images import KINDS_OF_8_BITS, MAX_PIXELS, Image, decode, encode, lost_metadata, warn_multi_image
+from ..images import KINDS_OF_8_BITS, MAX_PIXELS, Image, decode, encode, lost_metadata, warn_multi_image, written_kind
 from ..inference import DEFAULT_CONTROLS, Controls, Denoiser
 from ..pixels.arrays import Array
 from ..system.bounds import shown
@@ -154,7 +154,8 @@ def denoise_file_bytes(
     Args:
         denoiser: The open denoiser.
         data: Content of a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file.
-        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm`, `ppm` or `pnm`: the kind to return; None for the input's.
+        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm`, `ppm` or `pnm`: the kind to return; None for the
+            input's, TIFF for camera raw.
         controls: The user's choices about the result.
         max_pixels: Larger images are refused.
         value_range: Values of black and white of a TIFF with float or signed pixels.
@@ -170,15 +171,16 @@ def denoise_file_bytes(
             warn_multi_image(name)
         image = Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)
         image = image.with_pixels(denoiser.denoise(image.page_pixels, **asdict(controls)))
-        content = encode(image.pixels, kind or image.kind, image.metadata, pages=image.pages)
-        lost = lost_metadata(image.metadata, kind or image.kind, content)
+        kind = kind or written_kind(image.kind)
+        content = encode(image.pixels, kind, image.metadata, pages=image.pages)
+        lost = lost_metadata(image.metadata, kind, content)
     except ImageError as error:
         raise ImageError(f"{name}: {error}.") from error
     except MemoryError as error:
         raise InputError(f"{name} does not fit into memory. Free memory, or give smaller images.") from error
     if lost:
         logger.warning("%s: written without %s", name, ", ".join(lost))
-    if image.pixels.dtype == np.uint16 and (kind or image.kind) in KINDS_OF_8_BITS:
+    if image.pixels.dtype == np.uint16 and kind in KINDS_OF_8_BITS:
         logger.warning(
             "%s: reduced from 16 to 8 bits, the most that JPEG, WebP and BMP hold. Write PNG or TIFF to keep every bit", name
         )

@@ -13,7 +13,7 @@ from .plan import Job, plan_folder
 from .protection import Protection
 
 if TYPE_CHECKING:
-    from .worker import FileResult
+    from .results import FileResult
 
 POLL_S = 1.0
 """Seconds between two scans of a watched folder."""

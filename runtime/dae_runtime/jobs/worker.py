@@ -13,10 +13,9 @@ from pathlib import Path
 from statistics import fmean
 
 from ..errors import CancelledError, DaeError, ImageError, MissingDependencyError
-from ..images import MAX_PIXELS, Image, read_image, save_image
-from ..inference import DEFAULT_CONTROLS, Controls, Denoiser, by_shape, windows
+from ..images import Image, save_image
+from ..inference import Controls, Denoiser, by_shape, windows
 from ..pixels.arrays import Array
-from ..pixels.scores import Scores
 from ..system.messages import describe_error, may_pass
 from ..system.paths import identity_of
 from ..system.threads import Gate
@@ -24,59 +23,9 @@ from .losses import compare, loses_depth, loses_unasked
 from .manifest import Manifest, ManifestError, Stamp, file_sha256, file_stamp
 from .plan import Job
 from .protection import Protection
+from .results import FileResult, JobOptions
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class JobOptions:
-    """How to denoise the files of a run."""
-
-    batch_size: int | None = None
-    """Files per thread and batch; those of equal size run as one. None: up to 32, fewer if they are large."""
-    controls: Controls = DEFAULT_CONTROLS
-    """The user's choices about the results."""
-    max_pixels: int = MAX_PIXELS
-    """Larger images fail."""
-    max_memory_mb: int | None = None
-    """Memory limit in MiB; give the denoiser the same. Images are then denoised one at a time."""
-    value_range: tuple[float, float] | None = None
-    """Values of black and white of TIFFs with float or signed pixels; None refuses those."""
-    with_references: bool = False
-    """Compare with the reference of each job; a job without one gets a `reference_error`."""
-    fail_fast: bool = False
-    """Start no further file once one has failed."""
-
-    def read(self, path: Path, before_allocate: Callable[[int], None] | None = None) -> Image:
-        """Read an image as `read_image` does, with these limits and this range."""
-        return read_image(path, self.max_pixels, before_allocate, self.value_range)
-
-
-@dataclass(frozen=True)
-class FileResult:
-    """The result of one file."""
-
-    job: Job
-    error: str | None
-    """Reason of the failure; None for success."""
-    seconds: float
-    """Time to read, denoise (its share of the batch), write and compare, waiting included."""
-    scores: Scores | None = None
-    """PSNR and SSIM, if compared with a reference."""
-    reference_error: str | None = None
-    """Reason why it could not be compared with a requested reference."""
-    unasked_loss: bool = False
-    """Whether a lossless image was written lossy, because its file name has the suffix of a lossy format."""
-    depth_loss: bool = False
-    """Whether a 16-bit image was reduced to 8 bits, the most that its format holds."""
-    level: float | None = None
-    """Noise level that the model was given, measured or told, where white is 1; None for models that are given none."""
-    output_stamp: Stamp | None = None
-    """Stamp of the output as written; None without output."""
-    may_pass: bool = False
-    """Whether the failure may pass without a change of the file: no space, no memory, no permission."""
-    lost: tuple[str, ...] = ()
-    """What people call the metadata of the input that the output does not have, such as `thumbnail`."""
 
 
 @dataclass
@@ -135,6 +84,8 @@ class Worker:
     """Called before each file and each run of the engine; true ends the run."""
     step: Callable[[], None] | None
     """Called before each run of the engine."""
+    finished: Callable[[FileResult], None] | None
+    """Called after each file."""
     stop: threading.Event = field(default_factory=threading.Event)
 
     def process(self, jobs: list[Job]) -> list[FileResult]:
@@ -145,6 +96,8 @@ class Worker:
                 self._denoise(window)
                 for work in window:
                     results.append(self._finish(work))
+                    if self.finished is not None:
+                        self.finished(results[-1])
                     if self.options.fail_fast and work.error is not None:
                         self.stop.set()
                 self.gate.leave()
@@ -268,13 +221,13 @@ class Worker:
     def _begin(self, work: _Work, finished: Path) -> None:
         """Note the output before it gets its name: a file that comes there later is another's."""
         work.output_stamp = file_stamp(finished)
-        self.protection.note(work.job.destination, identity_of(finished))
+        self.protection.note(work.job, identity_of(finished))
         if self.manifest is not None:
             work.output_sha256 = file_sha256(finished)
             self.manifest.begin(work.job, work.source_stamp, work.output_sha256)
 
     def _may_replace(self, job: Job) -> bool:
-        self.protection.check(job.destination)
+        self.protection.check(job)
         return self.may_replace is not None and self.may_replace(job)
 
     def is_stopped(self) -> bool:

@@ -29,8 +29,6 @@ _unfinished: set[Path] = set()
 """Of this process."""
 
 
-_JOURNAL_SUFFIX = ".jsonl"
-"""Of the journal of a run that was cut off, which has the prefix of unfinished files and is needed to continue."""
 _LONGEST_SUFFIX = 16
 """Bytes of a suffix that unfinished files share with their destination; a longer one could make their name too long."""
 
@@ -97,7 +95,7 @@ def remove_unfinished(folders: Iterable[Path]) -> None:
     for folder in folders:
         for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
             with contextlib.suppress(OSError):
-                if path.suffix != _JOURNAL_SUFFIX and _is_abandoned(path):
+                if _is_abandoned(path):
                     path.unlink()
 
 

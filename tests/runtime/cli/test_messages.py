@@ -37,7 +37,10 @@ def test_a_terminal_gets_a_progress_bar(tmp_path, images, blur_file):
     result, shown = run_on_terminal("-m", "dae_runtime", "-m", blur_file, images, tmp_path / "out")
     assert result.returncode == 0
     assert b"denoising" in shown
-    assert b"3/3" in shown
+    for number in range(4):  # also of small files, whose results come in one group
+        assert b"%d/3" % number in shown
+    for name in (b"0.png", b"1.png"):
+        assert name in shown
     assert result.stdout.startswith(b"3 of 3 files")
 
 
@@ -78,7 +81,7 @@ def test_the_device_is_logged_only_where_there_was_a_choice(tmp_path, images, bl
 def test_quiet_prints_only_errors(tmp_path, images, blur_file, dae_run):
     (images / "a.gif").touch()
     loud = dae_run("-m", blur_file, images, tmp_path / "a")
-    assert "1 image skipped" in loud.stderr
+    assert "passed over: 1 .gif" in loud.stderr
     quiet = dae_run("-q", "-m", blur_file, images, tmp_path / "b")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
 
@@ -114,3 +117,12 @@ def test_skipped_folders_are_reported(tmp_path, images, blur_file, dae_run):
     flat = dae_run("-m", blur_file, images, tmp_path / "b")
     deep = dae_run("-m", blur_file, images, tmp_path / "c", "-r")
     assert ["sub-folders" in result.stderr for result in (alone, flat, deep)] == [False, True, False]
+
+
+def test_what_is_passed_over_is_named_with_the_way_to_have_it_read(tmp_path, images, blur_file, dae_run):
+    for name in ("1.psd", "2.PSD", "notes.txt", "dae-manifest.jsonl"):
+        (images / name).touch()
+    for extra in (("--dry-run",), ()):
+        told = dae_run("-m", blur_file, images, tmp_path / "out", *extra).stderr
+        assert re.fullmatch(rf"{images}: passed over: 2 \.(psd|PSD) \(convert them to TIFF or PNG first\), 1 \.txt\n", told)
+    assert dae_run("-q", "-m", blur_file, images, tmp_path / "other").stderr == ""

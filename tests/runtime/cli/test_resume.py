@@ -19,7 +19,7 @@ from dae_runtime.system.atomic import TEMPORARY_PREFIX
 pytestmark = pytest.mark.slow
 
 
-def test_interrupting_leaves_whole_files_and_exit_code_130(tmp_path, blur_file):
+def test_interrupting_leaves_whole_files_and_the_same_command_goes_on(tmp_path, blur_file, dae_run):
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     write_image(folder / "0.png", Image(random_pixels((300, 300, 3))))
@@ -34,10 +34,17 @@ def test_interrupting_leaves_whole_files_and_exit_code_130(tmp_path, blur_file):
         error = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert b"Traceback" not in error
-    written = [path for path in out.iterdir() if not path.name.startswith(TEMPORARY_PREFIX)]
+    written = list(out.glob("[0-9]*.png"))
     assert 0 < len(written) < 1500
     for path in written:
         assert read_image(path).pixels.shape == (300, 300, 3)
+    assert f"{len(written)} of 1500 files are whole; the same command goes on from there\n".encode() in error
+    for path in [path for path in folder.iterdir() if not (out / path.name).exists()][20:]:
+        path.unlink()  # a second on each is too long for a test
+    again = dae_run(*arguments[3:])
+    assert again.returncode == 0, again.stderr
+    assert f"{len(written)} kept from before, 20 to do\n" in again.stderr
+    assert f"20 of {len(written) + 20} files denoised, {len(written)} already complete" in again.stdout
 
 
 def outputs(folder):
@@ -108,7 +115,7 @@ def test_resuming_without_a_manifest_replaces_nothing(tmp_path, images, blur_fil
     result = dae_run("-m", blur_file, images, tmp_path / "out", "--resume")
     assert result.returncode == 1
     assert "--overwrite" in result.stderr
-    assert "out/dae-manifest.jsonl, written by a run with --resume or --manifest, is missing" in result.stderr
+    assert "out/dae-manifest.jsonl, written by the run before, is missing" in result.stderr
     assert (tmp_path / "out" / "1.png").read_text() == "another program's"
 
 
@@ -153,11 +160,59 @@ def test_resuming_replaces_no_file_of_other_programs(tmp_path, images, blur_file
     write_image(out / first.name, Image(random_pixels((5, 6), seed=99)), overwrite=True)
     retouched = (out / first.name).read_bytes()
     plan = dae_run("-m", blur_file, images, out, "--resume", "--dry-run")
-    assert plan.stdout.count("not written by the run to resume") == 2
+    assert plan.stdout.count("not written by the run before") == 1
+    assert plan.stdout.count("changed since: kept") == 1
     result = dae_run("-m", blur_file, images, out, "--resume")
     assert result.returncode == plan.returncode == 1
-    assert "2 files at output paths were not written by the run" in result.stderr
+    assert "1 file at output paths was not written by the run" in result.stderr
     assert "--overwrite" in result.stderr
     assert ((out / "late.png").read_text(), (out / first.name).read_bytes()) == ("precious", retouched)
     assert dae_run("-m", blur_file, images, out, "--resume", "--overwrite").returncode == 0
     assert (out / "late.png").read_bytes() == (out / first.name).read_bytes()
+
+
+def test_the_same_command_again(tmp_path, images, blur_file, dae_run):
+    out = tmp_path / "out"
+    command = ("-m", blur_file, images, out)
+    assert dae_run(*command).stderr == ""
+    assert dae_run(*command).stderr == "3 kept from before, nothing to do\n"
+    write_image(images / "late.png", Image(random_pixels((10, 12), seed=8)))
+    write_image(out / "1.png", Image(random_pixels((5, 6), seed=9)))
+    before = outputs(out)
+    planned = dae_run(*command, "--dry-run")
+    assert (planned.returncode, planned.stdout.count("already complete: kept")) == (0, 2)
+    assert f"{out}/1.png  (complete, and changed since: kept without --overwrite)\n" in planned.stdout
+    assert f"{out}/late.png\n" in planned.stdout
+    again = dae_run(*command)
+    assert again.returncode == 0
+    assert again.stderr.splitlines() == [
+        "3 kept from before, 1 to do",
+        f"kept as changed since it was written: {out}/1.png (--overwrite replaces it)",
+    ]
+    assert "1 of 4 files denoised, 3 already complete, 0 failed" in again.stdout
+    assert before.items() <= outputs(out).items()
+    for extra in ((), ("--dry-run",)):
+        other = dae_run(*command, "--strength", "0.5", *extra)
+        assert other.returncode == 1
+        assert len(other.stderr.splitlines()) == 1
+        assert "strength 1 instead of 0.5" in other.stderr
+        assert "--overwrite, or give another output" in other.stderr
+    done = dae_run(*command, "--strength", "0.5", "--overwrite")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4 of 4 files denoised, 0 failed" in done.stdout
+
+
+def test_a_second_run_at_once_is_refused_in_one_line(tmp_path, blur_file, dae_run):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    write_image(folder / "0.png", Image(random_pixels((300, 300, 3))))
+    for index in range(1, 1500):
+        os.link(folder / "0.png", folder / f"{index}.png")
+    command = ("-m", blur_file, folder, out)
+    with start(*command) as process:
+        wait_until(lambda: len(list(out.glob("[0-9]*.png"))) > 4)
+        second = dae_run(*command)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert second.returncode == 1
+    assert re.fullmatch(r"error: another run is writing to \S*dae-manifest\.jsonl\. Wait for its end, .*\n", second.stderr)

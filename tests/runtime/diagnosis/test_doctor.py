@@ -62,6 +62,7 @@ def test_the_facts_that_a_bug_report_needs(dae_run):
         "self-test",
         "threads",
         "images",
+        "camera raw",
         "onnxruntime",
         "devices",
         "cuda",

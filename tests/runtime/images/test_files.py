@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -163,10 +164,19 @@ def test_finding_images(tmp_path):
         find_images(tmp_path / "none")
 
 
-def test_images_of_unsupported_kinds_are_logged(tmp_path, caplog):
-    (tmp_path / "x.gif").touch()
-    assert find_images(tmp_path) == []
-    assert "1 image skipped (x.gif)" in caplog.text
+def test_images_of_unsupported_kinds_are_logged(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("dae_runtime.images.names.can_develop", lambda: False)
+    names = ["1.CR2", "2.CR2", "3.cr2", "4.NEF", "x.psd", "b.txt", "README", "a.png", "dae-manifest.jsonl", ".hidden.txt"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert find_images(tmp_path) == [tmp_path / "a.png"]
+    (record,) = caplog.records
+    kinds = r"3 \.(CR2|cr2), 1 \.NEF \(camera raw: .*\), 1 \.psd \(convert .*\), 1 (\.txt|without a suffix), 1 \S+.*"
+    assert re.fullmatch(rf"{tmp_path}: passed over: {kinds}", record.getMessage())
+    assert record.levelno == logging.WARNING
+    caplog.clear()
+    assert find_images(tmp_path, warn=False) == [tmp_path / "a.png"]
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".webp"])

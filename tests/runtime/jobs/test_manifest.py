@@ -189,12 +189,14 @@ def test_files_not_written_by_the_run_are_foreign(recorded, jobs):
     write_image(jobs[1].destination, Image(np.zeros((3, 4), np.uint8)), overwrite=True)
     jobs[2].destination.write_text("precious")
     jobs[3].destination.write_text("precious")
-    assert foreign() == [1, 3]
-    assert foreign(retry_failed=True) == [1, 2, 3]
+    assert foreign() == [3]
+    assert foreign(retry_failed=True) == [2, 3]
+    assert foreign(retry_failed=True, overwrite=True) == [1, 2, 3]
+    assert remaining_jobs(jobs, read_manifest(recorded), SETTINGS).edited == [jobs[1]]
     with Manifest(recorded, SETTINGS) as manifest:  # a run that is killed while it writes
         manifest.begin(jobs[3], stamp(jobs[3]))
-    assert foreign(retry_failed=True) == [1, 2]
-    assert left(recorded, jobs) == ([0, 1, 3], 0, 1)
+    assert foreign(retry_failed=True) == [2]
+    assert left(recorded, jobs) == ([0, 3], 0, 1)
 
 
 def test_an_output_of_this_run_whose_input_has_changed_is_its_own(recorded, jobs):
@@ -240,15 +242,16 @@ json_values = st.recursive(
 @example({"bits": "16"})
 def test_any_line_is_an_entry_or_ignored(tmp_path_factory, changes):
     path = tmp_path_factory.mktemp("manifest") / "m.jsonl"
-    path.write_text(json.dumps(LINE | changes) + "\n" + json.dumps(LINE | {"path": "/whole.png"}) + "\n", "utf-8")
+    path.write_text(json.dumps(LINE | changes) + "\n" + json.dumps(LINE | {"output": "/whole.png"}) + "\n", "utf-8")
     entries = read_manifest(path)
     assert "/whole.png" in entries
     for entry in entries.values():
         assert isinstance(entry.path, str)
+        assert isinstance(entry.output, str)
         assert entry.settings.controls.strength <= 1
 
 
 @pytest.mark.parametrize("text", ["[" * 200_000, '{"path": ' + "9" * 5000 + "}", "x" * 3_000_000, "null", "[]", '"a"'])
 def test_hostile_lines_are_ignored(tmp_path, text):
     (tmp_path / "m.jsonl").write_text(text + "\n" + json.dumps(LINE) + "\n", "utf-8")
-    assert list(read_manifest(tmp_path / "m.jsonl")) == ["/a.png"]
+    assert list(read_manifest(tmp_path / "m.jsonl")) == ["/b.png"]

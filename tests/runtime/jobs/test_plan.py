@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+import pathlib
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from dae_runtime.errors import ImageError, InputError, OutputExistsError
 from dae_runtime.jobs.plan import plan, plan_folder
+from dae_runtime.jobs.protection import Protection
 
 
 @pytest.fixture
@@ -186,3 +189,22 @@ def test_a_suffix_with_a_path_separator_is_refused(tree):
             plan_folder("in", "out", suffix=suffix)
         with pytest.raises(InputError, match="without path separators"):
             plan("in", "out", suffix=suffix)
+
+
+def test_very_many_files_take_little_memory(tmp_path):
+    """Of a job some 200 bytes stay, and of the checks nothing."""
+    count, folder = 4000, tmp_path / "in" / "a folder of a long name, as cameras and photographers make them"
+    folder.mkdir(parents=True)
+    for number in range(count):
+        (folder / f"IMG_{number:05}.JPG").touch()
+    plan(tmp_path / "in", tmp_path / "out", recursive=True)  # loads what is loaded once
+    tracemalloc.start()
+    try:
+        jobs = plan(tmp_path / "in", tmp_path / "out", recursive=True)
+        protection = Protection(jobs)
+        taken = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(False, pathlib.__file__)])  # its table of names
+    finally:
+        tracemalloc.stop()
+    assert len(jobs) == count
+    protection.check(jobs[0])
+    assert sum(trace.size for trace in taken.statistics("filename")) < 300 * count

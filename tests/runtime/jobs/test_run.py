@@ -206,7 +206,7 @@ def test_a_manifest_is_written_during_the_run(tmp_path, blur: Denoiser):
     entries = read_manifest(tmp_path / "m.jsonl")
     assert len(entries) == 30
     for job in jobs:
-        entry = entries[str(job.source)]
+        entry = entries[str(job.destination)]
         assert entry.output_sha256 == file_sha256(job.destination)
         assert (entry.status == "failed") == (job is jobs[3]) == (entry.error is not None)
 

@@ -8,12 +8,15 @@ from builders import random_pixels
 from dae_runtime import Denoiser, MissingDependencyError
 from dae_runtime.images import Image, write_image
 from dae_runtime.jobs import losses
+from dae_runtime.jobs import results as folder_results
 from dae_runtime.jobs import worker as folder_worker
 from dae_runtime.jobs.manifest import Manifest, Settings, file_stamp, read_manifest
 from dae_runtime.jobs.plan import plan
 from dae_runtime.jobs.remaining import remaining_jobs
 from dae_runtime.jobs.run import run_jobs
 from dae_runtime.jobs.worker import JobOptions
+
+PLACES = {"read_image": folder_results, "save_image": folder_worker}
 
 
 def test_bad_files_keep_their_place_and_stop_nothing(tmp_path, blur: Denoiser):
@@ -115,7 +118,7 @@ def breaking(function, name, error):
 @pytest.mark.parametrize("function", ["read_image", "save_image"])
 def test_an_unexpected_error_fails_only_its_file(tmp_path, blur: Denoiser, monkeypatch, function, error, words):
     jobs = folder_of(tmp_path, [(9, 8)] * 3)
-    monkeypatch.setattr(folder_worker, function, breaking(getattr(folder_worker, function), "001.png", error))
+    monkeypatch.setattr(PLACES[function], function, breaking(getattr(PLACES[function], function), "001.png", error))
     with Manifest(tmp_path / "m.jsonl", Settings("m")) as manifest:
         results = list(run_jobs(blur, jobs, manifest=manifest))
     assert [result.error is None for result in results] == [True, False, True]
@@ -145,7 +148,7 @@ def test_a_comparison_that_fails_unforeseen(tmp_path, blur: Denoiser, monkeypatc
 @pytest.mark.parametrize("function", ["read_image", "save_image"])
 def test_what_concerns_the_whole_run_ends_it(tmp_path, blur: Denoiser, monkeypatch, function, error):
     jobs = folder_of(tmp_path, [(9, 8)] * 3)
-    monkeypatch.setattr(folder_worker, function, breaking(getattr(folder_worker, function), "001.png", error("now")))
+    monkeypatch.setattr(PLACES[function], function, breaking(getattr(PLACES[function], function), "001.png", error("now")))
     with pytest.raises(error, match="now"):
         list(run_jobs(blur, jobs))
 

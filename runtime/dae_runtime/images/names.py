@@ -1,0 +1,173 @@
+"""Names of image files: which kind a name says, and the images of a folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path, PurePath
+
+from ..errors import ImageError
+from ..system.messages import listed
+
+logger = logging.getLogger(__name__)
+
+FORMATS: Mapping[str, str] = {
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".webp": "webp",
+    ".bmp": "bmp",
+    ".pgm": "pnm",
+    ".ppm": "pnm",
+}
+"""Kinds of image file by suffix, in lower case."""
+IMAGE_SUFFIXES = tuple(FORMATS)
+RAW_SUFFIXES = tuple(
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .sr2 .srw .x3f".split()
+)
+"""Camera raw, which is read where rawpy is installed."""
+_WRITTEN_AS = dict.fromkeys(RAW_SUFFIXES, ".tif")
+"""Suffixes of outputs, for formats that are only read."""
+_WRITTEN_KINDS = {"raw": "tiff"}
+RAW_REMEDY = "install the extra `raw` (pip install '.[raw]', in the folder that this package was installed from)"
+"""How to have camera raw read."""
+_ADVICE: Mapping[str, tuple[str, ...]] = {
+    f"camera raw: {RAW_REMEDY}, or develop them to TIFF": RAW_SUFFIXES,
+    "convert them to TIFF or PNG first": tuple(".avif .exr .gif .heic .heif .hif .jp2 .jxl .psd .svg .xcf".split()),
+}
+"""What to do with images that are not read."""
+OTHER_SUFFIXES = tuple(suffix for suffixes in _ADVICE.values() for suffix in suffixes)
+"""Images that are not read; the log names those that are passed over."""
+_SILENT = ("dae-manifest.jsonl", "desktop.ini", "Thumbs.db")
+"""Files that nobody expects to be read."""
+
+
+def image_format(path: str | os.PathLike[str]) -> str:
+    """Return the image kind of a path's suffix.
+
+    Raises:
+        ImageError: The suffix is not one of IMAGE_SUFFIXES.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise ImageError(f"the suffix {suffix!r} is not a supported image format; use one of {', '.join(FORMATS)}")
+    return FORMATS[suffix]
+
+
+def kind_to_write(path: str | os.PathLike[str]) -> str:
+    """Return the kind that `codec.encode` takes for a path: as `image_format`, but with `pgm` and `ppm` distinguished.
+
+    Raises:
+        ImageError: The suffix is not one of IMAGE_SUFFIXES.
+    """
+    kind = image_format(path)
+    return Path(path).suffix.lower().removeprefix(".") if kind == "pnm" else kind
+
+
+def is_image_name(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path has the suffix of an image that is read, in upper or lower case, and is not hidden."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    return (suffix in FORMATS or (suffix in RAW_SUFFIXES and can_develop())) and not path.name.startswith(".")
+
+
+@cache
+def can_develop() -> bool:
+    """Tell whether camera raw is read: rawpy is installed. Does not import it."""
+    return find_spec("rawpy") is not None
+
+
+def written_suffix(path: PurePath) -> str:
+    """Return the suffix of the output of an image: its own, or that of a format which is written."""
+    return _WRITTEN_AS.get(path.suffix.lower(), path.suffix)
+
+
+def written_kind(kind: str) -> str:
+    """Return the kind that an image of a kind is written as, unless another is asked for."""
+    return _WRITTEN_KINDS.get(kind, kind)
+
+
+def find_images(folder: str | os.PathLike[str], recursive: bool = False, *, warn: bool = True) -> list[Path]:
+    """Return the sorted image files of a folder, recognized by suffix.
+
+    Skips other files, hidden files and folders named like an image; keeps links that lead to no folder, and sub-folders that
+    cannot be read, so that reading reports them. Does not follow links to folders. Logs what is skipped, unless `warn` is
+    false.
+
+    Raises:
+        ImageError: The folder cannot be read.
+    """
+    return list(map(Path, image_names(folder, recursive, warn=warn)))
+
+
+def image_names(folder: str | os.PathLike[str], recursive: bool = False, *, warn: bool = True) -> list[str]:
+    """Return what `find_images` does, as text: a third of the memory, where there are very many.
+
+    Raises:
+        ImageError: The folder cannot be read.
+    """
+    found: list[str] = []
+    passed: list[str] = []
+    try:
+        for name, is_entry in _find(os.fspath(Path(folder)), recursive):
+            if not is_entry or is_image_name(name):
+                found.append(name)
+            else:
+                passed.append(name)
+    except OSError as error:
+        raise ImageError(f"the folder {os.fspath(folder)} cannot be read: {error.strerror or error}.") from error
+    if warn:
+        log_passed_over(folder, passed)
+    return sorted(found, key=lambda name: name.replace(os.sep, "\0"))  # as paths are sorted
+
+
+def log_passed_over(folder: str | os.PathLike[str], names: Iterable[str]) -> None:
+    """Log the kinds of files that are passed over, and how to have them read: as a warning if images are among them."""
+    kinds: dict[str, Counter[str]] = {}
+    shown: dict[str, str] = {}
+    for name in names:
+        if Path(name).name not in _SILENT:
+            suffix = Path(name).suffix
+            advice = next((text for text, suffixes in _ADVICE.items() if suffix.lower() in suffixes), "")
+            kinds.setdefault(advice, Counter())[shown.setdefault(suffix.lower(), suffix)] += 1
+    parts = [_counted_kinds(kinds[advice]) + f" ({advice})" for advice in _ADVICE if advice in kinds]
+    parts += [_counted_kinds(kinds[""])] if "" in kinds else []
+    if parts:
+        level = logging.INFO if kinds.keys() == {""} else logging.WARNING
+        logger.log(level, "%s: passed over: %s", os.fspath(folder), ", ".join(parts))
+
+
+def _counted_kinds(kinds: Counter[str]) -> str:
+    """Return `12 .CR2, 3 .NEF`."""
+    ordered = sorted(kinds.items(), key=lambda kind: -kind[1])
+    return listed([f"{count} {suffix or 'without a suffix'}" for suffix, count in ordered])
+
+
+def _find(folder: str, recursive: bool) -> Iterator[tuple[str, bool]]:
+    """Yield files with true, and sub-folders that cannot be read with false."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            name = os.fspath(Path(entry.path))
+            if _is_folder(entry):
+                if recursive and not entry.is_symlink():
+                    try:
+                        yield from _find(name, True)
+                    except OSError:
+                        yield name, False
+            elif entry.is_symlink() or entry.is_file():
+                yield name, True
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder without search permission
+        return False
