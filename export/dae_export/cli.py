@@ -177,8 +177,10 @@ def _export_for(
     from .pipeline import export_for, model_file, plan_for
 
     every = os.fspath(source) == ALL and not source.exists()
-    if every and (options.name is not None or (output is not None and not output.is_dir())):
-        raise click.UsageError(f"{ALL} writes many files: give an existing folder with --output, and no --name.")
+    if every and (options.name or (output and not output.is_dir() and (output.suffix == ".onnx" or output.exists()))):
+        raise click.UsageError(f"{ALL} writes many files: give a folder with --output, and no --name.")
+    if every and output:
+        output.mkdir(parents=True, exist_ok=True)
     leveled = {Path(model.name): model.contract.sigma is not None for model in describe_models()} if every else {source: True}
     for one in leveled:
         plan_for(program, one, output, options)
@@ -205,8 +207,7 @@ def _check(source: Path) -> None:
     from .precision import check_sums, describe_sums, near_halves
 
     layers = check_sums(source)
-    for line in describe_sums(layers):
-        echo(line)
+    echo("\n".join(describe_sums(layers)))
     if sums := near_halves(source):
         echo(f"{len(sums)} sums of two tensors may round differently by one 8-bit step: {', '.join(sums)}")
     if not all(layer.exact for layer in layers):
@@ -230,7 +231,7 @@ def _convert(source: Path, output: Path | None, options: ExportOptions, quiet: b
 def summary(result: ExportResult) -> str:
     """Return the text that the command prints about a written file."""
     contract = result.contract
-    size = " x ".join(str(n) for n in contract.fixed_size) if contract.fixed_size else "any size"
+    size = " x ".join(map(str, contract.fixed_size or ())) or "any size"
     color = "gray" if contract.channels == 1 else "RGB"
     lines = [
         f"wrote    {result.path} ({result.size_bytes / 1024:.0f} KiB, {contract.precision}, {size}, {color})",
@@ -258,9 +259,8 @@ def _quality_lines(result: ExportResult) -> Iterator[str]:
     quality, judgment, report = result.contract.quality, result.judgment, result.contract.report
     name = {"int8": "INT8", "fp16": "FP16"}.get(result.contract.precision, "")
     if quality is not None:
-        figures = f"noisy {quality.noisy_psnr_db:.2f}, fp32 {quality.fp32_psnr_db:.2f}"
-        figures += f", {name} {quality.psnr_db:.2f}" if judgment else ""
-        yield f"PSNR     {figures} dB over {quality.samples} test images"
+        before, own = f"noisy {quality.noisy_psnr_db:.2f}, fp32 {quality.fp32_psnr_db:.2f}", f", {name} {quality.psnr_db:.2f}"
+        yield f"PSNR     {before}{own if judgment else ''} dB over {quality.samples} test images"
     if judgment is not None and quality is None:
         yield (
             f"PSNR     {name} against fp32 {judgment.agreement_db:.2f} dB over {judgment.samples} images; without clean "

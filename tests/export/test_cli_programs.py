@@ -34,13 +34,14 @@ def test_all_bundled_models_by_one_command(tmp_path, monkeypatch):
     monkeypatch.setattr("dae_export.cli.bundled_models", lambda: small)
     monkeypatch.setattr("dae_export.cli.describe_models", _described(small))
     monkeypatch.chdir(tmp_path)
-    finished = invoke(command, "all", "--for", "ffmpeg", "--quantize", "-o", tmp_path)
+    folder = tmp_path / "made" / "models"
+    finished = invoke(command, "all", "--for", "ffmpeg", "--quantize", "-o", folder)
     assert finished.exit_code == 1
     assert "photo takes the noise level" in finished.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["gray-25-ffmpeg-int8.onnx"]
-    finished = invoke(command, "all", "--for", "ffmpeg", "--quantize", "-o", tmp_path, "--sigma", 8, "--overwrite")
+    assert [path.name for path in folder.iterdir()] == ["gray-25-ffmpeg-int8.onnx"]
+    finished = invoke(command, "all", "--for", "ffmpeg", "--quantize", "-o", folder, "--sigma", 8, "--overwrite")
     assert finished.exit_code == 0, finished.output  # the level is for those that take one
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["gray-25-ffmpeg-int8.onnx", "photo-ffmpeg-int8.onnx"]
+    assert sorted(path.name for path in folder.iterdir()) == ["gray-25-ffmpeg-int8.onnx", "photo-ffmpeg-int8.onnx"]
 
 
 def _described(small):
