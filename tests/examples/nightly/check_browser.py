@@ -11,11 +11,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dae_export import ExportOptions, export_for
 from dae_runtime import Denoiser
 from dae_runtime.images import Image, write_image
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "browser"
 RESULT = "Array.from(document.getElementById('after').getContext('2d').getImageData(0, 0, {width}, {height}).data)"
+PLAIN = [("photo", False), ("photo", True), ("gray-25", False), ("gray-25", True)]
+"""Bundled models in the form for other programs: planes of floats."""
+REPLAY = """(async () => {{
+  const ort = await import("./node_modules/onnxruntime-web/dist/ort.wasm.min.mjs");
+  const contract = await (await fetch("{name}.json")).json();
+  const floats = (text) => new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  const [, height, width, channels] = contract.golden.shape;
+  const planes = (pixels) => Float32Array.from(pixels, (_, i) =>
+    pixels[(i % (height * width)) * channels + Math.floor(i / (height * width))]);
+  const noisy = planes(floats(contract.golden.noisy)), expected = planes(floats(contract.golden.denoised));
+  const feeds = {{ noisy: new ort.Tensor("float32", noisy, [1, channels, height, width]) }};
+  if (contract.sigma) feeds.sigma = new ort.Tensor("float32", [contract.golden.sigma], [1, 1]);
+  const session = await ort.InferenceSession.create("{name}.onnx", {{ executionProviders: ["wasm"] }});
+  const {{ denoised }} = await session.run(feeds);
+  const errors = Array.from(denoised.data, (value, i) => Math.abs(value - expected[i]));
+  return [denoised.dims, Math.max(...errors), contract.golden.max_abs_error];
+}})()"""
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +42,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("browser") / "site"
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("node_modules"))
     subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, check=True)
+    for name, quantize in PLAIN:
+        export_for("plain", name, folder / f"{name}-{quantize}.onnx", ExportOptions(quantize=quantize, sidecar=True))
     command = [sys.executable, str(folder / "serve.py"), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -84,3 +104,11 @@ def test_an_invalid_model_is_reported(page, address, tmp_path):
     page.choose_file("#model", tmp_path / "text.onnx")
     page.wait("document.getElementById('status').className === 'error'")
     assert "no model file" in page.run("document.getElementById('status').textContent")
+
+
+@pytest.mark.parametrize(("name", "quantize"), PLAIN)
+def test_a_file_for_other_programs_replays_its_golden_sample(page, address, name, quantize):
+    page.open(address)
+    shape, largest, allowed = page.run(REPLAY.format(name=f"{name}-{quantize}"))
+    assert shape[1] == (1 if name == "gray-25" else 3)
+    assert largest <= allowed
