@@ -22,6 +22,7 @@ FORMATS: Mapping[str, str] = {
     ".tif": "tiff",
     ".tiff": "tiff",
     ".webp": "webp",
+    ".avif": "avif",
     ".bmp": "bmp",
     ".pgm": "pnm",
     ".ppm": "pnm",
@@ -32,18 +33,19 @@ RAW_SUFFIXES = tuple(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .sr2 .srw .x3f".split()
 )
 """Camera raw, which is read where rawpy is installed."""
-_WRITTEN_AS = dict.fromkeys(RAW_SUFFIXES, ".tif")
+_ONLY_READ = (".gif",)
+_WRITTEN_AS = {**dict.fromkeys(RAW_SUFFIXES, ".tif"), ".gif": ".png"}
 """Suffixes of outputs, for formats that are only read."""
-_WRITTEN_KINDS = {"raw": "tiff"}
+_WRITTEN_KINDS = {"raw": "tiff", "gif": "png"}
 RAW_REMEDY = "install the extra `raw` (pip install '.[raw]', in the folder that this package was installed from)"
 """How to have camera raw read."""
 _ADVICE: Mapping[str, tuple[str, ...]] = {
     f"camera raw: {RAW_REMEDY}, or develop them to TIFF": RAW_SUFFIXES,
-    "convert them to TIFF or PNG first": tuple(".avif .exr .gif .heic .heif .hif .jp2 .jxl .psd .svg .xcf".split()),
+    "convert them to TIFF or PNG first": tuple(".exr .heic .heif .hif .jp2 .jxl .psd .svg .xcf".split()),
 }
 """What to do with images that are not read."""
-OTHER_SUFFIXES = tuple(suffix for suffixes in _ADVICE.values() for suffix in suffixes)
-"""Images that are not read; the log names those that are passed over."""
+OTHER_SUFFIXES = (*(suffix for suffixes in _ADVICE.values() for suffix in suffixes), *_ONLY_READ)
+"""Images that are not written; the log names those that are not read, either."""
 _SILENT = ("dae-manifest.jsonl", "desktop.ini", "Thumbs.db")
 """Files that nobody expects to be read."""
 
@@ -74,7 +76,8 @@ def is_image_name(path: str | os.PathLike[str]) -> bool:
     """Tell whether a path has the suffix of an image that is read, in upper or lower case, and is not hidden."""
     path = Path(path)
     suffix = path.suffix.lower()
-    return (suffix in FORMATS or (suffix in RAW_SUFFIXES and can_develop())) and not path.name.startswith(".")
+    is_read = suffix in FORMATS or suffix in _ONLY_READ or (suffix in RAW_SUFFIXES and can_develop())
+    return is_read and not path.name.startswith(".")
 
 
 @cache

@@ -161,6 +161,7 @@ class Manifest:
             source_mtime_ns=source_stamp[1],
             **outcome,
             value_range=self.settings.value_range,
+            quality=self.settings.quality,
             **dataclasses.asdict(self.settings.controls),
         )
         line = json.dumps(dataclasses.asdict(entry)).encode("ascii") + b"\n"

@@ -109,6 +109,19 @@ def test_other_settings_are_refused_with_the_remedy(tmp_path, denoiser, request_
     assert counts(rest) == (4 - done, done, 0)  # with --resume only those of other settings are replaced
 
 
+def test_a_quality_is_a_setting(tmp_path, denoiser, request_):
+    sizes = []
+    for quality in (30, 90):
+        request = replace(request_, format="jpg", quality=quality)
+        if sizes:
+            with pytest.raises(OutputExistsError, match="quality 30 instead of 90"):
+                run_folder(request, denoiser)
+        run_folder(replace(request, overwrite=True), denoiser)
+        sizes.append(sum(map(len, contents(tmp_path / "out").values())))
+        assert counts(run_folder(request, denoiser)) == (0, 3, 0)
+    assert sizes[0] < sizes[1]
+
+
 def test_two_formats_of_one_folder_lie_side_by_side(tmp_path, denoiser, request_):
     other = replace(request_, format="tif", strength=0.5)
     for done, skipped in ((3, 0), (0, 3)):

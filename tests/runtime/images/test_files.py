@@ -146,7 +146,7 @@ def test_writing_what_cannot_be_written(tmp_path):
 
 def test_finding_images(tmp_path):
     odd = os.fsdecode(b"\xff\xfe name \xc3\xa9.png")
-    for name in ("b.PNG", "a.jpg", "ä ö.tiff", odd, "notes.txt", ".hidden.png", "sub/c.webp", ".git/d.png", "x.gif"):
+    for name in ("b.PNG", "a.jpg", "ä ö.tiff", odd, "notes.txt", ".hidden.png", "sub/c.webp", ".git/d.png", "x.psd"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
