@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -201,3 +204,23 @@ def test_a_file_of_that_name_that_is_no_manifest_stays(tmp_path, denoiser, reque
         run_folder(request_, denoiser)
     assert (tmp_path / "out" / MANIFEST).read_text() == "my notes"
     assert run_folder(replace(request_, manifest=tmp_path / "m.jsonl"), denoiser).done == 3
+
+
+def test_a_manifest_that_can_no_longer_be_written_ends_no_run(tmp_path, denoiser, request_, monkeypatch, caplog):
+    """As on a full disk; the pictures that are done then are another's to the next run."""
+    write, lines = os.write, []
+
+    def full(file, data):
+        if data.startswith(b'{"path": '):
+            lines.append(data)
+            if len(lines) > 3:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", full)
+    assert counts(run_folder(replace(request_, batch_size=1), denoiser)) == (3, 0, 0)
+    (record,) = (record for record in caplog.records if record.levelno == logging.WARNING)
+    assert "cannot be written: No space left on device. The run goes on, but" in record.getMessage()
+    monkeypatch.undo()
+    with pytest.raises(OutputExistsError, match="not written by the run"):
+        run_folder(request_, denoiser)
