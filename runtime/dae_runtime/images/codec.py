@@ -17,6 +17,7 @@ from ..system.bounds import MOST_PIXELS, check_whole
 from .accepted import BYTES, check_holds, check_kind, check_size
 from .bmp import bmp_size, decode_bmp, encode_bmp
 from .headers import Read, check_png, compression, has_more_images, png_damage, sniff
+from .heic import decode_heic
 from .metadata import fit_to, for_kind, missing, orientation, read_metadata
 from .pages import common_form, form_of, widen
 from .pnm import Pixels, comments_in, decode_pnm, encode_pnm, pnm_size
@@ -44,7 +45,7 @@ class Decoded:
     """(H, W) or (H, W, C), C being 3 or, with alpha last, 2 or 4; uint8, uint16, or float32 of 0..1 by a stated range. Pages
     are stacked vertically."""
     kind: str
-    """`png`, `jpeg`, `tiff`, `webp`, `avif`, `bmp`, `pnm`, `gif` or `raw`."""
+    """`png`, `jpeg`, `tiff`, `webp`, `avif`, `bmp`, `pnm`, `gif`, `heic` or `raw`."""
     pages: int = 1
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Metadata for `encode`."""
@@ -62,8 +63,8 @@ def decode(
     """Decode an image file.
 
     Args:
-        source: The whole content of a PNG, JPEG, TIFF, WebP, AVIF, BMP, PGM, PPM or still GIF file, or of camera raw, or the
-            descriptor of such a file.
+        source: The whole content of a PNG, JPEG, TIFF, WebP, AVIF, BMP, PGM, PPM, HEIC or still GIF file, or of camera raw, or
+            the descriptor of such a file.
         max_pixels: Images with more pixels over all pages are rejected before allocation.
         before_allocate: Called with the bytes of the pixels before allocation; may block or raise.
         value_range: Values of black and white of TIFFs with float or signed pixels, which become float32 of 0..1. None
@@ -80,9 +81,9 @@ def decode(
     check_whole("max_pixels", max_pixels, 0, MOST_PIXELS)
     read, size = _reader(source)
     head = read(0, _HEAD_BYTES)
-    if raw or is_raw(read):
-        return _develop(read, size, max_pixels, before_allocate)
-    kind = sniff(head)
+    kind = "raw" if raw or is_raw(read) else sniff(head)
+    if kind in ("raw", "heic"):
+        return _decode_camera(kind, read, size, max_pixels, before_allocate)
     if kind in ("pnm", "bmp"):
         return _decode_plain(kind, read, size, max_pixels, before_allocate)
     if kind == "png":
@@ -236,14 +237,23 @@ def _read_fully(descriptor: int, offset: int, count: int) -> bytes:
     return b"".join(parts)
 
 
-def _develop(read: Read, size: int, max_pixels: int, before_allocate: Callable[[int], None] | None) -> Decoded:
+def _decode_camera(
+    kind: str, read: Read, size: int, max_pixels: int, before_allocate: Callable[[int], None] | None
+) -> Decoded:
+    """Decode the kinds of cameras and phones that need a package of their own."""
+    bytes_per_pixel = BYTES_PER_PIXEL if kind == "raw" else 8
+
     def allocate(height: int, width: int) -> None:
         check_size(height, width, max_pixels)
         if before_allocate is not None:
-            before_allocate(height * width * BYTES_PER_PIXEL)
+            before_allocate(height * width * bytes_per_pixel)
 
-    pixels, metadata = develop(read, size, allocate)
-    return Decoded(pixels, "raw", 1, MappingProxyType(fit_to(metadata, pixels.shape[1], pixels.shape[0])))
+    has_more = False
+    if kind == "raw":
+        pixels, metadata = develop(read, size, allocate)
+    else:
+        pixels, metadata, has_more = decode_heic(read, size, allocate)
+    return Decoded(pixels, kind, 1, MappingProxyType(fit_to(metadata, pixels.shape[1], pixels.shape[0])), has_more)
 
 
 def _decode_plain(kind: str, read: Read, size: int, max_pixels: int, before_allocate: Callable[[int], None] | None) -> Decoded:

@@ -44,7 +44,7 @@ class Image:
     widened: mirrored at the right and the lower edge, gray as equal colors, 8 bits in 16; writing a TIFF gives them
     their own form."""
     kind: str = "png"
-    """Kind of the source file: `png`, `jpeg`, `tiff`, `webp`, `avif`, `bmp`, `pnm`, `gif` or `raw`."""
+    """Kind of the source file: `png`, `jpeg`, `tiff`, `webp`, `avif`, `bmp`, `pnm`, `gif`, `heic` or `raw`."""
 
     @property
     def page_pixels(self) -> Pixels:
@@ -65,7 +65,7 @@ def read_image(
     before_allocate: Callable[[int], None] | None = None,
     value_range: Range | None = None,
 ) -> Image:
-    """Read a PNG, JPEG, TIFF, WebP, AVIF, BMP, PGM, PPM or still GIF file, or camera raw, recognized by its content.
+    """Read a PNG, JPEG, TIFF, WebP, AVIF, BMP, PGM, PPM, HEIC or still GIF file, or camera raw, recognized by its content.
 
     8-bit files give uint8, 16-bit files uint16, palettes and 1-bit files become RGB(A) and 8-bit gray. The EXIF orientation
     is applied to each page. Camera raw, DNG too, is developed to 16 bits of sRGB with the camera's white balance, by rawpy.

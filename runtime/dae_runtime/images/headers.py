@@ -45,7 +45,7 @@ _LUMINANCE = np.array(
 
 
 def sniff(head: bytes) -> str:
-    """Return the kind of an image file: png, jpeg, tiff, webp, avif, bmp, pnm or gif.
+    """Return the kind of an image file: png, jpeg, tiff, webp, avif, heic, bmp, pnm or gif.
 
     Args:
         head: At least its first 16 bytes.
@@ -59,12 +59,12 @@ def sniff(head: bytes) -> str:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF:
-        if is_avif(head):
-            return "avif"
-        raise ImageError("the content is a HEIC image, which the image library leaves out; convert it to AVIF, TIFF or PNG")
+        return "avif" if is_avif(head) else "heic"
     if not head:
         raise ImageError("the file is empty")
-    raise ImageError("the content is no PNG, JPEG, TIFF, WebP, AVIF, BMP, GIF, binary PGM or PPM image; convert it to PNG")
+    raise ImageError(
+        "the content is no PNG, JPEG, TIFF, WebP, AVIF, HEIC, BMP, GIF, binary PGM or PPM image; convert it to PNG"
+    )
 
 
 def is_avif(head: bytes) -> bool:
