@@ -14,6 +14,7 @@ import pytest
 
 from dae_runtime import Denoiser
 from dae_runtime.images import Image, read_image, write_image
+from dae_runtime.jobs.manifest import MANIFEST_NAME
 from dae_runtime.jobs.plan import plan
 from dae_runtime.jobs.run import run_jobs
 from dae_runtime.jobs.worker import JobOptions
@@ -49,12 +50,12 @@ def dae_run(sound_files: Path):
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != MANIFEST_NAME)
 
 
 def assert_whole(folder: Path) -> None:
     """Every file there is can be read; nothing unfinished is left."""
-    for path in folder.iterdir():
+    for path in map(folder.joinpath, names(folder)):
         assert not path.name.startswith(".dae-tmp-"), path
         read_image(path)
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from dae_runtime.images import decode, encode, lost_metadata
 
-KINDS = ("png", "jpeg", "tiff", "webp", "bmp", "pnm")
-TITLES = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "webp": "WebP", "bmp": "BMP", "pnm": "PGM, PPM"}
+KINDS = ("png", "jpeg", "tiff", "webp", "avif", "bmp", "pnm")
+TITLES = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "webp": "WebP", "avif": "AVIF", "bmp": "BMP", "pnm": "PGM, PPM"}
 _EXIF_WITH_THUMBNAIL = (
     b"II*\0\x08\0\0\0"
     + struct.pack("<H2sHI4sI", 1, b"\x3b\x01", 2, 4, b"Ann\0", 26)
@@ -24,8 +24,10 @@ _EXIF_WITH_THUMBNAIL = (
     + bytes(4)
     + b"\xff\xd8\xff\xd9"
 )
+_PROFILE = struct.pack(">I4xI4s4s4s12x4s92xI", 132, 0x2400000, b"mntr", b"RGB ", b"XYZ ", b"acsp", 0)
+"""The header of a profile, which libvips looks at for AVIF."""
 _COMMON: Mapping[str, Any] = {
-    "icc-profile-data": b"profile" * 30,
+    "icc-profile-data": _PROFILE,
     "exif-data": _EXIF_WITH_THUMBNAIL,
     "xmp-data": b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>",
     "xres": 300 / 25.4,
@@ -57,7 +59,7 @@ def full_file(kind: str) -> bytes:
         return encode(pixels, kind, {**tagged.metadata, "native": ("tiff", ({**page, **other},))})
     if kind == "webp":
         return encode(pixels, kind, {**_COMMON, "delay": [5, 40], "loop": 2, "native": ("webp", ((b"abcd", b"x"),))}, pages=2)
-    if kind == "bmp":
+    if kind in ("avif", "bmp"):
         return encode(pixels, kind, _COMMON)
     return encode(pixels, kind).replace(b"P6\n", b"P6\n# a comment\n")
 

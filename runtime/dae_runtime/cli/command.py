@@ -113,7 +113,13 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
 @click.option("--bits", type=click.IntRange(9, 16), help="Bits that 16-bit images use.  [default: detected: 10, 12, 14 or 16]")
 @click.option("--range", metavar="LO-HI", help="Black and white of float and signed TIFFs, which are refused without it.")
 @click.option("-r", "--recursive", is_flag=True, help="Include sub-folders of IN; OUT mirrors them.")
-@click.option("--format", metavar="EXT", help="Write every output in this format: png, jpg, tif, webp, bmp, pgm, ppm.")
+@click.option("--format", metavar="EXT", help="Write every output in this format: png, jpg, tif, webp, avif, bmp, pgm, ppm.")
+@click.option(
+    "--quality",
+    metavar="N",
+    type=click.IntRange(1, 100),
+    help="Quality of JPEG, WebP and AVIF outputs, 1 to 100.  [default: of a JPEG input, else 95; AVIF 90]",
+)
 @click.option("--suffix", default="", help="Append to each output name: _clean turns a.png into a_clean.png.")
 @click.option("--reference", metavar="DIR", help="Clean images of the same names; print PSNR and SSIM before and after.")
 @click.option("--report", metavar="FILE.html", help="Write an HTML report with images and quality figures.")

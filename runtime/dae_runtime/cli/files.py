@@ -81,7 +81,9 @@ def watch_folder(source: str, output: str, options: RunOptions) -> int:
         )
     with (
         options.open_denoiser() as denoiser,
-        open_manifest(path, lambda: run_settings(denoiser.sources, options.controls, request.value_range)) as manifest,
+        open_manifest(
+            path, lambda: run_settings(denoiser.sources, request.controls, request.value_range, request.quality)
+        ) as manifest,
     ):
         denoiser.check(options.controls)
         if not options.quiet:

@@ -39,6 +39,7 @@ class RunOptions:
     recursive: bool
     format: str | None
     suffix: str
+    quality: int | None
     reference: str | None
     report: str | None
     overwrite: bool
@@ -96,6 +97,7 @@ class RunOptions:
             reference=self.reference,
             **asdict(self.controls),
             value_range=self.value_range,
+            quality=self.quality,
             batch_size=self.batch_size,
             max_pixels=self.max_pixels,
             max_memory_mb=self.max_memory_mb,

@@ -48,6 +48,7 @@ def denoise_image(source: str, output: str, options: RunOptions) -> int:
             kind,
             controls=options.controls,
             value_range=value_range,
+            quality=options.quality,
             max_pixels=max_pixels,
             name="the image" if source == STANDARD else source,
         )
@@ -69,7 +70,7 @@ def denoise_frames(source: str, output: str, frame: str, options: RunOptions) ->
 
     with usage_errors():
         shape, dtype = parse_frame(frame)
-    options.refuse("--raw", "format", "range", "max_megapixels", *_FILE_OPTIONS)
+    options.refuse("--raw", "format", "quality", "range", "max_megapixels", *_FILE_OPTIONS)
     many = 2**20  # the number of frames is unknown; several at once use the CPUs best
     with options.open_denoiser(many) as denoiser, _streams(source, output, options.overwrite) as (frames, target):
         count = denoise_raw(denoiser, frames, target, shape, controls=options.controls, ahead=options.batch_size, dtype=dtype)

@@ -47,8 +47,8 @@ def _print_losses(outcome: FolderOutcome) -> None:
         click.echo(f"{counted(files.count, 'file')} written without {name}: {files}", err=True)
     if outcome.lossy.count:
         echo(
-            f"{counted(outcome.lossy.count, 'file')} named as JPEG or WebP with lossless content, written lossy as named: "
-            f"{outcome.lossy}. Write PNG to keep every bit",
+            f"{counted(outcome.lossy.count, 'file')} named as JPEG, WebP or AVIF with lossless content, written lossy as "
+            f"named: {outcome.lossy}. Write PNG to keep every bit",
             err=True,
         )
     if outcome.shallow.count:

@@ -38,7 +38,8 @@ class FolderPlan:
         Raises:
             ModelError: A model cannot be read.
         """
-        return run_settings(self.models(), self.request.controls, self.request.value_range)
+        request = self.request
+        return run_settings(self.models(), request.controls, request.value_range, request.quality)
 
     @cached_property
     def past(self) -> ResumeState | None:

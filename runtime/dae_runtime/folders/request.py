@@ -13,7 +13,12 @@ from ..system.bounds import MOST_IMAGES, MOST_MEMORY_MB, MOST_PIXELS, check_whol
 PathLike = str | os.PathLike[str]
 _PATHS = ("source", "output", "reference", "manifest", "report")
 _FLAGS = ("recursive", "overwrite", "fail_fast", "resume", "retry_failed")
-_RANGES = {"batch_size": (1, MOST_IMAGES), "max_pixels": (0, MOST_PIXELS), "max_memory_mb": (1, MOST_MEMORY_MB)}
+_RANGES = {
+    "batch_size": (1, MOST_IMAGES),
+    "max_pixels": (0, MOST_PIXELS),
+    "max_memory_mb": (1, MOST_MEMORY_MB),
+    "quality": (1, 100),
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class FolderRequest:
     """Bits that the values of 16-bit files use, 9 to 16. None: detected for each file."""
     value_range: tuple[float, float] | None = None
     """Values of black and white of TIFFs with float or signed pixels, written in the same type. None refuses them."""
+    quality: int | None = None
+    """Of JPEG, AVIF and lossy WebP outputs, 1 to 100. None: that of a JPEG input, else 95, or 90 for AVIF."""
     batch_size: int | None = None
     """Files per thread and batch, 1 to 4096. None: up to 32, fewer if they are large."""
     max_pixels: int | None = None

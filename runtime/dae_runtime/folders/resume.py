@@ -89,6 +89,8 @@ class ResumeState:
             return f"another model (SHA-256 {entry.model_sha256[:12]}..., this one's is {self.settings.model_sha256[:12]}...)"
         if entry.settings.value_range != self.settings.value_range:
             return f"the range {_range_text(entry.settings.value_range)} instead of {_range_text(self.settings.value_range)}"
+        if entry.settings.quality != self.settings.quality:
+            return f"quality {_text(entry.settings.quality)} instead of {_text(self.settings.quality)}"
         pairs = (vars(entry.settings.controls), vars(self.settings.controls))
         return ", ".join(f"{name} {_text(pairs[0][name])} instead of {_text(pairs[1][name])}" for name in _differing(*pairs))
 
@@ -158,7 +160,10 @@ def open_manifest(
 
 
 def run_settings(
-    models: Iterable[bytes | Path], controls: Controls, value_range: tuple[float, float] | None = None
+    models: Iterable[bytes | Path],
+    controls: Controls,
+    value_range: tuple[float, float] | None = None,
+    quality: int | None = None,
 ) -> Settings:
     """Return the settings that outputs depend on.
 
@@ -166,6 +171,7 @@ def run_settings(
         models: Model files or their content, as in `Denoiser.sources`.
         controls: The user's choices about the results.
         value_range: Values of black and white of float and signed TIFFs.
+        quality: Of JPEG, AVIF and lossy WebP outputs.
 
     Raises:
         ModelError: A file cannot be read.
@@ -176,4 +182,4 @@ def run_settings(
             digest.update(model if isinstance(model, bytes) else model.read_bytes())
     except OSError as error:
         raise ModelError(f"the model {error.filename} cannot be read: {error.strerror or error}.") from error
-    return Settings(digest.hexdigest(), controls, value_range)
+    return Settings(digest.hexdigest(), controls, value_range, quality)

@@ -209,6 +209,7 @@ def job_options(request: FolderRequest) -> JobOptions:
         batch_size=request.batch_size,
         controls=request.controls,
         value_range=request.value_range,
+        quality=request.quality,
         max_memory_mb=request.max_memory_mb,
         with_references=request.reference is not None,
         fail_fast=request.fail_fast,

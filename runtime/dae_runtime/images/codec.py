@@ -14,8 +14,10 @@ import numpy as np
 from ..errors import ImageError
 from ..pixels.arrays import convert
 from ..system.bounds import MOST_PIXELS, check_whole
+from .accepted import BYTES, check_holds, check_kind, check_size
 from .bmp import bmp_size, decode_bmp, encode_bmp
 from .headers import Read, check_png, compression, has_more_images, png_damage, sniff
+from .heic import decode_heic
 from .metadata import fit_to, for_kind, missing, orientation, read_metadata
 from .pages import common_form, form_of, widen
 from .pnm import Pixels, comments_in, decode_pnm, encode_pnm, pnm_size
@@ -32,10 +34,6 @@ KINDS_OF_8_BITS = ("jpeg", "webp", "bmp")
 """Kinds of file limited to 8 bits per channel."""
 
 _HEAD_BYTES = 65536
-_BYTES = {"uchar": 1, "ushort": 2}
-"""Of a value while it is decoded; 8 for those that are mapped."""
-_COLOR_SPACES = {"b-w": (1, 2), "grey16": (1, 2), "srgb": (3, 4), "rgb": (3, 4), "rgb16": (3, 4)}
-"""Supported interpretations with their numbers of channels."""
 _PORTABLE_MAPS = ("pnm", "pgm", "ppm")
 
 
@@ -47,7 +45,7 @@ class Decoded:
     """(H, W) or (H, W, C), C being 3 or, with alpha last, 2 or 4; uint8, uint16, or float32 of 0..1 by a stated range. Pages
     are stacked vertically."""
     kind: str
-    """`png`, `jpeg`, `tiff`, `webp`, `bmp`, `pnm` or `raw`."""
+    """`png`, `jpeg`, `tiff`, `webp`, `avif`, `bmp`, `pnm`, `gif`, `heic` or `raw`."""
     pages: int = 1
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Metadata for `encode`."""
@@ -65,8 +63,8 @@ def decode(
     """Decode an image file.
 
     Args:
-        source: The whole content of a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file, or of camera raw, or the descriptor of such
-            a file.
+        source: The whole content of a PNG, JPEG, TIFF, WebP, AVIF, BMP, PGM, PPM, HEIC or still GIF file, or of camera raw, or
+            the descriptor of such a file.
         max_pixels: Images with more pixels over all pages are rejected before allocation.
         before_allocate: Called with the bytes of the pixels before allocation; may block or raise.
         value_range: Values of black and white of TIFFs with float or signed pixels, which become float32 of 0..1. None
@@ -74,8 +72,8 @@ def decode(
         raw: Take the content for camera raw whatever it looks like, as its name says so.
 
     Raises:
-        ImageError: The data is not such a file, is damaged or truncated, or of an unsupported kind (CMYK, GIF); or libvips was
-            used by the process that this one was forked from.
+        ImageError: The data is not such a file, is damaged or truncated, or of an unsupported kind (CMYK, animated GIF); or
+            libvips was used by the process that this one was forked from.
         InputError: `max_pixels` is no whole number from 0 to 10**11.
         MissingDependencyError: pyvips is not installed.
         OSError: The file cannot be read.
@@ -83,9 +81,9 @@ def decode(
     check_whole("max_pixels", max_pixels, 0, MOST_PIXELS)
     read, size = _reader(source)
     head = read(0, _HEAD_BYTES)
-    if raw or is_raw(read):
-        return _develop(read, size, max_pixels, before_allocate)
-    kind = sniff(head)
+    kind = "raw" if raw or is_raw(read) else sniff(head)
+    if kind in ("raw", "heic"):
+        return _decode_camera(kind, read, size, max_pixels, before_allocate)
     if kind in ("pnm", "bmp"):
         return _decode_plain(kind, read, size, max_pixels, before_allocate)
     if kind == "png":
@@ -121,20 +119,26 @@ def _decode_by_vips(
     if image is None:
         return _decode_pages(vips, source, read, max_pixels, before_allocate)
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
+    if kind == "gif" and pages > 1:
+        raise ImageError("the file is an animated GIF; split it into single images, or convert it to WebP")
+    has_more, pages = has_more_images(kind, read) or (kind == "avif" and pages > 1), 1 if kind == "avif" else pages
     is_mapped = kind == "tiff" and value_range is not None and image.format in MAPPED
-    _check_kind(image, is_mapped)
-    _check_size(image.height, image.width, max_pixels)
+    check_kind(image, is_mapped)
+    check_size(image.height, image.width, max_pixels)
     if before_allocate is not None:
-        before_allocate(image.width * image.height * image.bands * _BYTES.get(image.format, 8))
+        before_allocate(image.width * image.height * image.bands * BYTES.get(image.format, 8))
     metadata = read_metadata(kind, read)
     image = upright(vips, image, pages, orientation(metadata, image))
     shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
     name, pixels = image.format, image.numpy().reshape(shape)
     del content
-    metadata = fit_to(metadata, image.width, image.height // pages) | {COMPRESSION: (kind, compression(kind, read))}
+    options = {"bitdepth": image.get("bits-per-sample")} if kind == "avif" else compression(kind, read)
+    metadata = fit_to(metadata, image.width, image.height // pages) | {COMPRESSION: (kind, options)}
+    if kind == "gif" and pixels.shape[-1] == 4 and pixels[..., 3].min() == 255:  # no pixel uses its transparent color
+        pixels = np.ascontiguousarray(pixels[..., :3])
     if is_mapped and value_range is not None:
         pixels, metadata[RANGE] = to_unit(pixels, value_range), (*value_range, name)
-    return Decoded(pixels, kind, pages, MappingProxyType(metadata), has_more_images(kind, read))
+    return Decoded(pixels, kind, pages, MappingProxyType(metadata), has_more)
 
 
 def _decode_pages(
@@ -143,14 +147,14 @@ def _decode_pages(
     """Decode a TIFF whose pages differ in size, depth, channels or orientation; raises vips.Error."""
     sizes = page_sizes(read)
     height, width = (max(lengths) for lengths in zip(*sizes, strict=True))
-    _check_size(len(sizes) * height, width, max_pixels)
+    check_size(len(sizes) * height, width, max_pixels)
     if before_allocate is not None:
         before_allocate(len(sizes) * height * width * 8)
     pages = []
     for number in range(len(sizes)):
         content = open_source(vips, "tiff", source, read)
         page = open_image(vips, "tiff", content, number)
-        _check_kind(page)
+        check_kind(page)
         page = upright(vips, page, 1, orientation({}, page))
         pages.append(page.numpy().reshape(page.height, page.width, page.bands))
     forms = [form_of(page) for page in pages]
@@ -167,18 +171,20 @@ def encode(
     *,
     pages: int = 1,
     target: int | None = None,
+    quality: int | None = None,
 ) -> bytes:
     """Encode an image.
 
     Args:
         pixels: (H, W) or (H, W, C) as `decode` returns them. For JPEG, WebP and BMP, uint16 is rounded to 8 bits.
-        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm` (gray), `ppm` (gray becomes RGB), or `pnm`: PGM or PPM by the
+        kind: `png`, `jpeg`, `tiff`, `webp`, `avif`, `bmp`, `pgm` (gray), `ppm` (gray becomes RGB), or `pnm`: PGM or PPM by the
             channels of the pixels.
         metadata: From `decode`: color profile, EXIF, XMP, resolution, frame times of an animation, the compression and all
             other parts, kept for the same kind. Each kind stores what it can hold; `lost_metadata` names the rest. A
             resolution outside 0 to a million pixels per inch is dropped.
         pages: Number of pages stacked in `pixels`.
         target: Descriptor of a file to write to, open for reading and writing; None to return the content.
+        quality: Of JPEG, AVIF and lossy WebP, 1 to 100; None for that of a JPEG source, else 95, or 90 for AVIF.
 
     Returns:
         The content of the file; empty with a target.
@@ -188,7 +194,7 @@ def encode(
         OSError: The file cannot be written to.
         MissingDependencyError: pyvips is not installed.
     """
-    _check_holds(pixels, kind, pages, metadata)
+    check_holds(pixels, kind, pages, metadata)
     if kind in KINDS_OF_8_BITS:
         pixels = convert(pixels, np.uint8)
     if pixels.dtype == np.float32:
@@ -198,7 +204,7 @@ def encode(
         if kind in (*_PORTABLE_MAPS, "bmp"):
             file.write(encode_bmp(pixels, metadata) if kind == "bmp" else encode_pnm(pixels, kind))
         else:
-            save(file, pixels, kind, metadata, pages, target)
+            save(file, pixels, kind, metadata, pages, target, quality)
         return b"" if target is not None else cast("BytesIO", file).getvalue()
 
 
@@ -231,64 +237,31 @@ def _read_fully(descriptor: int, offset: int, count: int) -> bytes:
     return b"".join(parts)
 
 
-def _develop(read: Read, size: int, max_pixels: int, before_allocate: Callable[[int], None] | None) -> Decoded:
-    def allocate(height: int, width: int) -> None:
-        _check_size(height, width, max_pixels)
-        if before_allocate is not None:
-            before_allocate(height * width * BYTES_PER_PIXEL)
+def _decode_camera(
+    kind: str, read: Read, size: int, max_pixels: int, before_allocate: Callable[[int], None] | None
+) -> Decoded:
+    """Decode the kinds of cameras and phones that need a package of their own."""
+    bytes_per_pixel = BYTES_PER_PIXEL if kind == "raw" else 8
 
-    pixels, metadata = develop(read, size, allocate)
-    return Decoded(pixels, "raw", 1, MappingProxyType(fit_to(metadata, pixels.shape[1], pixels.shape[0])))
+    def allocate(height: int, width: int) -> None:
+        check_size(height, width, max_pixels)
+        if before_allocate is not None:
+            before_allocate(height * width * bytes_per_pixel)
+
+    has_more = False
+    if kind == "raw":
+        pixels, metadata = develop(read, size, allocate)
+    else:
+        pixels, metadata, has_more = decode_heic(read, size, allocate)
+    return Decoded(pixels, kind, 1, MappingProxyType(fit_to(metadata, pixels.shape[1], pixels.shape[0])), has_more)
 
 
 def _decode_plain(kind: str, read: Read, size: int, max_pixels: int, before_allocate: Callable[[int], None] | None) -> Decoded:
     """Decode the kinds that need no image library."""
     height, width = (pnm_size if kind == "pnm" else bmp_size)(read(0, _HEAD_BYTES))
-    _check_size(height, width, max_pixels)
+    check_size(height, width, max_pixels)
     if before_allocate is not None:
         before_allocate(2 * size)
     data = read(0, size)
     pixels, metadata = (decode_pnm(data), comments_in(data)) if kind == "pnm" else decode_bmp(data)
     return Decoded(pixels, kind, 1, metadata)
-
-
-def _check_size(height: int, width: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise ImageError(
-            f"{width} x {height} pixels exceed the limit of {max_pixels / 1e6:.4g} million; cut the image, or raise the limit"
-        )
-
-
-def _check_kind(image: Any, is_mapped: bool = False) -> None:
-    """Raise ImageError for pixel formats that cannot be denoised faithfully."""
-    if is_mapped:
-        if image.bands not in (1, 3):
-            raise ImageError(
-                f"{image.bands} channels of type {image.format} are not supported; convert the image to gray or RGB"
-            )
-        return
-    if image.format in MAPPED:
-        raise ImageError(
-            f"pixels of type {image.format} are not supported without the values of black and white; give them with "
-            "--range LO-HI, for a TIFF, or convert the image to 8 or 16 bits per channel"
-        )
-    if image.format not in _BYTES:
-        raise ImageError(f"pixels of type {image.format} are not supported; convert the image to 8 or 16 bits per channel")
-    if image.interpretation == "cmyk":
-        raise ImageError("a CMYK image cannot be denoised directly; convert it to RGB with its color profile")
-    if image.bands not in _COLOR_SPACES.get(image.interpretation, ()):
-        raise ImageError(
-            f"{image.bands} channels in the color space {image.interpretation} are not supported; convert the image to gray "
-            "or RGB"
-        )
-
-
-def _check_holds(pixels: Pixels, kind: str, pages: int, metadata: Mapping[str, Any]) -> None:
-    if kind == "jpeg" and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
-        raise ImageError("JPEG cannot hold alpha; write PNG, TIFF or WebP")
-    if pages > 1 and kind not in ("tiff", "webp"):
-        raise ImageError(f"{kind.upper()} cannot hold {pages} pages or frames; write TIFF or WebP")
-    if pixels.dtype == np.float32 and not (kind == "tiff" and RANGE in metadata):
-        raise ImageError(f"{kind.upper()} cannot hold float or signed values; write TIFF")
-    if kind != "tiff" and FORMS in metadata:
-        raise ImageError(f"{kind.upper()} cannot hold pages of several sizes; write TIFF")

@@ -44,7 +44,7 @@ class Image:
     widened: mirrored at the right and the lower edge, gray as equal colors, 8 bits in 16; writing a TIFF gives them
     their own form."""
     kind: str = "png"
-    """Kind of the source file: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pnm` or `raw`."""
+    """Kind of the source file: `png`, `jpeg`, `tiff`, `webp`, `avif`, `bmp`, `pnm`, `gif`, `heic` or `raw`."""
 
     @property
     def page_pixels(self) -> Pixels:
@@ -65,7 +65,7 @@ def read_image(
     before_allocate: Callable[[int], None] | None = None,
     value_range: Range | None = None,
 ) -> Image:
-    """Read a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file, or camera raw, recognized by its content.
+    """Read a PNG, JPEG, TIFF, WebP, AVIF, BMP, PGM, PPM, HEIC or still GIF file, or camera raw, recognized by its content.
 
     8-bit files give uint8, 16-bit files uint16, palettes and 1-bit files become RGB(A) and 8-bit gray. The EXIF orientation
     is applied to each page. Camera raw, DNG too, is developed to 16 bits of sRGB with the camera's white balance, by rawpy.
@@ -80,7 +80,7 @@ def read_image(
             written as they were; None refuses them.
 
     Raises:
-        ImageError: The file cannot be read, is damaged, truncated, too large, or of an unsupported kind (CMYK, GIF).
+        ImageError: The file cannot be read, is damaged, truncated, too large, or of an unsupported kind (CMYK, animated GIF).
         MissingDependencyError: pyvips is not installed.
     """
     try:
@@ -137,12 +137,15 @@ def warn_multi_image(name: str) -> None:
     )
 
 
-def write_image(path: str | os.PathLike[str], image: Image, *, overwrite: bool = True) -> tuple[str, ...]:
+def write_image(
+    path: str | os.PathLike[str], image: Image, *, overwrite: bool = True, quality: int | None = None
+) -> tuple[str, ...]:
     """Write an image file atomically, in the format of its suffix.
 
     From JPEG to JPEG the quality (estimated from the tables, at least 75) and 4:2:0 sampling are kept; other samplings become
-    4:4:4. A lossless WebP stays lossless; other JPEG and WebP files get quality 95. All other formats are lossless. 16-bit
-    pixels are rounded to 8 bits for JPEG, WebP and BMP. A PGM holds gray only; in a PPM gray becomes RGB.
+    4:4:4. A lossless WebP stays lossless; other JPEG and WebP files get quality 95, AVIF 90. All other formats are lossless.
+    16-bit pixels are rounded to 8 bits for JPEG, WebP and BMP, and for AVIF to 12, or to the bits of an AVIF source. A PGM
+    holds gray only; in a PPM gray becomes RGB.
 
     Metadata are kept where the format holds them: color profile, EXIF (also that of a TIFF's tags), XMP, IPTC, resolution;
     frame times; within a format all other chunks, segments and tags. Thumbnails, which show the noisy picture, and further
@@ -152,6 +155,7 @@ def write_image(path: str | os.PathLike[str], image: Image, *, overwrite: bool =
         path: The output; its folder must exist.
         image: `pixels` of uint8 or uint16, (H, W) or (H, W, C) with C from 1 to 4.
         overwrite: Whether to replace an existing file.
+        quality: Of JPEG, AVIF and lossy WebP instead, 1 to 100.
 
     Returns:
         What people call the metadata of the source that the file does not have, such as `EXIF` or `thumbnail`.
@@ -161,7 +165,7 @@ def write_image(path: str | os.PathLike[str], image: Image, *, overwrite: bool =
         ImageError: The suffix is unknown, the format cannot hold the image, or the file cannot be written.
         MissingDependencyError: pyvips is not installed.
     """
-    return save_image(path, image, overwrite=overwrite)
+    return save_image(path, image, overwrite=overwrite, quality=quality)
 
 
 def save_image(
@@ -170,6 +174,7 @@ def save_image(
     *,
     overwrite: bool | Callable[[], bool] = True,
     before_move: Callable[[Path], None] | None = None,
+    quality: int | None = None,
 ) -> tuple[str, ...]:
     """Write an image file as `write_image` does.
 
@@ -178,6 +183,7 @@ def save_image(
         image: As for `write_image`.
         overwrite: As for `atomic_path`.
         before_move: As for `atomic_path`.
+        quality: As for `write_image`.
 
     Raises:
         OutputExistsError, ImageError, MissingDependencyError: As `write_image`.
@@ -188,7 +194,7 @@ def save_image(
         kind = kind_to_write(path)
         unfinished = atomic_path(path, overwrite=overwrite, before_move=before_move)
         with unfinished as temporary, temporary.open("r+b", buffering=0) as file:
-            encode(pixels, kind, image.metadata, pages=image.pages, target=file.fileno())
+            encode(pixels, kind, image.metadata, pages=image.pages, target=file.fileno(), quality=quality)
             return lost_metadata(image.metadata, kind, file.fileno())
     except FileExistsError as error:
         raise OutputExistsError(f"{name}: exists. Give another output, or allow overwriting.") from error

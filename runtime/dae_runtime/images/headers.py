@@ -27,7 +27,9 @@ _SIGNATURES = (
     (b"P5", "pnm"),
     (b"P6", "pnm"),
     (b"BM", "bmp"),
+    (b"GIF8", "gif"),
 )
+_HEIF = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _MAX_CHUNKS = 10_000
 _START_OF_FRAME = tuple(marker for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC))
@@ -43,7 +45,7 @@ _LUMINANCE = np.array(
 
 
 def sniff(head: bytes) -> str:
-    """Return the kind of an image file: png, jpeg, tiff, webp, bmp or pnm.
+    """Return the kind of an image file: png, jpeg, tiff, webp, avif, heic, bmp, pnm or gif.
 
     Args:
         head: At least its first 16 bytes.
@@ -56,10 +58,19 @@ def sniff(head: bytes) -> str:
             return kind
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF:
+        return "avif" if is_avif(head) else "heic"
     if not head:
         raise ImageError("the file is empty")
-    what = "a GIF" if head[:4] == b"GIF8" else "no PNG, JPEG, TIFF, WebP, BMP, binary PGM or PPM"
-    raise ImageError(f"the content is {what} image; convert it to PNG")
+    raise ImageError(
+        "the content is no PNG, JPEG, TIFF, WebP, AVIF, HEIC, BMP, GIF, binary PGM or PPM image; convert it to PNG"
+    )
+
+
+def is_avif(head: bytes) -> bool:
+    """Tell by the brands of a HEIF file whether its pixels are AV1."""
+    length = min(int.from_bytes(head[:4], "big"), len(head))
+    return any(head[at : at + 4] in (b"avif", b"avis") for at in (8, *range(16, length, 4)))
 
 
 def check_png(read: Read, size: int) -> None:

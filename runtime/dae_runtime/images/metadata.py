@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import jpeg, png, tiff, webp
+from . import avif, jpeg, png, tiff, webp
 from .exif import fitted, orientation_of, resolution_in, without_prefix
 from .headers import Read
 
 LARGEST_RESOLUTION = 1e6 / 25.4
 """In pixels per mm, the most that is written."""
 
-_READERS = {"png": png.read_png, "jpeg": jpeg.read_jpeg, "tiff": tiff.read_tiff, "webp": webp.read_webp}
+_READERS: Mapping[str, Callable[[Read], dict[str, Any]]] = {
+    **{"png": png.read_png, "jpeg": jpeg.read_jpeg, "tiff": tiff.read_tiff, "webp": webp.read_webp, "avif": avif.read_avif},
+    "gif": lambda read: {},
+}
 _NAMES = {
     **{"icc-profile-data": "color profile", "exif-data": "EXIF", "xmp-data": "XMP", "iptc-data": "IPTC", "xres": "resolution"},
     **{"aspect": "pixel aspect", "delay": "frame times", "texts": "texts", "gamma": "gamma and primaries"},
@@ -33,13 +36,16 @@ _THUMBNAIL_RESOURCES = (1033, 1036)
 
 
 def read_metadata(kind: str, read: Read) -> dict[str, Any]:
-    """Return the metadata of a PNG, JPEG, TIFF or WebP file."""
+    """Return the metadata of a PNG, JPEG, TIFF, WebP or AVIF file; of a GIF none."""
     return _READERS[kind](read)
 
 
 def orientation(metadata: Mapping[str, Any], image: Any) -> int:
-    """Return the orientation of a file, 1 to 8: of the EXIF block that is written again, else what libvips found."""
-    if metadata.get("native", ("tiff",))[0] != "tiff" and "exif-data" in metadata:
+    """Return the orientation of a file, 1 to 8: of the EXIF block that is written again, else what libvips found.
+
+    An AVIF is turned by its decoder, as its own boxes say.
+    """
+    if metadata.get("native", ("tiff",))[0] not in ("tiff", "avif") and "exif-data" in metadata:
         return orientation_of(metadata["exif-data"])
     return int(image.get("orientation")) if image.get_typeof("orientation") else 1
 

@@ -22,6 +22,7 @@ FORMATS: Mapping[str, str] = {
     ".tif": "tiff",
     ".tiff": "tiff",
     ".webp": "webp",
+    ".avif": "avif",
     ".bmp": "bmp",
     ".pgm": "pnm",
     ".ppm": "pnm",
@@ -32,18 +33,23 @@ RAW_SUFFIXES = tuple(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .sr2 .srw .x3f".split()
 )
 """Camera raw, which is read where rawpy is installed."""
-_WRITTEN_AS = dict.fromkeys(RAW_SUFFIXES, ".tif")
-"""Suffixes of outputs, for formats that are only read."""
-_WRITTEN_KINDS = {"raw": "tiff"}
-RAW_REMEDY = "install the extra `raw` (pip install '.[raw]', in the folder that this package was installed from)"
-"""How to have camera raw read."""
+_HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+_NEEDS = {**dict.fromkeys(RAW_SUFFIXES, "rawpy"), **dict.fromkeys(_HEIC_SUFFIXES, "pillow_heif"), ".gif": None}
+"""Suffixes of formats that are only read, and the package that each needs."""
+_WRITTEN_AS = {suffix: ".tif" if suffix in RAW_SUFFIXES else ".png" for suffix in _NEEDS}
+"""Suffixes of their outputs."""
+_WRITTEN_KINDS = {"raw": "tiff", "gif": "png", "heic": "png"}
+_REMEDY = "install the extra `{}` (pip install '.[{}]', in the folder that this package was installed from)"
+RAW_REMEDY, HEIC_REMEDY = (_REMEDY.format(extra, extra) for extra in ("raw", "heif"))
+"""How to have camera raw and HEIC read."""
 _ADVICE: Mapping[str, tuple[str, ...]] = {
     f"camera raw: {RAW_REMEDY}, or develop them to TIFF": RAW_SUFFIXES,
-    "convert them to TIFF or PNG first": tuple(".avif .exr .gif .heic .heif .hif .jp2 .jxl .psd .svg .xcf".split()),
+    f"{HEIC_REMEDY}, or convert them": _HEIC_SUFFIXES,
+    "convert them to TIFF or PNG first": tuple(".exr .jp2 .jxl .psd .svg .xcf".split()),
 }
 """What to do with images that are not read."""
-OTHER_SUFFIXES = tuple(suffix for suffixes in _ADVICE.values() for suffix in suffixes)
-"""Images that are not read; the log names those that are passed over."""
+OTHER_SUFFIXES = (*(suffix for suffixes in _ADVICE.values() for suffix in suffixes), ".gif")
+"""Images that are not written; the log names those that are not read, either."""
 _SILENT = ("dae-manifest.jsonl", "desktop.ini", "Thumbs.db")
 """Files that nobody expects to be read."""
 
@@ -73,14 +79,18 @@ def kind_to_write(path: str | os.PathLike[str]) -> str:
 def is_image_name(path: str | os.PathLike[str]) -> bool:
     """Tell whether a path has the suffix of an image that is read, in upper or lower case, and is not hidden."""
     path = Path(path)
-    suffix = path.suffix.lower()
-    return (suffix in FORMATS or (suffix in RAW_SUFFIXES and can_develop())) and not path.name.startswith(".")
+    return can_read(path.suffix) and not path.name.startswith(".")
+
+
+def can_read(suffix: str) -> bool:
+    """Tell whether files of a suffix are read: some need a package, which is not imported."""
+    suffix = suffix.lower()
+    return suffix in FORMATS or (suffix in _NEEDS and _is_installed(_NEEDS[suffix]))
 
 
 @cache
-def can_develop() -> bool:
-    """Tell whether camera raw is read: rawpy is installed. Does not import it."""
-    return find_spec("rawpy") is not None
+def _is_installed(package: str | None) -> bool:
+    return package is None or find_spec(package) is not None
 
 
 def written_suffix(path: PurePath) -> str:

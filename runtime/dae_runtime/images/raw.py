@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import ImageError
 from .headers import Read
 from .jpeg import read_jpeg
-from .names import RAW_REMEDY, can_develop
+from .names import RAW_REMEDY, can_read
 from .pnm import Pixels
 from .tags import Directory, read_directories, sub_directories
 from .tiff import read_tiff
@@ -60,7 +60,7 @@ def develop(read: Read, size: int, allocate: Callable[[int, int], None]) -> tupl
     Raises:
         ImageError: rawpy is not installed, or LibRaw cannot read the file, or it is truncated.
     """
-    if not can_develop():
+    if not can_read(".dng"):
         raise ImageError(f"the content is camera raw; {RAW_REMEDY}, or develop it to TIFF")
     import rawpy
 
@@ -89,7 +89,7 @@ def develop(read: Read, size: int, allocate: Callable[[int, int], None]) -> tupl
 
 def raw_version() -> str:
     """Return what develops camera raw, as text."""
-    if not can_develop():
+    if not can_read(".dng"):
         return f"not read: {RAW_REMEDY}"
     import rawpy
 

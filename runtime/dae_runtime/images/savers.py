@@ -1,4 +1,4 @@
-"""Encoding of PNG, JPEG, TIFF and WebP, pixels by libvips and all else by us."""
+"""Encoding of PNG, JPEG, TIFF, WebP and AVIF, pixels by libvips and all else by us."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import Any, BinaryIO
 
 from ..errors import ImageError
+from .avif import encode_avif
 from .jpeg import jpeg_parts, spliced_jpeg
 from .pages import narrow
 from .png import HEAD_BYTES, png_parts, spliced_png
@@ -24,6 +25,7 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "jpeg": {"Q": 95},
     "tiff": {"compression": "lzw", "predictor": "horizontal"},
     "webp": {"Q": 95},
+    "avif": {"Q": 90, "effort": 1},  # effort 4 takes thirty times as long and saves nothing
 }
 ATTEMPTS = 5
 """Most calls of libvips for an image whose error text other threads have taken."""
@@ -33,9 +35,17 @@ FORMS = "page-forms"
 """Metadata key of the forms of pages that differ."""
 
 
-def save(file: BinaryIO, pixels: Pixels, kind: str, metadata: Mapping[str, Any], pages: int, target: int | None) -> None:
+def save(
+    file: BinaryIO,
+    pixels: Pixels,
+    kind: str,
+    metadata: Mapping[str, Any],
+    pages: int,
+    target: int | None,
+    quality: int | None = None,
+) -> None:
     """Write the kinds that need the image library."""
-    options = _save_options(pixels, kind, metadata)
+    options = _save_options(pixels, kind, metadata, quality)
     with use_vips() as vips:
         for _ in range(ATTEMPTS):
             try:
@@ -71,6 +81,8 @@ def _encode(
 ) -> None:
     if kind == "tiff":
         _encode_tiff(vips, file, pixels, metadata, pages, options, target)
+    elif kind == "avif":
+        file.write(encode_avif(to_vips(vips, pixels, {}), metadata, vips.GValue.blob_type, options))
     elif kind == "webp":
         content = to_vips(vips, pixels, metadata, pages).webpsave_buffer(**options)
         file.write(with_parts(bytes(content), metadata, pixels.shape[1], pixels.shape[0] // pages))
@@ -126,11 +138,13 @@ def output(target: int | None) -> Iterator[BinaryIO]:
         yield file
 
 
-def _save_options(pixels: Pixels, kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _save_options(pixels: Pixels, kind: str, metadata: Mapping[str, Any], quality: int | None) -> dict[str, Any]:
     source, options = metadata.get(COMPRESSION, ("", {}))
     options = {**_SAVE_OPTIONS[kind], "keep": "none", **(options if kind == source else {})}
     if kind == source == "jpeg":
         options["Q"] = max(options["Q"], LOWEST_QUALITY)
+    if quality is not None and "Q" in options and not options.get("lossless"):
+        options["Q"] = quality
     if kind == "tiff" and pixels.nbytes > 2**31:
         options["bigtiff"] = True
     return options

@@ -23,7 +23,9 @@ from .pnm import Pixels
 from .webp import LEAST_DELAY_MS
 
 _COMPLETING = threading.Lock()
-_KINDS = ("png", "jpeg", "tiff", "webp")
+_KINDS = ("png", "jpeg", "tiff", "webp", "heif", "gif")
+_LOADERS = {"avif": "heif"}
+"""Names of loaders that are not those of the kind."""
 FORMATS = {
     **{"uint8": "uchar", "uint16": "ushort", "int8": "char", "int16": "short", "int32": "int", "uint32": "uint"},
     "float32": "float",
@@ -148,18 +150,18 @@ def codec_versions() -> str:
 def open_source(vips: Any, kind: str, source: bytes | int, read: Read) -> Any:
     """Return the bytes of an image for libvips, which never maps them: a mapped file that shrinks ends the process (SIGBUS).
 
-    libvips maps a file given by its descriptor for JPEG and WebP, which are read first; PNG and TIFF it only reads. Keep the
+    libvips maps a file given by its descriptor for most formats, which are read first; PNG and TIFF it only reads. Keep the
     result until the pixels are decoded: it owns the bytes.
 
     Args:
         vips: From `load_vips`.
-        kind: `png`, `jpeg`, `tiff` or `webp`.
+        kind: `png`, `jpeg`, `tiff`, `webp`, `avif` or `gif`.
         source: The content, or the descriptor of a regular file.
         read: Reads it.
     """
     if not isinstance(source, int):
         return vips.Source.new_from_memory(source)
-    if kind not in ("jpeg", "webp"):
+    if kind in ("png", "tiff"):
         return vips.Source.new_from_descriptor(source)
     size = os.fstat(source).st_size
     if kind == "webp":  # without what follows the end that its header announces
@@ -173,7 +175,9 @@ def open_image(vips: Any, kind: str, source: Any, page: int | None = None) -> An
     which = {"n": -1} if page is None else {"page": page}
     pages = which if kind in ("tiff", "webp") else {}
     try:
-        return getattr(vips.Image, f"{kind}load_source")(source, fail_on="error", access="sequential", **pages)
+        return getattr(vips.Image, f"{_LOADERS.get(kind, kind)}load_source")(
+            source, fail_on="error", access="sequential", **pages
+        )
     except vips.Error as error:
         if kind == "tiff" and page is None and "differs" in str(error):
             return None
@@ -241,10 +245,11 @@ class Spliced:
 
 
 def reading_reason(text: str, kind: str) -> str | None:
-    """Return from libvips' text why a file of a kind (`png`, `jpeg`, `tiff`, `webp`) cannot be read.
+    """Return from libvips' text why a file of a kind (`png`, `jpeg`, `tiff`, `webp`, `avif`, `gif`) cannot be read.
 
     None if another thread has taken the lines about it: the same call again gives them.
     """
+    kind = _LOADERS.get(kind, kind)
     lines = [line for line in _lines(text) if not line.startswith(_SYSTEM_ERROR)]  # of files that other threads write
     own = [line for line in lines if kind in _place(line)]
     unattributed = [line for line in lines if not any(name in _place(line) for name in _KINDS)]

@@ -25,6 +25,8 @@ class Settings:
     controls: Controls = DEFAULT_CONTROLS
     value_range: tuple[float, float] | None = None
     """Values of black and white of float and signed TIFFs."""
+    quality: int | None = None
+    """Of JPEG, AVIF and lossy WebP outputs; None: of its own for each file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +61,15 @@ class Entry:
     """Metadata of the input that the output does not have, such as `thumbnail`."""
     value_range: Sequence[float] | None = None
     """As told, for float and signed TIFFs."""
+    quality: int | None = None
+    """As told, for JPEG, AVIF and lossy WebP."""
 
     @property
     def settings(self) -> Settings:
         """The settings of the entry."""
         controls = Controls(**{field.name: getattr(self, field.name) for field in _CONTROLS})
         value_range = None if self.value_range is None else (self.value_range[0], self.value_range[1])
-        return Settings(self.model_sha256, controls, value_range)
+        return Settings(self.model_sha256, controls, value_range, self.quality)
 
 
 def read_entry(line: bytes) -> Entry | None:

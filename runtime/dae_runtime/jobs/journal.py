@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from pathlib import Path
 from typing import Any
 
 from .entry import BEGUN, Settings
-from .manifest import Manifest, Stamp
+from .manifest import Manifest, ManifestError, Stamp
 from .plan import Job
+
+logger = logging.getLogger(__name__)
 
 
 class Journal(Manifest):
     """A manifest that is made with the first output: a run without outputs leaves no file and no folder.
 
-    Failures before that are not recorded; the same command tries those files again in any case.
+    Failures before that are not recorded; the same command tries those files again in any case. Where it can no longer be
+    written, as on a full disk, it ends with a warning, and the run goes on.
 
     Args:
         path: The file; opened, and so locked, at once if it exists.
@@ -28,7 +32,7 @@ class Journal(Manifest):
 
     def __init__(self, path: Path, settings: Settings, planned_bytes: int | None) -> None:
         self.path, self.settings, self.done = path, settings, 0
-        self._planned_bytes, self._opening, self._opened = planned_bytes, threading.Lock(), False
+        self._planned_bytes, self._opening, self._opened, self._ended = planned_bytes, threading.Lock(), False, False
         if os.path.lexists(path):
             self._open()
 
@@ -37,12 +41,20 @@ class Journal(Manifest):
         self._opened = True
 
     def _append(self, job: Job, source_stamp: Stamp, **outcome: Any) -> None:
-        with self._opening:
-            if not self._opened:
-                if outcome["status"] != BEGUN:
+        try:
+            with self._opening:
+                if self._ended or (not self._opened and outcome["status"] != BEGUN):
                     return
-                self._open()
-        super()._append(job, source_stamp, **outcome)
+                if not self._opened:
+                    self._open()
+            super()._append(job, source_stamp, **outcome)
+        except ManifestError as error:
+            if not isinstance(error.__cause__, OSError):  # another run's, or no manifest
+                raise
+            with self._opening:
+                if not self._ended:
+                    logger.warning("%s The run goes on, but the same command will not know what is done from here on.", error)
+                self._ended = True
 
     def close(self) -> None:
         """Close the file, if it is open."""

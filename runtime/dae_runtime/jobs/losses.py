@@ -35,14 +35,25 @@ def loses_depth(job: Job, image: Image) -> bool:
 
 
 def compare(job: Job, image: Image, clean: Array, read: Callable[[Path], Image]) -> tuple[Scores | None, str | None]:
-    """Compare with the reference of a job, as `read` reads it; return the scores, or why there are none."""
+    """Compare what was written with the reference of a job, as `read` reads both; return the scores, or why there are none."""
     if job.reference is None:
         return None, f"{os.fspath(job.source)}: there is no reference with this name."
     try:
         reference = read(job.reference)
-        return score(reference.pixels, image.pixels, image.with_pixels(clean).pixels), None
+        return score(reference.pixels, image.pixels, _as_written(job, image, clean, read)), None
     except MissingDependencyError:
         raise
     except Exception as error:
         logger.debug("%s", job.reference, exc_info=True)
         return None, f"{os.fspath(job.source)}: cannot be compared: {describe_error(error)}"
+
+
+def _as_written(job: Job, image: Image, clean: Array, read: Callable[[Path], Image]) -> Array:
+    """Return the pixels of a job's output: as `read` reads them where the file has other ones than it was given."""
+    clean = image.with_pixels(clean).pixels
+    if image_format(job.destination) in LOSSLESS_KINDS and not loses_depth(job, image):
+        return clean
+    written = read(job.destination).pixels
+    if clean.ndim == 2 and written.ndim == 3:  # gray as three equal channels, in WebP and AVIF
+        written = written[..., 1]
+    return written if written.shape[:2] == clean.shape[:2] else clean  # equal frames of a WebP become one

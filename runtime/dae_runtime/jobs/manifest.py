@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -161,16 +162,16 @@ class Manifest:
             source_mtime_ns=source_stamp[1],
             **outcome,
             value_range=self.settings.value_range,
+            quality=self.settings.quality,
             **dataclasses.asdict(self.settings.controls),
         )
         line = json.dumps(dataclasses.asdict(entry)).encode("ascii") + b"\n"
         with self._lock:
             try:
-                written = os.write(self._file, line)
+                if os.write(self._file, line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as failure:
                 raise ManifestError(f"the manifest {self.path} cannot be written: {failure.strerror or failure}.") from failure
-        if written < len(line):
-            raise ManifestError(f"the manifest {self.path} cannot be written: the disk is full.")
 
     def close(self) -> None:
         """Close the file."""

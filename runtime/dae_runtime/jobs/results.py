@@ -27,6 +27,8 @@ class JobOptions:
     """Memory limit in MiB; give the denoiser the same. Images are then denoised one at a time."""
     value_range: tuple[float, float] | None = None
     """Values of black and white of TIFFs with float or signed pixels; None refuses those."""
+    quality: int | None = None
+    """Of JPEG, AVIF and lossy WebP outputs, 1 to 100; None for that of a JPEG input, else 95, or 90 for AVIF."""
     with_references: bool = False
     """Compare with the reference of each job; a job without one gets a `reference_error`."""
     fail_fast: bool = False

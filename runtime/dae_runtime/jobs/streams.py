@@ -147,18 +147,20 @@ def denoise_file_bytes(
     controls: Controls = DEFAULT_CONTROLS,
     max_pixels: int = MAX_PIXELS,
     value_range: tuple[float, float] | None = None,
+    quality: int | None = None,
     name: str = "the image",
 ) -> bytes:
     """Denoise an image file given as bytes. A reduction from 16 to 8 bits, and lost metadata, are logged as warnings.
 
     Args:
         denoiser: The open denoiser.
-        data: Content of a PNG, JPEG, TIFF, WebP, BMP, PGM or PPM file.
-        kind: `png`, `jpeg`, `tiff`, `webp`, `bmp`, `pgm`, `ppm` or `pnm`: the kind to return; None for the
-            input's, TIFF for camera raw.
+        data: Content of an image file that `decode` reads.
+        kind: `png`, `jpeg`, `tiff`, `webp`, `avif`, `bmp`, `pgm`, `ppm` or `pnm`: the kind to return; None for the
+            input's, TIFF for camera raw, PNG for GIF.
         controls: The user's choices about the result.
         max_pixels: Larger images are refused.
         value_range: Values of black and white of a TIFF with float or signed pixels.
+        quality: Of JPEG, AVIF and lossy WebP; None for that of a JPEG, else 95, or 90 for AVIF.
         name: Name of the image in errors and log lines.
 
     Raises:
@@ -172,7 +174,7 @@ def denoise_file_bytes(
         image = Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)
         image = image.with_pixels(denoiser.denoise(image.page_pixels, **asdict(controls)))
         kind = kind or written_kind(image.kind)
-        content = encode(image.pixels, kind, image.metadata, pages=image.pages)
+        content = encode(image.pixels, kind, image.metadata, pages=image.pages, quality=quality)
         lost = lost_metadata(image.metadata, kind, content)
     except ImageError as error:
         raise ImageError(f"{name}: {error}.") from error

@@ -206,6 +206,7 @@ class Worker:
                 image,
                 overwrite=lambda: self._may_replace(work.job),
                 before_move=lambda path: self._begin(work, path),
+                quality=self.options.quality,
             )
         except (MissingDependencyError, ManifestError):
             raise

@@ -142,3 +142,19 @@ def test_12_bits_in_16_bit_files_stay_on_their_scale(tmp_path, images, blur_file
     assert invoke(command, "-m", blur_file, source, tmp_path / "out.png", "--bits", 12).exit_code == 0
     with Denoiser(blur_file, "cpu", 1) as denoiser:
         np.testing.assert_array_equal(read_image(tmp_path / "out.png").pixels, denoiser.denoise(pixels, bits=12))
+
+
+def test_a_quality_for_folders_and_streams(tmp_path, photographs, model):
+    sizes = {}
+    for quality in (20, 95):
+        options = ("-m", model, "--quality", quality)
+        assert invoke(command, *options, photographs, tmp_path / f"{quality}", "--format", "jpg").exit_code == 0
+        sizes[quality] = sum(path.stat().st_size for path in (tmp_path / f"{quality}").glob("*.jpg"))
+        data = (photographs / "0.png").read_bytes()
+        with Denoiser(model, "cpu", 1) as denoiser:
+            stream = denoise_file_bytes(denoiser, data, "jpeg", quality=quality)
+        assert stream == (tmp_path / f"{quality}" / "0.jpg").read_bytes()
+    assert sizes[20] < sizes[95]
+    refused = invoke(command, "-m", model, "--quality", 101, photographs, tmp_path / "out")
+    assert refused.exit_code == 2
+    assert "--quality" in refused.stderr

@@ -79,9 +79,9 @@ def test_the_device_is_logged_only_where_there_was_a_choice(tmp_path, images, bl
 
 
 def test_quiet_prints_only_errors(tmp_path, images, blur_file, dae_run):
-    (images / "a.gif").touch()
+    (images / "a.psd").touch()
     loud = dae_run("-m", blur_file, images, tmp_path / "a")
-    assert "passed over: 1 .gif" in loud.stderr
+    assert "passed over: 1 .psd" in loud.stderr
     quiet = dae_run("-q", "-m", blur_file, images, tmp_path / "b")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
 

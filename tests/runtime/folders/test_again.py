@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -109,6 +112,19 @@ def test_other_settings_are_refused_with_the_remedy(tmp_path, denoiser, request_
     assert counts(rest) == (4 - done, done, 0)  # with --resume only those of other settings are replaced
 
 
+def test_a_quality_is_a_setting(tmp_path, denoiser, request_):
+    sizes = []
+    for quality in (30, 90):
+        request = replace(request_, format="jpg", quality=quality)
+        if sizes:
+            with pytest.raises(OutputExistsError, match="quality 30 instead of 90"):
+                run_folder(request, denoiser)
+        run_folder(replace(request, overwrite=True), denoiser)
+        sizes.append(sum(map(len, contents(tmp_path / "out").values())))
+        assert counts(run_folder(request, denoiser)) == (0, 3, 0)
+    assert sizes[0] < sizes[1]
+
+
 def test_two_formats_of_one_folder_lie_side_by_side(tmp_path, denoiser, request_):
     other = replace(request_, format="tif", strength=0.5)
     for done, skipped in ((3, 0), (0, 3)):
@@ -188,3 +204,23 @@ def test_a_file_of_that_name_that_is_no_manifest_stays(tmp_path, denoiser, reque
         run_folder(request_, denoiser)
     assert (tmp_path / "out" / MANIFEST).read_text() == "my notes"
     assert run_folder(replace(request_, manifest=tmp_path / "m.jsonl"), denoiser).done == 3
+
+
+def test_a_manifest_that_can_no_longer_be_written_ends_no_run(tmp_path, denoiser, request_, monkeypatch, caplog):
+    """As on a full disk; the pictures that are done then are another's to the next run."""
+    write, lines = os.write, []
+
+    def full(file, data):
+        if data.startswith(b'{"path": '):
+            lines.append(data)
+            if len(lines) > 3:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", full)
+    assert counts(run_folder(replace(request_, batch_size=1), denoiser)) == (3, 0, 0)
+    (record,) = (record for record in caplog.records if record.levelno == logging.WARNING)
+    assert "cannot be written: No space left on device. The run goes on, but" in record.getMessage()
+    monkeypatch.undo()
+    with pytest.raises(OutputExistsError, match="not written by the run"):
+        run_folder(request_, denoiser)

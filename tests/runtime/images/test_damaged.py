@@ -42,7 +42,8 @@ def test_kinds_that_are_refused_by_name(tmp_path):
         "float.tif": (vips_image(np.zeros((8, 8), np.float32), "b-w").tiffsave_buffer(), "float"),
         "lab.tif": (vips_image(random_pixels((8, 8, 3))).colourspace("lab").tiffsave_buffer(), "float|lab"),
         "animated.png": (png, "animated PNG"),
-        "animated.gif": (b"GIF89a" + bytes(20), "a GIF image; convert it to PNG"),
+        "animated.gif": (vips_image(random_pixels((16, 8, 3))).gifsave_buffer(page_height=8), "animated GIF; split it"),
+        "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "HEIC data is damaged"),
         "rle.bmp": (bmp_header(8, 4, 4, compression=1) + bytes(1100), "RLE8"),
         "16-bit.bmp": (bmp_header(16, 4, 4) + bytes(32), "16 bits"),
     }

@@ -146,7 +146,7 @@ def test_writing_what_cannot_be_written(tmp_path):
 
 def test_finding_images(tmp_path):
     odd = os.fsdecode(b"\xff\xfe name \xc3\xa9.png")
-    for name in ("b.PNG", "a.jpg", "ä ö.tiff", odd, "notes.txt", ".hidden.png", "sub/c.webp", ".git/d.png", "x.gif"):
+    for name in ("b.PNG", "a.jpg", "ä ö.tiff", odd, "notes.txt", ".hidden.png", "sub/c.webp", ".git/d.png", "x.psd"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
@@ -165,7 +165,7 @@ def test_finding_images(tmp_path):
 
 
 def test_images_of_unsupported_kinds_are_logged(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("dae_runtime.images.names.can_develop", lambda: False)
+    monkeypatch.setattr("dae_runtime.images.names._is_installed", lambda package: False)
     names = ["1.CR2", "2.CR2", "3.cr2", "4.NEF", "x.psd", "b.txt", "README", "a.png", "dae-manifest.jsonl", ".hidden.txt"]
     for name in names:
         (tmp_path / name).touch()
