@@ -52,7 +52,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "cli __init__",
     ),
     "dae_tools": (
-        "accelerator camera_noise formats gaussian int8_speed pack_network public_names structure",
+        "accelerator camera_noise formats gaussian int8_speed layers pack_network public_names structure",
         "fit_level pairs runtime_bench export_bench",
         "cards level_picture noise_numbers",
         "controls crops",
