@@ -14,10 +14,8 @@ import onnx
 from dae_export import ExportError, ParityError
 from dae_export.graph.model import Graph
 from dae_export.measure.parity import noisy_images
-from dae_export.precision import calibrate, quantize
-from dae_export.precision.int8 import QUANTIZED_KINDS
-from dae_export.source import read_network
-from dae_export.source.keras_file import KerasModel
+from dae_export.precision import QUANTIZED_KINDS, calibrate, quantize
+from dae_export.source import KerasModel, read_network
 
 from .cases import ALIASES, FIXED, NOT_FOR_IMAGES, Case, all_cases
 
