@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,7 @@ def export(
     *,
     preset: str | None = None,
     noise: str | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
 ) -> ExportResult:
     """Export a trained model to one ONNX file.
 
@@ -103,6 +104,8 @@ def export(
         options: The options; None for the defaults.
         preset: Architecture, for people; None for that of the run, else the name of the Keras model.
         noise: Noise that the model removes, such as `gaussian:0.1`; None for that of the run, else `unknown`.
+        custom_objects: Layers and functions of the program that a `.keras` file needs, by name, as
+            `keras.models.load_model` takes them. Those registered with `keras.saving.register_keras_serializable` are known.
 
     Returns:
         The written file and its measurements.
@@ -111,7 +114,8 @@ def export(
         ExportError: The export fails, see `dae_export.errors`; nothing has been written.
         MissingDependencyError: TensorFlow, tf2onnx, onnx or onnxruntime is not installed.
     """
-    return carry_out(plan_export(source, destination, options or ExportOptions(), preset=preset, noise=noise))
+    options = options or ExportOptions()
+    return carry_out(plan_export(source, destination, options, preset=preset, noise=noise, custom_objects=custom_objects))
 
 
 @system_errors(ExportError, "Remove the cause, and export again.")
@@ -122,6 +126,7 @@ def export_for(
     options: ExportOptions | None = None,
     *,
     sigma: float | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
 ) -> ProgramFile:
     """Export a model in the form that another program takes: N x C x H x W, float32 in [0, 1], any height and width.
 
@@ -133,6 +138,7 @@ def export_for(
         options: The options; None for the defaults. An INT8 file is converted to float32 or FP16 unless `quantize` is given.
         sigma: Noise level to build into a model that takes one, on the scale where white is 1; None to take it as the program
             gives it.
+        custom_objects: As for `export`.
 
     Returns:
         The written file, and how far it is from the model file.
@@ -147,7 +153,8 @@ def export_for(
     if file is not None:
         return convert_for(file, program, target, options, sigma)
     with tempfile.TemporaryDirectory() as folder:
-        made = export(source, Path(folder) / "model.onnx", replace(options, sidecar=False))
+        inner = replace(options, sidecar=False)
+        made = export(source, Path(folder) / "model.onnx", inner, custom_objects=custom_objects)
         return convert_for(made.path, program, target, options, sigma)
 
 
@@ -197,6 +204,7 @@ def plan_export(
     *,
     preset: str | None = None,
     noise: str | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Check everything that needs no model, before TensorFlow is loaded.
 
@@ -204,7 +212,7 @@ def plan_export(
         ExportError: As `export`.
     """
     found = find_source(source)
-    found = replace(found, preset=preset or found.preset, noise=noise or found.noise)
+    found = replace(found, preset=preset or found.preset, noise=noise or found.noise, custom_objects=custom_objects)
     strategy = choose_strategy(options)
     target = Path(destination) if destination is not None else _default_destination(found, strategy)
     check_destination(target, MODEL_SUFFIXES, "--output", options.overwrite)

@@ -120,7 +120,7 @@ def test_a_model_in_memory_needs_a_destination(model):
 
 @pytest.mark.slow
 def test_the_example_of_the_page_runs_as_it_is(tmp_path):
-    (code,) = re.findall(r"^```python\n(.*?)^```", section(), re.DOTALL | re.MULTILINE)
+    code, *_ = re.findall(r"^```python\n(.*?)^```", section(), re.DOTALL | re.MULTILINE)
     program = tmp_path / "example.py"
     program.write_text(code, "utf-8")
     finished = subprocess.run(

@@ -109,9 +109,9 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_model_is_loaded(tm
 
 def test_a_model_of_free_size_that_cannot_be_tiled_is_refused(tmp_path, keras, make_run, make_model):
     def net(x: Any) -> Any:
-        return keras.layers.Conv2DTranspose(1, 3)(keras.layers.Conv2D(2, 3)(x))
+        return keras.layers.MultiHeadAttention(1, 2, attention_axes=2)(x, x)
 
-    refused(make_run(tmp_path / "run", make_model(net)), tmp_path / "out", ConversionError, "padding='same'")
+    refused(make_run(tmp_path / "run", make_model(net)), tmp_path / "out", ConversionError, "reshapes images by their size")
 
 
 @pytest.mark.parametrize(

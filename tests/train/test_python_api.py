@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 PAGE = (Path(__file__).parents[2] / "docs/python-api.md").read_text("utf-8")
 TRAINING = PAGE.partition("## Training\n")[2].partition("\n## ")[0]
 PROGRAMS = re.findall(r"```python\n(.*?)```", TRAINING, re.DOTALL)
-RUNS = ("runs/photos", "runs/banding", "runs/every-level", "runs/small")
+RUNS = ("runs/photos", "runs/banding", "runs/every-level", "runs/small", "runs/edges")
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +40,12 @@ def run(program: str, folder: Path) -> str:
 
 
 def test_there_is_a_program_for_each_topic() -> None:
-    assert len(PROGRAMS) == 5
+    assert len(PROGRAMS) == 6
     assert all(f'"{run}"' in program for run, program in zip(RUNS, PROGRAMS, strict=False))
-    assert all("steps=20_000" in program for program in PROGRAMS[:4])
+    assert all("steps=20_000" in program for program in PROGRAMS[:5])
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 def test_a_program_trains(number: int, folder: Path) -> None:
     said = run(PROGRAMS[number], folder)
     assert (folder / RUNS[number] / "model.keras").is_file()
@@ -57,7 +57,7 @@ def test_a_program_resumes(folder: Path) -> None:
     if not (folder / RUNS[0]).exists():
         run(PROGRAMS[0], folder)
     (folder / RUNS[0] / "result.toml").unlink()
-    run(PROGRAMS[4], folder)
+    run(PROGRAMS[5], folder)
     assert (folder / RUNS[0] / "result.toml").is_file()
 
 

@@ -1,11 +1,11 @@
-"""Passes for dense layers: one Gemm each, in the layout of convolutions."""
+"""Passes for dense layers: one Gemm each, in the layout of convolutions; on the channels of images, one convolution."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx
 
-from ..graph.model import ELEMENTWISE, Array, Graph, attributes, make_node
+from ..graph.model import ELEMENTWISE, TO_NCHW, TO_NHWC, Array, Graph, attributes, make_node
 
 
 def matmul_to_gemm(graph: Graph) -> None:
@@ -14,6 +14,42 @@ def matmul_to_gemm(graph: Graph) -> None:
         weight = graph.constant(node.input[1]) if node.op_type == "MatMul" else None
         if weight is not None and weight.ndim == 2 and len(graph.shapes[node.input[0]]) == 2:
             graph.replace(node, [make_node("Gemm", node.input, node.output)])
+
+
+def dense_to_convolution(graph: Graph) -> None:
+    """Replace a dense layer on the channels of images by a 1 x 1 convolution.
+
+    It is a MatMul of N x H x W x C, or a Gemm between the Reshapes of it and to it.
+    """
+    for node in list(graph.nodes):
+        before, after = graph.producer(node.input[0]), graph.only_consumer(node.output[0])
+        weight = graph.constant(node.input[1]) if node.op_type == "MatMul" else None
+        if weight is not None and weight.ndim == 2 and len(graph.shapes[node.input[0]]) == 4:
+            graph.replace(node, _convolution(graph, node, node.input[0], node.output[0]))
+        elif is_plain_gemm(graph, node) and _is_reshape(before) and _is_reshape(after):
+            assert before is not None
+            assert after is not None
+            source, result = graph.shapes[before.input[0]], graph.shapes[after.output[0]]
+            if len(source) == len(result) == 4 and (*result[:3], source[3]) == (*source[:3], graph.shapes[node.input[1]][0]):
+                graph.replace(node, _convolution(graph, node, before.input[0], after.output[0]))
+                graph.remove(after)
+    graph.clean()
+    graph.infer_shapes()
+
+
+def _is_reshape(node: onnx.NodeProto | None) -> bool:
+    return node is not None and node.op_type == "Reshape"
+
+
+def _convolution(graph: Graph, dense: onnx.NodeProto, source: str, result: str) -> list[onnx.NodeProto]:
+    """Return the convolution of N x H x W x C by the matrix of a dense layer, and its bias."""
+    image, convolved = graph.fresh_name("image"), graph.fresh_name("convolved")
+    kernel = graph.add_constant(graph.constants[dense.input[1]].T[:, :, None, None], "weight")
+    return [
+        make_node("Transpose", [source], [image], perm=TO_NCHW),
+        make_node("Conv", [image, kernel, *dense.input[2:]], [convolved], kernel_shape=[1, 1], strides=[1, 1]),
+        make_node("Transpose", [convolved], [result], perm=TO_NHWC),
+    ]
 
 
 def absorb_layouts(graph: Graph) -> None:

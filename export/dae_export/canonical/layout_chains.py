@@ -68,7 +68,8 @@ def _chains(graph: Graph) -> Iterator[list[onnx.NodeProto]]:
 
 def _is_movement(graph: Graph, node: onnx.NodeProto) -> bool:
     constant_rest = all(graph.constant(name) is not None for name in node.input[1:] if name)
-    return node.op_type in KINDS and constant_rest and graph.constant(node.input[0]) is None
+    static = all(None not in graph.shapes.get(name, (None,)) for name in (node.input[0], node.output[0]))
+    return node.op_type in KINDS and constant_rest and static and graph.constant(node.input[0]) is None
 
 
 def _run(graph: Graph, node: onnx.NodeProto, x: Index) -> Index:
@@ -103,12 +104,16 @@ def _forms(before: tuple[int, ...], after: tuple[int, ...]) -> Iterator[tuple[_S
         yield from ((_Step("Transpose", p),) if p != tuple(sorted(p)) else () for p in permutations)
         if len(before) == 4:
             yield from _upsamplings(before, after)
+    if np.prod(before) != np.prod(after):
+        return  # a Tile
     yield (_Step("Reshape", shape=after),)
-    for p in itertools.permutations(range(len(before))):
-        yield _Step("Transpose", p), _Step("Reshape", shape=after)
-    for p in itertools.permutations(range(len(after))):
-        middle = tuple(after[p.index(axis)] for axis in range(len(after)))
-        yield _Step("Reshape", shape=middle), _Step("Transpose", p)
+    entering = [(_Step("Transpose", p), _Step("Reshape", shape=after)) for p in itertools.permutations(range(len(before)))]
+    leaving = [
+        (_Step("Reshape", shape=tuple(after[p.index(axis)] for axis in range(len(after)))), _Step("Transpose", p))
+        for p in itertools.permutations(range(len(after)))
+    ]
+    # From groups of channels to channels, a Reshape of N, H, W, ... may have free H and W; one of N, ..., H, W may not.
+    yield from (*leaving, *entering) if len(before) > len(after) == 4 else (*entering, *leaving)
 
 
 def _upsamplings(before: tuple[int, ...], after: tuple[int, ...]) -> Iterator[tuple[_Step, ...]]:

@@ -15,8 +15,10 @@ from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
 from ..graph.model import Graph, attributes, make_node, set_attributes
 from ..graph.residual import add_at_the_edge
 from .affine import fold_affine
-from .dense import absorb_layouts, matmul_to_gemm
+from .constants import fold_constants, shrink_constants
+from .dense import absorb_layouts, dense_to_convolution, matmul_to_gemm
 from .layout_chains import simplify_movements
+from .sinking import sink_transposes
 
 BATCH_DIM, HEIGHT_DIM, WIDTH_DIM = "batch", "height", "width"
 WINDOWED = ("Conv", "MaxPool", "AveragePool", "ConvTranspose")
@@ -32,10 +34,15 @@ def canonicalize(graph: Graph, fixed_size: tuple[int, int] | None) -> None:
     Raises:
         ConversionError: The graph is inconsistent.
     """
+    fold_constants(graph)
+    shrink_constants(graph)
     simplify_movements(graph)
     matmul_to_gemm(graph)
+    dense_to_convolution(graph)
     absorb_layouts(graph)
+    sink_transposes(graph)
     simplify_movements(graph)
+    split_means(graph)
     explicit_windows(graph)
     fold_padding(graph)
     fold_affine(graph)
@@ -85,6 +92,27 @@ def _write_window(graph: Graph, node: onnx.NodeProto) -> None:
     set_attributes(node, values | {"pads": given})
 
 
+def split_means(graph: Graph) -> None:
+    """Take the mean over one axis at a time: in a single sum over a large image, float32 loses what the later pixels add."""
+    for node in [node for node in graph.nodes if node.op_type == "ReduceMean"]:
+        values = attributes(node)
+        given = graph.constant(node.input[1]) if len(node.input) > 1 else np.array(values.pop("axes", ()))
+        if given is None or len(given) < 2:
+            continue
+        tensor, nodes = node.input[0], []
+        for axis in sorted((axis % len(graph.shapes[tensor]) for axis in given.tolist()), reverse=True):
+            inputs, axes = ([tensor, graph.add_constant(np.array([axis]), "axes")], None)
+            if len(node.input) == 1:
+                inputs, axes = [tensor], [axis]
+            tensor = graph.fresh_name("mean")
+            nodes.append(make_node("ReduceMean", inputs, [tensor], axes=axes, **values))
+            graph.nodes.append(nodes[-1])  # takes its name
+        del graph.nodes[-len(nodes) :]
+        nodes[-1].output[0] = node.output[0]
+        graph.replace(node, nodes)
+    graph.infer_shapes()
+
+
 def fold_padding(graph: Graph) -> None:
     """Fold a zero Pad into the following convolution: their pads add up."""
     for node in [node for node in graph.nodes if node.op_type == "Pad"]:
@@ -106,15 +134,32 @@ def free_sizes(graph: Graph, fixed_size: tuple[int, int] | None) -> None:
     for node in list(graph.nodes):
         if node.op_type == "Reshape":
             before, after = graph.shapes[node.input[0]], graph.shapes[node.output[0]]
-            batch = 0 if before[0] == after[0] else -1  # 0: as in the input, -1: inferred
-            shape = [batch, *(int(n or 0) for n in after[1:])]
+            same = [a == b for a, b in zip(before, after, strict=False)]
+            kept = [*same[: 1 if fixed_size else None], False].index(False)
+            shape = [*([0] * kept), *(int(n or 0) for n in after[kept:])]  # 0: as in the input
+            if not kept:
+                shape[0] = -1  # inferred
             node.input[1] = graph.add_constant(np.array(shape, np.int64), "shape")
+        if node.op_type == "Slice" and not fixed_size:
+            _ends_from_the_end(graph, node)
         if node.op_type == "Resize":
             _scales_instead_of_sizes(graph, node)
     channels = graph.shapes[graph.input.name][-1]
     dims = (BATCH_DIM, *(fixed_size or (HEIGHT_DIM, WIDTH_DIM)), channels or 1)
     graph.set_dimensions(dims, dims)
     graph.infer_shapes()
+
+
+def _ends_from_the_end(graph: Graph, node: onnx.NodeProto) -> None:
+    """Count the ends of a crop from the end of the image, which is free."""
+    ends, axes = graph.constant(node.input[2]), graph.constant(node.input[3]) if len(node.input) > 3 else None
+    shape = graph.shapes[node.input[0]]
+    if ends is None or len(shape) != 4:
+        return
+    axes = np.arange(len(ends)) if axes is None else axes % 4
+    lengths = np.array([shape[axis] or 0 for axis in axes])
+    counted = np.where(ends >= lengths, np.iinfo(np.int64).max, np.where(ends > 0, ends - lengths, ends))
+    node.input[2] = graph.add_constant(np.where((axes > 0) & (lengths > 0), counted, ends).astype(np.int64), "ends")
 
 
 def _scales_instead_of_sizes(graph: Graph, node: onnx.NodeProto) -> None:

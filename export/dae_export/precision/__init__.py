@@ -8,13 +8,14 @@ if TYPE_CHECKING:
     from .dequantize import to_float32
     from .exactness import LayerSums, check_sums, describe_sums, is_exact, require_exact
     from .fp16 import to_float16
-    from .int8 import Ranges, calibrate, put_weights, quantize
+    from .int8 import QUANTIZED_KINDS, Ranges, calibrate, put_weights, quantize
     from .integer_weights import IntegerWeights, float_weights, round_weights
     from .scales import near_halves, round_sums_alike
     from .sensitivity import Quantized, quantize_within
     from .uint8_edges import to_uint8
 
 __all__ = [
+    "QUANTIZED_KINDS",
     "IntegerWeights",
     "LayerSums",
     "Quantized",
@@ -42,7 +43,7 @@ __getattr__ = lazy_face(
         "dequantize": ("to_float32",),
         "exactness": ("LayerSums", "check_sums", "describe_sums", "is_exact", "require_exact"),
         "fp16": ("to_float16",),
-        "int8": ("Ranges", "calibrate", "put_weights", "quantize"),
+        "int8": ("QUANTIZED_KINDS", "Ranges", "calibrate", "put_weights", "quantize"),
         "integer_weights": ("IntegerWeights", "float_weights", "round_weights"),
         "scales": ("near_halves", "round_sums_alike"),
         "sensitivity": ("Quantized", "quantize_within"),

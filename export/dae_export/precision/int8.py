@@ -27,6 +27,7 @@ from ..graph.residual import float_nodes, give_exact_image, residual_sum
 from ..measure.batches import Batch, feeds
 from .exactness import require_exact
 from .first_layer import first_layer, make_exact
+from .float_parts import float_parts
 from .integer_weights import IntegerWeights, round_weights
 from .scales import round_sums_alike, tied_tensors
 
@@ -127,7 +128,7 @@ def quantize(
         activation_qType=QuantType.QUInt8,
         tensors_range=ranges.values,
         nodes_to_quantize=[],
-        nodes_to_exclude=[*keep_float, *first_layer(plain), *float_nodes(plain)],
+        nodes_to_exclude=[*keep_float, *first_layer(plain), *float_nodes(plain), *float_parts(plain, QUANTIZED_KINDS)],
         op_types_to_quantize=QUANTIZED_KINDS,
         extra_options=options,
     )
@@ -158,7 +159,9 @@ def put_weights(graph: Graph, weights: Mapping[str, IntegerWeights], biases: Map
         if unpack is None or unpack.op_type != "DequantizeLinear":
             continue
         names = (node.input[1], node.input[1].removesuffix("_DequantizeLinear_Output"))
-        rounded = weights[next(name for name in names if name in weights)]
+        rounded = next((weights[name] for name in names if name in weights), None)
+        if rounded is None:
+            continue  # a product of two activations
         values, scales = rounded.values, rounded.scales
         axis = _channel_axis(node, values.ndim)
         offset = graph.producer(node.input[2]) if len(node.input) > 2 else None

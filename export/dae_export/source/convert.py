@@ -8,19 +8,21 @@ optimizer removes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME, SIGMA_NAME
 
 from ..errors import ConversionError
 from ..graph.model import Graph, attributes, set_attributes
 from .keras_file import KerasModel
+from .operators import keep_operators, write_standard
 
 PROBE_BATCH = 2
 
@@ -42,9 +44,8 @@ def convert(model: KerasModel, opset: int = 18) -> Graph:
         with _quiet():
             proto = _run(model, opset, (PROBE_BATCH, *model.probe_size, model.channels))
     except Exception as error:  # tf2onnx and TensorFlow raise many types
-        reason = str(error).strip().split("\n")[0]
-        raise ConversionError(_problem(model, f"{type(error).__name__}: {reason}")) from error
-    _write_erfc(proto)
+        raise ConversionError(_problem(model, _reason(error))) from error
+    write_standard(proto, model.fixed_size is not None)
     if unknown := sorted(_unknown_kinds(proto, opset)):
         raise ConversionError(_problem(model, f"no ONNX form of {', '.join(unknown)}"))
     _repair_pads(proto)
@@ -66,7 +67,7 @@ def convert_plainly(model: KerasModel, opset: int = 18) -> onnx.ModelProto:
         with _quiet():
             proto = _run(model, opset, (None, height, width, model.channels))
     except Exception as error:  # tf2onnx and TensorFlow raise many types
-        raise ConversionError(_problem(model, f"{type(error).__name__}: {error}")) from error
+        raise ConversionError(_problem(model, _reason(error))) from error
     _rename_output(proto, OUTPUT_NAME)
     return proto
 
@@ -79,11 +80,35 @@ def _run(model: KerasModel, opset: int, shape: tuple[int | None, ...]) -> onnx.M
     if model.takes_sigma:
         signature.append(tensorflow.TensorSpec((shape[0], 1), tensorflow.float32, name=SIGMA_NAME))
     function = tensorflow.function(lambda *inputs: model.model(inputs if len(inputs) > 1 else inputs[0], training=False))
-    with tensorflow.device("/CPU:0"):
+    with tensorflow.device("/CPU:0"), _without_xla():
+        captured = function.get_concrete_function(*signature).graph.captures
         proto: Any
-        proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=opset)
+        proto, _ = tf2onnx.convert.from_function(function, signature, opset, custom_op_handlers=keep_operators())
     assert isinstance(proto, onnx.ModelProto)
+    tensors = {inner.name: outer for outer, inner in captured if outer.dtype != tensorflow.resource}
+    _fill_captured(proto, tensors)
     return proto
+
+
+@contextmanager
+def _without_xla() -> Iterator[None]:
+    """Inline the functions that Keras compiles (convolutions in groups), which tf2onnx cannot read."""
+    import tensorflow
+
+    before = tensorflow.config.functions_run_eagerly()
+    tensorflow.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tensorflow.config.run_functions_eagerly(before)
+
+
+def _fill_captured(proto: onnx.ModelProto, tensors: Mapping[str, Any]) -> None:
+    """Replace inputs that are tensors of the model, such as the mean of Normalization, by constants."""
+    captured = [value for value in proto.graph.input if value.name in tensors]
+    for value in captured:
+        proto.graph.initializer.append(numpy_helper.from_array(np.asarray(tensors[value.name]), value.name))
+        proto.graph.input.remove(value)
 
 
 def _rename_output(proto: onnx.ModelProto, new: str) -> None:
@@ -103,22 +128,19 @@ def _repair_pads(proto: onnx.ModelProto) -> None:
             set_attributes(node, values | {"pads": [max(n, 0) for n in pads], "output_padding": extra})
 
 
-def _write_erfc(proto: onnx.ModelProto) -> None:
-    """Replace Erfc, in the GELU of Keras, which tf2onnx keeps: erfc(x) = 1 - erf(x)."""
-    for index, node in reversed(list(enumerate(proto.graph.node))):
-        if node.op_type == "Erfc":
-            erf, one, output = f"{node.name}/erf", f"{node.name}/one", node.output[0]
-            proto.graph.initializer.append(numpy_helper.from_array(np.ones((), np.float32), one))
-            node.op_type, node.domain, node.output[0] = "Erf", "", erf
-            proto.graph.node.insert(index + 1, helper.make_node("Sub", [one, erf], [output], f"{node.name}/sub"))
-
-
 def _problem(model: KerasModel, reason: str) -> str:
     return (
         f"{model.where} cannot be converted to ONNX: {reason}. "
         "Expected layers such as convolutions, their transposes, normalization, activations, pooling and dense layers; "
         "replace the named layer."
     )
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of an error that says what is wrong; Keras prints it in bold between its traceback and arguments."""
+    bold = re.search(r"\x1b\[1m(.+?)\x1b", str(error), re.DOTALL)
+    text = bold[1] if bold else str(error)
+    return f"{type(error).__name__}: {text.strip().split(chr(10))[0]}".rstrip(".")
 
 
 def _unknown_kinds(proto: onnx.ModelProto, opset: int) -> set[str]:

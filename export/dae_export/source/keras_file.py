@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ class Source:
     """Calibration samples of the training run, if any."""
     folder: Path | None
     """Default folder of the exported file; None for a model in memory."""
+    custom_objects: Mapping[str, Any] | None = None
+    """Layers and functions of the calling program, by the names in the file."""
 
 
 def find_source(source: str | os.PathLike[str] | Any) -> Source:
@@ -150,7 +152,7 @@ class KerasModel:
         shape = (1, *self.probe_size, self.channels)
         with _cpu():
             output = tuple(self.model.compute_output_shape([shape, (1, 1)] if self.takes_sigma else shape))
-        if output != shape:
+        if len(output) != 4 or any(after not in (None, before) for after, before in zip(output, shape, strict=True)):
             raise KerasFileError(
                 f"{self.where}: expected a model that keeps the shape of images; for {shape} it returns "
                 f"{output}. Export a model whose last layer has {self.channels} channels at full resolution."
@@ -167,7 +169,7 @@ def load(source: Source) -> KerasModel:
     try:
         if isinstance(given, Path) and zipfile.is_zipfile(given):
             check_network_file(given)
-        with _cpu():
+        with _cpu(), keras.saving.custom_object_scope(dict(source.custom_objects or {})):
             model = _in_float32(keras.models.load_model(given, compile=False) if isinstance(given, Path) else given)
     except Exception as error:  # Keras raises ValueError, TypeError, OSError, BadZipFile, KeyError
         raise KerasFileError(_load_problem(given, error)) from error
@@ -215,8 +217,8 @@ def _load_problem(path: Any, error: Exception) -> str:
         return text
     if match := re.search(r"Could not locate (?:class|function) '([^']+)'", text):
         return (
-            f"{path} needs {match[1]!r}, which is not part of Keras. Export needs a model of standard Keras layers; "
-            "save it without noise, losses and metrics."
+            f"{path} needs {match[1]!r}, which is not part of Keras. Save the model without noise, losses and metrics; for a "
+            f"layer of your own, export in Python with custom_objects={{{match[1]!r}: ...}}, see docs/python-api.md."
         )
     if "Lambda" in text:
         return f"{path} holds a Lambda layer, which runs stored code. Replace it with a standard Keras layer and save again."

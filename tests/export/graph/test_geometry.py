@@ -152,6 +152,38 @@ def test_a_tile_with_its_halo_gives_what_the_whole_image_gives(run_onnx, stack, 
     np.testing.assert_allclose(alone, whole, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("mode", ["reflect", "edge", "constant"])
+def test_pads_and_crops_that_cancel_have_an_exact_tile(run_onnx, mode):
+    builder = Builder(bias=True)
+    x = builder.add("Transpose", "noisy", perm=[0, 3, 1, 2])
+    for name, value in (("pads", [0, 0, 3, 1, 0, 0, 2, 2]), ("starts", [1, 0]), ("ends", [-2, -1]), ("axes", [2, 3])):
+        builder.tensors.append(numpy_helper.from_array(np.array(value), name))
+    x = builder.add("Pad", x, "pads", mode=mode)
+    valid = {"kernel_shape": [3, 3], "strides": [1, 1], "dilations": [1, 1], "pads": [0] * 4}
+    builder.tensors.append(numpy_helper.from_array(builder.rng.random((1, 1, 3, 3), np.float32), "w"))
+    x = builder.add("Conv", x, "w", **valid)
+    x = builder.add("ConvTranspose", x, "w", **valid)
+    x = builder.add("Slice", x, "starts", "ends", "axes")
+    x = builder.add("Conv", x, "w", **valid)
+    x = builder.add("ConvTranspose", x, "w", **valid)
+    x = builder.add("Conv", x, "w", **valid | {"pads": [1, 1, 1, 1]})
+    builder.add("Transpose", builder.add("Slice", x, "crop", "uncrop", "axes"), output="denoised", perm=[0, 2, 3, 1])
+    builder.tensors += [numpy_helper.from_array(np.array(v), n) for n, v in (("crop", [2, 0]), ("uncrop", [2**62, -2]))]
+    model = builder.model()
+    geometry = image_spec(Graph(model))
+    assert geometry.halo_px is not None
+    unit, halo = geometry.alignment_px, -(-geometry.halo_px // geometry.alignment_px) * geometry.alignment_px
+    noisy = np.random.default_rng(0).random((1, 2 * halo + 3 * unit, 2 * halo + 5 * unit, 1), np.float32)
+    whole = run_onnx(model, noisy)
+    assert whole.shape == noisy.shape
+    tile = np.ascontiguousarray(noisy[:, unit : unit + 2 * halo + unit, unit : unit + 2 * halo + unit])
+    alone = run_onnx(model, tile)[:, halo : halo + unit, halo : halo + unit]
+    expected = whole[:, unit + halo : unit + halo + unit, unit + halo : unit + halo + unit]
+    np.testing.assert_allclose(alone, expected, rtol=1e-5)
+    smallest = np.random.default_rng(1).random((1, unit, unit, 1), np.float32)
+    assert run_onnx(model, smallest).shape == smallest.shape
+
+
 def one_node(kind: str, constants: dict[str, np.ndarray] | None = None, **values: Any) -> Graph:
     builder = Builder(bias=False)
     x = builder.add("Transpose", "noisy", perm=[0, 3, 1, 2])
@@ -163,8 +195,15 @@ def one_node(kind: str, constants: dict[str, np.ndarray] | None = None, **values
 
 
 def test_layers_that_read_the_whole_image_have_no_halo():
-    graph = one_node("GlobalAveragePool")
+    builder = Builder(bias=False)
+    x = builder.add("Transpose", "noisy", perm=[0, 3, 1, 2])
+    x = builder.add("Add", x, builder.add("GlobalAveragePool", x))
+    builder.add("Transpose", x, output="denoised", perm=[0, 2, 3, 1])
+    assert image_spec(Graph(builder.model())) == ImageSpec(1)
+    graph = one_node("CumSum", {"axis": np.array(2)})
     assert image_spec(graph) == ImageSpec(1)
+    graph = one_node("Softmax", axis=1)
+    assert image_spec(graph) == ImageSpec(1, halo_px=0)
     graph = one_node("Relu")
     assert image_spec(graph) == ImageSpec(1, halo_px=0)
     graph.set_dimensions(("batch", 28, 20, 1), ("batch", 28, 20, 1))
@@ -177,7 +216,8 @@ def test_layers_that_read_the_whole_image_have_no_halo():
     [
         (lambda: one_node("Conv", {"w": np.ones((1, 1, 3, 3), np.float32)}, kernel_shape=[3, 3], strides=[1, 1],
                           pads=[0, 0, 0, 0]), "padding='same'"),
-        (lambda: one_node("CumSum", {"axis": np.array(2)}), "CumSum"),
+        (lambda: one_node("Trilu"), "reach of Trilu"),
+        (lambda: one_node("GlobalAveragePool"), "images of a fixed size"),
         (lambda: one_node("AveragePool", kernel_shape=[2, 2], strides=[2, 2], pads=[0] * 4), "1/2 times the size"),
     ],
 )  # fmt: skip

@@ -15,12 +15,14 @@ from ..data.batches import BatchPlan
 from ..data.image_set import FloatArray, Images, ImageSet
 from ..judging.history import Row, write_history
 from ..judging.validation import validation_setup
+from ..learning.losses import check_loss
 from ..learning.optimizers import averages, make_optimizer
 from ..noise import LeveledNoise, NoiseLayer, add_custom, draw_leveled, draw_noisy
 from ..settings.networks import takes_sigma
 from ..settings.noise import VALIDATION_SEED, CustomNoise
 from .callbacks import Recorder, ReseedEpoch, Validation, tensorboard
 from .checkpoints import load_last, save_model, save_with_optimizer
+from .custom import Custom
 from .device import on_gpu
 from .input_pipeline import BatchNoise, BatchStream, DeviceFeed, Feed, HostFeed, fits_device
 from .models import Models, compute_dtype
@@ -42,21 +44,27 @@ class Session:
     models: Models
     trainer: Trainer
     feed: Feed
-    custom_noise: CustomNoise | None
-    """Noise function of the program, if any."""
+    custom: Custom
+    """Functions of the program, if any."""
     validation: list[FloatArray]
     """Network input of the validation images; see `draw`."""
 
     def draw(self, images: Images, clean: Images, seed: int) -> list[FloatArray]:
         """Return images of one size with the noise of the run, and their levels if the network is given these."""
-        return _drawn(self.prepared, images, clean, seed, self.custom_noise)
+        return _drawn(self.prepared, images, clean, seed, self.custom.noise)
 
     def restore(self, path: Path) -> int:
         """Restore weights and optimizer state; return the number of weight updates so far."""
         return load_last(path, self.models.trained, self.trainer.optimizer)
 
     def fit(self, rows: list[Row], verbose: int, *callbacks: keras.callbacks.Callback) -> None:
-        """Train the remaining epochs and append them to `rows`; `callbacks` run before those of the run."""
+        """Train the remaining epochs and append them to `rows`.
+
+        Args:
+            rows: The history so far.
+            verbose: As `fit` of Keras takes it.
+            callbacks: Run before those of the run.
+        """
         training = self.prepared.config.training
         steps = training.steps_per_epoch
         assert steps is not None  # the preparation filled it in
@@ -74,12 +82,14 @@ class Session:
                 self._validation(),
                 Recorder(rows, training.patience, self._save),
                 *tensorboard(self.run.tensorboard),
+                *self.custom.callbacks,
             ],
         )
 
     def _validation(self) -> Validation:
         network = self.models.evaluated
-        setup = validation_setup(self.prepared.config, self.validation, self.prepared.validation.clean)
+        clean = self.prepared.validation.clean
+        setup = validation_setup(self.prepared.config, self.validation, clean, self.custom.loss)
         evaluator = keras.Model(network.inputs, network.outputs)
         evaluator.compile(loss=setup.loss, metrics=setup.metrics)
         size = max(1, _VALIDATION_BATCH_PX // (setup.target.shape[1] * setup.target.shape[2]))
@@ -104,19 +114,23 @@ class Session:
         save_with_optimizer(saved, self.trainer.optimizer, self.run.last_model)
 
 
-def open_session(prepared: Prepared, run: RunDirectory, models: Models, noise: CustomNoise | None = None) -> Session:
+def open_session(prepared: Prepared, run: RunDirectory, models: Models, custom: Custom | None = None) -> Session:
     """Connect the models of a run with its data, noise and optimizer; nothing is written.
 
     Args:
         prepared: The run.
         run: Its directory.
         models: From `build_models`.
-        noise: Noise function of the program, if any.
+        custom: Functions of the program, if any.
 
     Raises:
-        ConfigError: The teacher cannot be used, or the noise function returned an invalid batch.
+        ConfigError: The teacher cannot be used, or a function of the program returned something invalid.
     """
     config, plan = prepared.config, prepared.plan
+    custom = custom or Custom()
+    noise = custom.noise
+    if custom.loss is not None:
+        check_loss(custom.loss, config.model.channels or 1)
     training = config.training
     recipes: tuple[NoiseRecipe, ...] = ((),) if config.noise.once else config.noise.recipes
     if config.noise.once:
@@ -129,12 +143,12 @@ def open_session(prepared: Prepared, run: RunDirectory, models: Models, noise: C
     layer = NoiseLayer(recipes, config.noise.clip, training.seed)
     if takes_sigma(config.model):
         layer = LeveledNoise(recipes, config.noise.clip, training.seed, plan.images.noisy is not None)
-    trainer = build_trainer(models.trained, feed, layer, training, meter)
+    trainer = build_trainer(models.trained, feed, layer, training, meter, custom.loss)
     optimizer = make_optimizer(config, plan.steps_per_epoch, compute_dtype(training))
     optimizer.build(models.trained.trainable_variables)
     trainer.compile(optimizer, auto_scale_loss=False)
     validation = _drawn(prepared, prepared.validation.input, prepared.validation.clean, VALIDATION_SEED, noise)
-    return Session(prepared, run, models, trainer, feed, noise, validation)
+    return Session(prepared, run, models, trainer, feed, custom, validation)
 
 
 def choose_feed(plan: BatchPlan) -> Feed:

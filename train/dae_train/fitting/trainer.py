@@ -56,9 +56,14 @@ class Trainer(keras.Model):  # type: ignore[misc]
 
 
 def build_trainer(
-    denoiser: keras.Model, feed: Feed, noise: keras.layers.Layer, training: TrainingSettings, meter: Meter
+    denoiser: keras.Model,
+    feed: Feed,
+    noise: keras.layers.Layer,
+    training: TrainingSettings,
+    meter: Meter,
+    custom_loss: Loss | None = None,
 ) -> Trainer:
-    """Build the model of a training step, not compiled.
+    """Build the model of a training step, not compiled; `custom_loss` is that of the program, if any.
 
     Raises:
         ConfigError: The teacher cannot be loaded, or does not accept the images of this run.
@@ -73,7 +78,7 @@ def build_trainer(
         outputs.append(given[1])
     trainer = Trainer(inputs, outputs)
     trainer.by_level = by_level
-    trainer.loss_function, trainer.teacher_weight = loss_function(training), training.teacher_weight
+    trainer.loss_function, trainer.teacher_weight = loss_function(training, custom_loss), training.teacher_weight
     trainer.meter = meter
     return trainer
 

@@ -49,25 +49,29 @@ class EstimatedPsnr(Psnr):
         return psnr_of_mse(self.mean_square_error() - self.noise_variance, SMALLEST_ESTIMATE)
 
 
-def validation_setup(config: RunConfig, given: list[FloatArray], target: FloatArray) -> ValidationSetup:
+def validation_setup(
+    config: RunConfig, given: list[FloatArray], target: FloatArray, custom_loss: Loss | None = None
+) -> ValidationSetup:
     """Return the validation setup of a run.
 
     Args:
         config: The run.
         given: Validation images, (N, H, W, C) in [0, 1], and their levels, (N, 1), if the network is given them.
         target: Clean images, or other noisy shots; ignored with noise2void on noisy images.
+        custom_loss: Loss function of the program, if any.
 
     Returns:
         With clean images `loss`, `psnr` and `ssim`; with other shots their `loss` and `est_psnr`, an estimate of the PSNR;
         with single noisy images the `loss` at masked pixels, the same in every epoch.
     """
     training, noisy = config.training, given[0]
+    loss = custom_loss or LOSS_FUNCTIONS[training.loss]
     if config.has_clean:
         weights = np.asarray(weight(given[1]))[:, :, None] if training.loss == BY_LEVEL else None
         metrics = [Psnr(name="psnr"), Ssim(name="ssim")]
-        return ValidationSetup(given, target, LOSS_FUNCTIONS[training.loss], metrics, weights)
+        return ValidationSetup(given, target, loss, metrics, weights)
     if training.supervision == NOISE2NOISE:
         estimate = EstimatedPsnr(shot_variance(noisy, target), name="est_psnr")
-        return ValidationSetup(given, target, LOSS_FUNCTIONS[training.loss], [estimate])
+        return ValidationSetup(given, target, loss, [estimate])
     shown, target = mask_pixels(noisy, VALIDATION_SEED)
-    return ValidationSetup([shown], target, masked_loss(training), [])
+    return ValidationSetup([shown], target, masked_loss(training, custom_loss), [])

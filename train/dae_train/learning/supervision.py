@@ -119,17 +119,17 @@ def connect(
     return [noisy], noisy, ops.where(mask > 0, ops.cast(denoiser(shown), "float32"), noisy)
 
 
-def loss_function(training: TrainingSettings) -> Loss:
-    """Return the loss of the tensors of `connect`."""
-    loss = LOSS_FUNCTIONS[training.loss]
+def loss_function(training: TrainingSettings, custom: Loss | None = None) -> Loss:
+    """Return the loss of the tensors of `connect`; `custom` is that of the program, if any."""
+    loss = custom or LOSS_FUNCTIONS[training.loss]
     if training.supervision != NOISE2VOID:
         return loss
     return lambda target, output: loss(target, output) * CELL_PX**2  # the mean over masked pixels
 
 
-def masked_loss(training: TrainingSettings) -> Loss:
-    """Return the loss over masked pixels, for the targets of `mask_pixels`."""
-    loss = loss_function(training)
+def masked_loss(training: TrainingSettings, custom: Loss | None = None) -> Loss:
+    """Return the loss over masked pixels, for the targets of `mask_pixels`; `custom` as in `loss_function`."""
+    loss = loss_function(training, custom)
 
     def over_mask(target: Any, output: Any) -> Any:
         noisy, mask = target[..., :-1], target[..., -1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -17,6 +17,7 @@ from dae_runtime.system.paths import check_reachable, folders_around, is_same, s
 from ..errors import ConfigError, RunError
 from ..fitting import device as devices
 from ..fitting.custom import Custom
+from ..fitting.custom import Loss as CustomLoss
 from ..fitting.preparation import Prepared, prepare
 from ..judging.history import Row, best_epoch, out_of_patience, read_history, write_history
 from ..settings.config import RunConfig
@@ -58,6 +59,8 @@ def train(
     *,
     model: keras.Model | None = None,
     noise: CustomNoise | None = None,
+    loss: CustomLoss | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     device: str = "auto",
     overwrite: bool = False,
     verbose: int = 0,
@@ -76,6 +79,10 @@ def train(
             (N, H, W, C) in [0, 1], and a number from 0 to 2^31 - 1. It returns the noisy batch of the same shape and any
             numeric type, about 0 to 1, and should depend on its arguments only, so that a resumed run sees the same noise.
             It runs in a background thread; `config.noise` determines clipping to [0, 1] and whether it is sampled once.
+        loss: A custom function in place of `config.training.loss`, called as `loss(clean, denoised)` with two batches, float32
+            tensors (N, H, W, C), about 0 to 1. It returns the loss of each pixel, (N, H, W), or its mean, computed with
+            `keras.ops` or the framework in use. It is that of the validation too, by which the best model is chosen.
+        callbacks: Keras callbacks, called after those of the run with the figures of each epoch as in `history.csv`.
         device: `auto`, `cpu` or `gpu`: for the whole process.
         overwrite: Whether an existing run may be deleted, unless the new one needs its network.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
@@ -85,12 +92,12 @@ def train(
         The result; `Outcome.run` has the paths of all files, `run.best_model` that of the trained network.
 
     Raises:
-        TrainError: Settings, model, noise, images or folder cannot be used, or the loss is not finite.
+        TrainError: Settings, model, noise, loss, images or folder cannot be used, or the loss is not finite.
         DeviceError: A GPU is requested and not available.
         KeyboardInterrupt: The user stopped it; `resume` continues.
     """
     check_reachable(output, "the run directory")
-    folder, custom = Path(output), Custom(model, noise)
+    folder, custom = Path(output), Custom(model, noise, loss, tuple(callbacks))
     check_output(folder, overwrite)  # before the slow parts; nothing is deleted until they succeed
     config = custom.begin(config)
     _check_kept(config, folder)
@@ -99,7 +106,7 @@ def train(
     current = _open(prepared, RunDirectory(folder), described, True, custom)
     with locked(folder):
         run = claim(folder, overwrite)
-        write_description(run, prepared.config, command, {"device": described, **prepared.record})
+        write_description(run, prepared.config, command, {"device": described, **_named(custom), **prepared.record})
         return _train(current, verbose)
 
 
@@ -109,6 +116,8 @@ def resume(
     *,
     model: keras.Model | None = None,
     noise: CustomNoise | None = None,
+    loss: CustomLoss | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     epochs: int | None = None,
     device: str = "auto",
     verbose: int = 0,
@@ -119,18 +128,20 @@ def resume(
         output: Its run directory.
         model: The custom network passed to `train`, if any; its weights do not matter.
         noise: The custom noise passed to `train`, if any.
+        loss: The custom loss passed to `train`, if any.
+        callbacks: As for `train`; they may differ from those of before.
         epochs: New number of epochs, at least those done; only with the `constant` schedule. Recorded in `run.toml`.
         device: `auto`, `cpu` or `gpu`: for the whole process.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
 
     Raises:
-        TrainError: There is no run, it is damaged, its images have changed, or it needs a custom model or noise that is not
-            given.
+        TrainError: There is no run, it is damaged, its images have changed, or it needs a custom model, noise or loss that is
+            not given.
         DeviceError: A GPU is requested and not available.
         KeyboardInterrupt: The user stopped it; `resume` continues.
     """
     check_reachable(output, "the run directory")
-    run, custom = RunDirectory(Path(output)), Custom(model, noise)
+    run, custom = RunDirectory(Path(output)), Custom(model, noise, loss, tuple(callbacks))
     recorded = read_config(run)
     custom.resume(recorded, str(run.root))
     fresh = not run.last_model.exists()
@@ -175,13 +186,18 @@ def _with_epochs(config: RunConfig, epochs: int | None, done: int) -> RunConfig:
     return dataclasses.replace(config, training=dataclasses.replace(training, epochs=epochs))
 
 
+def _named(custom: Custom) -> dict[str, Any]:
+    """Return the names of what the program provides, as a part of the record."""
+    return {"custom": custom.names} if custom.names else {}
+
+
 def _open(prepared: Prepared, run: RunDirectory, described: str, fresh: bool, custom: Custom) -> Session:
     from ..fitting.models import build_models  # needs the started framework
     from ..fitting.session import open_session
 
     _LOG.info("training on %s", described)
     models = build_models(prepared.config, fresh, prepared.mean, custom.model)
-    return open_session(prepared, run, models, custom.noise)
+    return open_session(prepared, run, models, custom)
 
 
 def _train(current: Session, verbose: int) -> Outcome:

@@ -8,6 +8,8 @@ from ..errors import check_fields, check_setting
 
 BY_LEVEL = "mse-by-level"
 LOSSES = ("bce", "mse", "l1", "charbonnier", BY_LEVEL)
+CUSTOM_LOSS = "custom"
+"""Name of a loss function of the calling program; see `dae_train.train`."""
 SUPERVISIONS = ("clean", "noise2noise", "noise2void")
 _, NOISE2NOISE, NOISE2VOID = SUPERVISIONS
 UNBIASED_LOSSES = ("mse", "l1")
@@ -35,7 +37,7 @@ class TrainingSettings:
     noise, to test the method)."""
     loss: str = "mse"
     """`bce`, `mse`, `l1`, `charbonnier` or, for a network that is given the noise level, `mse-by-level`: all levels then count
-    alike, see `losses.weight`."""
+    alike, see `losses.weight`. `custom`: the function passed to `train`."""
     epochs: int = 10
     """Number of epochs, each of `steps_per_epoch` updates, then validated and saved."""
     steps: int | None = None
@@ -83,7 +85,7 @@ class TrainingSettings:
             check_setting(getattr(self, name) in choices, f"training.{name}", one_of(choices), getattr(self, name))
         losses = LOSSES if self.supervision == "clean" else UNBIASED_LOSSES
         expected = one_of(losses) + ("" if self.supervision == "clean" else ", since the target is noisy")
-        check_setting(self.loss in losses, "training.loss", expected, self.loss)
+        check_setting(self.loss in (*losses, CUSTOM_LOSS), "training.loss", expected, self.loss)
         teachable = self.supervision != NOISE2VOID or self.teacher is None
         check_setting(teachable, "training.teacher", f"omitted with {NOISE2VOID}", self.teacher)
         known = self.optimizer is None or self.optimizer in LEARNING_RATES

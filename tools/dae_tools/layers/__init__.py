@@ -1,0 +1,1 @@
+"""The table of docs/layers.md: which layers and activations of Keras export, and how."""
