@@ -32,11 +32,15 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@BIN=$(BIN) examples/demo.sh
 
-# qemu's user mode, for tests/processors: brought where apt can do so without a question. Without it a few tests are skipped.
-INSTALL_QEMU := DEBIAN_FRONTEND=noninteractive timeout 120 apt-get install -qq -y --no-install-recommends qemu-user-static
+# qemu's user mode for tests/processors, and NTFS as a disk that folds case: brought where apt can do so without a question.
+# Without them a few tests are skipped.
+INSTALL := DEBIAN_FRONTEND=noninteractive timeout 120 apt-get install -qq -y --no-install-recommends
 emulators:
-	@if ! command -v qemu-x86_64-static && ! command -v qemu-x86_64 && command -v apt-get && [ "$$(id -u)" = 0 ]; then \
-	  $(INSTALL_QEMU) || { timeout 120 apt-get update -qq && $(INSTALL_QEMU); }; fi >/dev/null 2>&1 || true
+	@exec >/dev/null 2>&1; wanted=; \
+	command -v qemu-x86_64-static || command -v qemu-x86_64 || wanted=qemu-user-static; \
+	command -v lowntfs-3g || wanted="$$wanted ntfs-3g"; \
+	if [ -n "$$wanted" ] && command -v apt-get && [ "$$(id -u)" = 0 ]; then \
+	  $(INSTALL) $$wanted || { timeout 120 apt-get update -qq && $(INSTALL) $$wanted; }; fi || true
 
 # Two processes, each with whole files, so that what a file trains or exports once is not made twice.
 PYTEST := $(BIN)/python -m pytest
