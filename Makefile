@@ -33,12 +33,16 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@BIN=$(BIN) examples/demo.sh
 
-# What some tests need and apt can bring without a question: qemu's user mode for tests/processors, Tesseract for tests/ocr. Without
-# them these are skipped.
-APT := DEBIAN_FRONTEND=noninteractive timeout 180 apt-get install -qq -y --no-install-recommends qemu-user-static tesseract-ocr
+# What some tests need and apt can bring without a question: qemu's user mode for tests/processors, NTFS as a disk that folds case,
+# Tesseract for tests/ocr. Without them these are skipped.
+INSTALL := DEBIAN_FRONTEND=noninteractive timeout 180 apt-get install -qq -y --no-install-recommends
 programs:
-	@if ! { { command -v qemu-x86_64-static || command -v qemu-x86_64; } && command -v tesseract; } && command -v apt-get \
-	  && [ "$$(id -u)" = 0 ]; then $(APT) || { timeout 120 apt-get update -qq && $(APT); }; fi >/dev/null 2>&1 || true
+	@exec >/dev/null 2>&1; wanted=; \
+	command -v qemu-x86_64-static || command -v qemu-x86_64 || wanted=qemu-user-static; \
+	command -v lowntfs-3g || wanted="$$wanted ntfs-3g"; \
+	command -v tesseract || wanted="$$wanted tesseract-ocr"; \
+	if [ -n "$$wanted" ] && command -v apt-get && [ "$$(id -u)" = 0 ]; then \
+	  $(INSTALL) $$wanted || { timeout 120 apt-get update -qq && $(INSTALL) $$wanted; }; fi || true
 
 # Two processes, each with whole files, so that what a file trains or exports once is not made twice.
 PYTEST := $(BIN)/python -m pytest

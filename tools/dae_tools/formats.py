@@ -51,7 +51,8 @@ def full_file(kind: str) -> bytes:
         return encode(pixels, kind, {**_COMMON, "native": ("png", (b"\x08\x02", *_PNG_CHUNKS))})
     if kind == "jpeg":
         native = (0xE2, b"MPF\0" + bytes(8)), (0xEB, b"JP"), (0xFE, b"a comment")
-        return encode(pixels, kind, {**_COMMON, "iptc-data": _PHOTOSHOP, "native": ("jpeg", native)})
+        gain_map = {"xmp-data": b"<x:xmpmeta xmlns:x='adobe:ns:meta/' hdrgm:Version='1.0'/>"}
+        return encode(pixels, kind, {**_COMMON, **gain_map, "iptc-data": _PHOTOSHOP, "native": ("jpeg", native)})
     if kind == "tiff":
         tagged = decode(encode(pixels, kind, {**_COMMON, "iptc-data": _PHOTOSHOP}))
         page = tagged.metadata["native"][1][0]

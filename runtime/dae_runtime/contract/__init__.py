@@ -19,6 +19,7 @@ from .document import (
     to_json,
 )
 from .image_spec import ImageSpec, Shape
+from .network_file import check_network_file
 from .noise_spec import (
     NO_NOISE,
     NOISE_KINDS,
@@ -33,7 +34,7 @@ from .noise_spec import (
     parse_range,
 )
 from .parts import CALIBRATION_METHODS, SIGMA_FORMS, Calibration, Golden, Parity, Quality, SigmaInput
-from .run_directory import RunDirectory, check_network_file, read_description
+from .run_directory import RunDirectory, read_description
 
 __all__ = [
     "CALIBRATION_METHODS",

@@ -8,15 +8,11 @@ from __future__ import annotations
 import os
 import stat
 import tomllib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import DaeError
-
-_LARGEST_RATIO = 8
-"""Of the content of a `.keras` file to its size, where somebody has compressed it."""
 
 
 @dataclass(frozen=True)
@@ -77,24 +73,6 @@ class RunDirectory:
     def tensorboard(self) -> Path:
         """Folder of TensorBoard event files."""
         return self.root / "tensorboard"
-
-
-def check_network_file(path: Path) -> None:
-    """Check a `.keras` file before a framework reads it, which trusts the sizes that its archive promises.
-
-    Raises:
-        DaeError: It is no zip archive, or takes far more memory than space on the disk.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            promised, size = sum(entry.file_size for entry in archive.infolist()), path.stat().st_size
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DaeError(f"{path} is damaged or no .keras file: {reason}. Restore it, or train again.") from error
-    if promised > max(_LARGEST_RATIO * size, 2**24):
-        raise DaeError(
-            f"{path} has {size} bytes and promises {promised}; Keras stores without compression. Restore it, or train again."
-        )
 
 
 def read_description(run: RunDirectory) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,6 +33,9 @@ _SIGNATURES = (
 _HEIF = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _MAX_CHUNKS = 10_000
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""What ends the compressed data of a JPEG's scan."""
+_PART_BYTES = 2**16
 _START_OF_FRAME = tuple(marker for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC))
 
 # The luminance table of ITU T.81, annex K.1, in zigzag order; libjpeg scales it for qualities 1 to 100.
@@ -177,6 +181,23 @@ def jpeg_segments(read: Read) -> Iterator[tuple[int, int, int]]:
             return
         yield head[1], offset + 4, length - 2
         offset += 2 + length
+
+
+def jpeg_end(read: Read) -> int | None:
+    """Return the offset behind the end of a JPEG's first image; None where there is no end."""
+    offset = 2
+    for _, start, length in jpeg_segments(read):
+        offset = start + length
+    for _ in range(_MAX_CHUNKS):  # segments and scans
+        while (found := _MARKER.search(part := read(offset, _PART_BYTES))) is None:
+            if len(part) < _PART_BYTES:
+                return None
+            offset += len(part) - 1  # a marker may lie across
+        offset += found.start()
+        if found[0][1] == 0xD9:
+            return offset + 2
+        offset += 2 + int.from_bytes(read(offset + 2, 2), "big")
+    return None
 
 
 def png_chunks(read: Read) -> Iterator[tuple[bytes, int, int]]:

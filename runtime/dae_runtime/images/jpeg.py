@@ -9,16 +9,17 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from .headers import Read, jpeg_segments
+from .headers import Read, jpeg_end, jpeg_segments
 
 _EXIF, _XMP, _MORE_XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _ICC, _PHOTOSHOP = b"ICC_PROFILE\0", b"Photoshop 3.0\0"
-_LOST = {b"MPF\0": "further images", b"urn:iso:std:iso:ts:21496:-1\0": "gain map", b"JFXX\0": "thumbnail"}
+_LOST = {b"MPF\0": "further images", b"urn:iso:std:iso:ts:21496:-1\0": "HDR gain map", b"JFXX\0": "thumbnail"}
 """Segments that describe pixels which are not read, by their start."""
 _APP0, _APP1, _APP2, _APP11, _APP13, _APP14, _COMMENT = 0xE0, 0xE1, 0xE2, 0xEB, 0xED, 0xEE, 0xFE
 _MOST = 65533
 """Bytes that a segment holds."""
 _MOST_DENSITY = 65535
+_TAIL_BYTES = 2**12
 _Part = tuple[int, bytes]
 
 
@@ -41,6 +42,8 @@ def read_jpeg(read: Read) -> dict[str, Any]:
             profile.append(data[len(_ICC) :])
         elif not _take(found, lost, marker, data):
             parts.append((marker, data))
+    if "further images" not in lost and (end := jpeg_end(read)) is not None and read(end, _TAIL_BYTES).strip(b"\0\xff"):
+        lost.add("data behind the image")  # such as the film of a motion photo
     if profile:
         found["icc-profile-data"] = b"".join(part[2:] for part in sorted(profile, key=lambda part: part[0]))
     return {**found, "lost": frozenset(lost), "native": ("jpeg", tuple(parts))}

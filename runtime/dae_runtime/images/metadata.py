@@ -60,7 +60,7 @@ def fit_to(metadata: Mapping[str, Any], width: int, height: int) -> dict[str, An
     if "xmp-data" in metadata:
         text = _ORIENTATION.sub(rb"\g<1>1", metadata["xmp-data"])
         fitting["xmp-data"] = _THUMBNAILS.sub(b"", _GAIN_MAP.sub(b"", text))
-        lost |= {"gain map"} if _GAIN_MAP.search(text) else set()
+        lost |= {"HDR gain map"} if b"hdrgm:" in text else set()
         lost |= {"thumbnail"} if _THUMBNAILS.search(text) else set()
     if "iptc-data" in metadata:
         fitting["iptc-data"], has_thumbnail = _without_thumbnails(metadata["iptc-data"])

@@ -29,15 +29,24 @@ class Cut:
         limits: Limits of a piece.
         shares: Shares of the change to apply.
         levels: (N,) float32, the noise level of each image; None for a model that is not given it.
+        overwrite: Whether the result may take the place of the batch, so that a large image takes its memory only once.
     """
 
     result: Array
-    """A new array like the batch: colors denoised, alpha as it was. Complete once all pieces are placed."""
+    """A new array like the batch, or the batch: colors denoised, alpha as it was. Complete once all pieces are taken."""
 
     def __init__(
-        self, batch: Array, images: ImageSpec, limits: Limits, shares: Shares, levels: FloatArray | None = None
+        self,
+        batch: Array,
+        images: ImageSpec,
+        limits: Limits,
+        shares: Shares,
+        levels: FloatArray | None = None,
+        *,
+        overwrite: bool = False,
     ) -> None:
         self._batch, self._images, self._limits, self._shares, self._levels = batch, images, limits, shares, levels
+        self._overwrite = overwrite
 
     def pieces(self) -> Iterator[Piece]:
         """Yield the pieces; place each before taking the next."""
@@ -51,8 +60,11 @@ class Cut:
         if colors == channels and count <= size and not (in_windows or in_tiles):
             yield batch, self._levels, self._take_whole
             return
-        self.result = np.empty(batch.shape, batch.dtype)
-        self.result[..., colors:] = batch[..., colors:]
+        if self._overwrite and not in_windows:  # windows overlap where they have been written
+            self.result = batch
+        else:
+            self.result = np.empty(batch.shape, batch.dtype)
+            self.result[..., colors:] = batch[..., colors:]
         source, target = batch[..., :colors], self.result[..., :colors]
         if in_windows:
             yield from self._windows(source, target, limits.run_px // repeats)

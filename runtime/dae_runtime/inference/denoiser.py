@@ -30,8 +30,7 @@ from .treatment import level_in, sigma_unused, treat
 class Denoiser:
     """A model opened on a device.
 
-    Opening a model costs much more than denoising a small image: create one Denoiser and reuse it. Thread-safe. Prints nothing
-    and never modifies an input.
+    Opening a model costs more than denoising a small image: create one Denoiser and reuse it. Thread-safe. Prints nothing.
 
     Args:
         model: Path of an `.onnx` file written by dae-export, its content as bytes, or the name of a bundled model. By
@@ -153,6 +152,7 @@ class Denoiser:
         detail: float = 0.0,
         bits: int | None = None,
         cancel: Callable[[], bool] | None = None,
+        overwrite_input: bool = False,
     ) -> Array:
         """Denoise an image, or a batch of images of one size.
 
@@ -168,7 +168,7 @@ class Denoiser:
 
         Args:
             noisy: (H, W), (H, W, C) or (N, H, W, C) with C from 1 to 4; uint8 0..255, uint16 0..65535 or float32 of about
-                0..1 (noise may leave that range). An array with three axes is always one image. Not modified.
+                0..1 (noise may leave that range). An array with three axes is always one image.
             sigma: Noise level, for models that are given it (`model.sigma`): the standard deviation of the noise over pixels
                 and channels, where white is 1; a number from 0 to 1, or one for each image. None: as `advise` finds.
             strength: Share of the change to apply, from 0 (the input unchanged) to 1 (all of it).
@@ -178,25 +178,26 @@ class Denoiser:
             bits: Bits that the values of uint16 images use, 9 to 16; None to detect 10, 12 and 14.
             cancel: Called before each run of the engine (each tile of a large image), and by another thread ten times a second
                 while one lasts; true ends the call, also a run that would never end.
+            overwrite_input: Whether `noisy` may become the result, so that a large image takes its memory once, not twice;
+                its content is lost then, also on an error. By default it is not modified.
 
         Returns:
-            A new array of the same shape, dtype and range. The model's output is clipped to the value range; with a `strength`
-            below 1, float32 inputs beyond 0..1 keep their share. Integers are rounded.
+            A new array of the same shape, dtype and range, or `noisy` if it was overwritten. The model's output is clipped to
+            the value range; with a `strength` below 1, float32 inputs beyond 0..1 keep their share. Integers are rounded.
 
         Raises:
-            InputError: The shape, dtype, values or an argument are not as above, or `sigma` is given and the model estimates
-                the noise by itself.
+            InputError: The shape, dtype, values or an argument are not as above, or the model has no use for a `sigma`.
             ModelError: The model returned NaN or infinity.
             DeviceError: The engine failed; out of memory only after trying smaller tiles.
             CancelledError: `cancel` returned true.
         """
-        controls = Controls(None, strength, luma, color, detail, bits)
+        controls, image = Controls(None, strength, luma, color, detail, bits), as_image(noisy)
         check_callback("cancel", cancel)
-        image = as_image(noisy)
         check_values(image)
         batch = as_batch(image)
         levels = None if sigma is None else as_levels(sigma, len(batch))
-        return treat(batch, self._network, controls, levels, cancel).reshape(image.shape)
+        may_overwrite = overwrite_input and image.flags.writeable
+        return treat(batch, self._network, controls, levels, cancel, may_overwrite).reshape(image.shape)
 
     def stream(
         self,
@@ -288,9 +289,8 @@ class Denoiser:
             raise DaeError("this Denoiser is closed. Create a new one.")
         network = self._networks.get(colors)
         if network is None:
-            device = self.device if self._options[0] == AUTO else self._options[0]
             # No lock, which a fork could leave held; two threads may open the model twice, and one copy is dropped.
-            network = self._open(colors, device)
+            network = self._open(colors, self.device if self._options[0] == AUTO else self._options[0])
             for key, source in self._sources.items():
                 if source == self._sources[colors]:
                     network = self._networks.setdefault(key, network)

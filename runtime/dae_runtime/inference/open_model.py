@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -91,18 +92,25 @@ class Network:
             self.limits = tile_limits(self._images, self.limits, tile_px)
 
     def denoise(
-        self, batch: Array, shares: Shares, cancel: Callable[[], bool] | None = None, levels: FloatArray | None = None
+        self,
+        batch: Array,
+        shares: Shares,
+        cancel: Callable[[], bool] | None = None,
+        levels: FloatArray | None = None,
+        *,
+        overwrite: bool = False,
     ) -> Array:
         """Denoise a checked batch.
 
         Args:
-            batch: (N, H, W, C) with C from 1 to 4, uint8, uint16 or float32; read only.
+            batch: (N, H, W, C) with C from 1 to 4, uint8, uint16 or float32; read only, unless it may be overwritten.
             shares: Shares of the change to apply.
             cancel: Called before each run of the engine.
             levels: (N,) float32, the noise level of each image; given exactly if the model is given it.
+            overwrite: Whether the result may take the place of the batch, whose content is lost then, on an error too.
 
         Returns:
-            A new array of the same shape and dtype.
+            A new array of the same shape and dtype, or the batch.
 
         Raises:
             ModelError: The model returned NaN or infinity.
@@ -111,6 +119,8 @@ class Network:
         """
         self._warn_of(batch)
         levels = self._within_range(levels)
+        if overwrite:
+            return self._denoise_within(self.limits, batch, shares, cancel, levels, overwrite=True)
         while True:
             limits = self.limits
             try:
@@ -163,13 +173,25 @@ class Network:
         shares: Shares,
         cancel: Callable[[], bool] | None,
         levels: FloatArray | None,
+        overwrite: bool = False,
     ) -> Array:
-        cut = Cut(batch, self._images, limits, shares, levels)
+        cut = Cut(batch, self._images, limits, shares, levels, overwrite=overwrite)
+        clean = self._clean_once if overwrite else self._clean
         for pixels, levels_of_pixels, place in cut.pieces():
             if cancel is not None and cancel():
                 raise CancelledError("denoising was cancelled by the caller.")
-            place(self._clean(pixels, levels_of_pixels, cancel))
+            place(clean(pixels, levels_of_pixels, cancel))
         return cut.result
+
+    def _clean_once(self, pixels: Array, levels: FloatArray | None, cancel: Callable[[], bool] | None) -> Array:
+        """Denoise a piece of what cannot be cut anew: in smaller ones where memory runs out, or has since it was cut."""
+        limits = self.limits
+        if not self._images.tileable or math.prod(pixels.shape[1:3]) <= limits.tile_above_px:
+            try:
+                return self._clean(pixels, levels, cancel)
+            except (DeviceError, MemoryError) as error:
+                self._shrink(limits, error)
+        return self.denoise(convert(pixels, self.model.io_dtype), Shares(1, 1), cancel, levels)
 
     def _shrink(self, limits: Limits, error: DeviceError | MemoryError) -> None:
         """Use smaller tiles from now on, or raise `error` if that cannot help."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +35,11 @@ class Span:
     """End of its kept pixels, at most the size of the image."""
 
 
+_Place = tuple[Span, Span]
+_Finished = tuple[_Place, Array]
+"""A denoised tile that is not in the result yet, and its place."""
+
+
 @dataclass(frozen=True)
 class Tiling:
     """The tiles of images of one size, all of the same shape."""
@@ -44,7 +50,7 @@ class Tiling:
     rows: tuple[Span, ...]
     columns: tuple[Span, ...]
 
-    def places(self) -> Iterator[tuple[Span, Span]]:
+    def places(self) -> Iterator[_Place]:
         """Yield the row and the column of each tile."""
         return itertools.product(self.rows, self.columns)
 
@@ -79,7 +85,7 @@ def cut_tiles(
 
     Args:
         image: (H, W, C); read only.
-        result: (H, W, C), written as the tiles are placed.
+        result: (H, W, C), written as the tiles are placed; may be the image: then as soon as no later tile reads there.
         tiling: From `plan_tiles` for this size.
         tiles_per_run: Tiles yielded at once.
         shares: Shares of the change to apply.
@@ -87,14 +93,22 @@ def cut_tiles(
     Yields:
         Tiles (M, tile height, tile width, C), and a function that writes their denoised versions to the result.
     """
-    places = tiling.places()
+    places, finished, is_same = tiling.places(), deque[_Finished](), np.may_share_memory(image, result)
     while group := list(itertools.islice(places, tiles_per_run)):
+        _write(finished, result, group[0][0].start_px if is_same else math.inf)
         tiles = np.stack([_cut(image, tiling, *place) for place in group])
-        yield tiles, partial(_place, result, group, tiles, shares)
+        yield tiles, partial(_finish, finished, group, tiles, shares)
+    _write(finished, result, math.inf)
 
 
-def _place(result: Array, places: list[tuple[Span, Span]], tiles: Array, shares: Shares, clean: Array) -> None:
-    for (row, column), tile in zip(places, blend(tiles, clean, *shares), strict=True):
+def _finish(finished: deque[_Finished], places: list[_Place], tiles: Array, shares: Shares, clean: Array) -> None:
+    finished.extend(zip(places, blend(tiles, clean, *shares), strict=True))
+
+
+def _write(finished: deque[_Finished], result: Array, read_from_px: float) -> None:
+    """Write the tiles that end above the row which is read from now on."""
+    while finished and finished[0][0][0].end_px <= read_from_px:
+        (row, column), tile = finished.popleft()
         kept = tile[row.keep_px - row.start_px : row.end_px - row.start_px]
         kept = kept[:, column.keep_px - column.start_px : column.end_px - column.start_px]
         result[row.keep_px : row.end_px, column.keep_px : column.end_px] = kept

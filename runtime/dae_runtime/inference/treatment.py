@@ -11,7 +11,7 @@ from ..contract import Contract
 from ..errors import InputError
 from ..models import STRONG
 from ..pixels.arrays import Array, FloatArray, as_batch, as_image, check_values, color_channels
-from ..pixels.common_noise import has_common_noise, luma_plane, with_luma_change
+from ..pixels.common_noise import add_luma_change, has_common_noise, luma_plane
 from ..pixels.detail import put_back
 from ..pixels.hidden import fill_hidden, hidden_in
 from ..pixels.level import advise_level, measure_level
@@ -29,18 +29,20 @@ def treat(
     controls: Controls,
     levels: FloatArray | None,
     cancel: Callable[[], bool] | None,
+    overwrite: bool = False,
 ) -> Array:
     """Denoise a checked batch; each image comes out as it would alone.
 
     Args:
-        batch: (N, H, W, C) with C from 1 to 4, uint8, uint16 or float32; read only.
+        batch: (N, H, W, C) with C from 1 to 4, uint8, uint16 or float32; read only, unless it may be overwritten.
         networks: What to denoise with.
         controls: What the user decides about the result; `sigma` does not count.
         levels: (N,) noise levels as told; None to advise those of models that are given them.
         cancel: Asked before each run of the engine.
+        overwrite: Whether the result may take the place of the batch, whose content is lost then, on an error too.
 
     Returns:
-        A new array of the same shape and dtype.
+        A new array of the same shape and dtype, or the batch.
 
     Raises:
         InputError: Levels are given to a model that estimates the noise by itself, or values are larger than `bits` allow.
@@ -49,12 +51,12 @@ def treat(
     forms = [stored_as(image, controls.bits) for image in batch]
     kinds = list(dict.fromkeys(forms))
     if len(kinds) == 1:
-        return _treat(batch, kinds[0], networks, controls, levels, cancel)
+        return _treat(batch, kinds[0], networks, controls, levels, cancel, overwrite)
     result = np.empty(batch.shape, batch.dtype)
     for kind in kinds:
         chosen = [place for place, form in enumerate(forms) if form == kind]
         chosen_levels = None if levels is None else levels[chosen]
-        result[chosen] = _treat(batch[chosen], kind, networks, controls, chosen_levels, cancel)
+        result[chosen] = _treat(batch[chosen], kind, networks, controls, chosen_levels, cancel, overwrite=True)
     return result
 
 
@@ -85,11 +87,14 @@ def _treat(
     controls: Controls,
     levels: FloatArray | None,
     cancel: Callable[[], bool] | None,
+    overwrite: bool = False,
 ) -> Array:
     """Denoise images that are stored alike."""
     opened = form.opened(batch)
     hidden = hidden_in(opened) if opened.shape[3] in (2, 4) else None
-    if hidden is not None and hidden.any():
+    if hidden is not None and not hidden.any():
+        hidden = None
+    if hidden is not None:
         opened = _with_hidden_filled(opened, hidden)
     colors = color_channels(opened.shape[3])
     network = networks(colors)
@@ -97,12 +102,17 @@ def _treat(
         raise sigma_unused(network.model)
     if network.model.sigma is not None and levels is None:
         levels = np.array([_level_of_visible(image, advise_level) for image in opened], np.float32)
-    start = opened if colors == 1 else _without_common_noise(opened, networks, network, controls, levels, cancel)
-    clean = _denoise(start, networks, network, controls.shares, cancel, levels)
-    if controls.detail > 0 and controls.shares.luma > 0:
+    has_detail = controls.detail > 0 and controls.shares.luma > 0
+    expendable = not has_detail and (overwrite or not np.may_share_memory(opened, batch))
+    start = opened
+    if colors == 3:
+        start = _without_common_noise(opened, networks, network, controls, levels, cancel, expendable)
+    expendable = expendable or not np.may_share_memory(start, opened)
+    clean = _denoise(start, networks, network, controls.shares, cancel, levels, expendable)
+    if has_detail:
         for before, after in zip(opened, clean, strict=True):
             put_back(before[..., :colors], after[..., :colors], controls.detail)
-    result = form.closed(clean, batch.shape[3])
+    result = form.closed(clean, batch.shape[3], batch if overwrite and hidden is None else None)
     if hidden is not None:
         result[hidden] = batch[hidden]
     return result
@@ -115,15 +125,17 @@ def _denoise(
     shares: Shares,
     cancel: Callable[[], bool] | None,
     levels: FloatArray | None,
+    overwrite: bool,
 ) -> Array:
     """Denoise with a network, but colors with more noise than it is made for with the one for strong noise."""
     told, colors = network.model.sigma, color_channels(opened.shape[3])
     if told is None or levels is None or colors == 1:
-        return network.denoise(opened, shares, cancel, levels)
+        return network.denoise(opened, shares, cancel, levels, overwrite=overwrite)
     strong = levels > np.float32(told.high)
     stronger = networks(STRONG * colors) if strong.any() else network
-    if stronger is network:
-        return network.denoise(opened, shares, cancel, levels)
+    if strong.all() or stronger is network:
+        told_levels = None if stronger.model.sigma is None else levels
+        return stronger.denoise(opened, shares, cancel, told_levels, overwrite=overwrite)
     clean = np.empty_like(opened)
     for chosen, each in ((~strong, network), (strong, stronger)):
         if chosen.any():
@@ -152,6 +164,7 @@ def _without_common_noise(
     controls: Controls,
     levels: FloatArray | None,
     cancel: Callable[[], bool] | None,
+    overwrite: bool,
 ) -> Array:
     """Return a colored batch without noise that is equal in all channels.
 
@@ -162,10 +175,14 @@ def _without_common_noise(
     gray = networks(1) if chosen and controls.shares.luma > 0 else network
     if gray is network:
         return opened
-    luma, result = luma_plane(opened[chosen]), opened.copy()
+    result = opened if overwrite else opened.copy()
+    part = result if len(chosen) == len(result) else result[chosen]
+    luma = luma_plane(part)
     told = None
     if gray.model.sigma is not None:
         told = np.array([advise_level(plane) for plane in luma], np.float32) if levels is None else levels[chosen]
     share = controls.shares.luma
-    result[chosen] = with_luma_change(opened[chosen], luma, gray.denoise(luma, Shares(share, share), cancel, told))
+    add_luma_change(part, luma, gray.denoise(luma, Shares(share, share), cancel, told))
+    if part is not result:
+        result[chosen] = part
     return result

@@ -124,20 +124,17 @@ class Worker:
         return work
 
     def _denoise(self, window: list[_Work]) -> None:
-        good = [work for work in window if work.image is not None]
-        if not good:
+        if not (good := [work for work in window if work.image is not None]):
             return
         start = time.perf_counter()
         with self.slots:
             try:
-                self._advise(good)
-                for work, clean in zip(good, self._denoise_all(good), strict=True):
-                    work.clean = clean
+                self._denoise_together(good)
             except CancelledError:
                 raise
-            except (DaeError, MemoryError):
+            except (DaeError, MemoryError) as error:
                 for work in good:  # find the failing image and keep the others
-                    self._denoise_one(work)
+                    self._denoise_one(work) if len(good) > 1 else work.fail(error)
         share = (time.perf_counter() - start) / len(good)
         for work in good:
             work.seconds += share
@@ -151,22 +148,26 @@ class Worker:
             known = [level for level in levels if level is not None]
             work.levels = known if len(known) == len(levels) else None
 
-    def _denoise_all(self, good: list[_Work]) -> list[Array]:
+    def _denoise_together(self, good: list[_Work]) -> None:
+        self._advise(good)
         images = [work.pixels for work in good]
         if len(images) > 1 and all(image.ndim < 4 for image in images):
-            return list(by_shape(images, self._call, [work.levels[0] if work.levels else None for work in good]))
-        return [self._call(image, work.levels) for image, work in zip(images, good, strict=True)]
+            cleaned = list(by_shape(images, self._call, [work.levels[0] if work.levels else None for work in good]))
+        else:  # only a comparison needs the noisy pixels again, and what is tried once more because it failed with others
+            overwrite = len(images) == 1 and not self.options.with_references
+            cleaned = [self._call(image, work.levels, overwrite) for image, work in zip(images, good, strict=True)]
+        for work, clean in zip(good, cleaned, strict=True):
+            work.clean = clean
 
     def _denoise_one(self, work: _Work) -> None:
         try:
-            self._advise([work])
-            work.clean = self._call(work.pixels, work.levels)
+            self._denoise_together([work])
         except CancelledError:
             raise
         except (DaeError, MemoryError) as error:
             work.fail(error)
 
-    def _call(self, image: Array, levels: list[float] | None) -> Array:
+    def _call(self, image: Array, levels: list[float] | None, overwrite: bool = False) -> Array:
         controls = asdict(self.options.controls) | ({} if levels is None else {"sigma": levels})
         caller = threading.get_ident()
 
@@ -175,7 +176,7 @@ class Worker:
                 self.step()
             return self.is_stopped()
 
-        return self.denoiser.denoise(image, **controls, cancel=cancel)
+        return self.denoiser.denoise(image, **controls, cancel=cancel, overwrite_input=overwrite)
 
     def _finish(self, work: _Work) -> FileResult:
         self._check_stop()

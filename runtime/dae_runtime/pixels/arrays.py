@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ FULL_SCALE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.f
 """The white value by image dtype."""
 LUMA = (np.float32(0.299), np.float32(0.587), np.float32(0.114))
 """Weights of red, green and blue in brightness: ITU-R BT.601, as in JPEG."""
+STRIP_ROWS = 256
 LARGEST_FLOAT = 16.0
 """Float images are about 0..1, and noise may leave this range; larger values mean another unit."""
 _NO_ARRAY = "an image must be an array of uint8 (0..255), uint16 (0..65535) or float32 (0..1), (H, W) or (H, W, C);"
@@ -125,6 +127,12 @@ def limit_to_range(denoised: Array) -> Array:
         )
     np.clip(denoised, 0, 1, out=denoised)
     return denoised
+
+
+def strips(height: int) -> Iterator[slice]:
+    """Yield slices of rows, for what needs more memory than its result: a large image takes that once for each strip."""
+    for top in range(0, height, STRIP_ROWS):
+        yield slice(top, min(top + STRIP_ROWS, height))
 
 
 def as_batch(image: Array) -> Array:

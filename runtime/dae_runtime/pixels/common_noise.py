@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import Array, FloatArray, convert
+from .arrays import Array, FloatArray, convert, strips
 
 STRIDE_PX = 1
 BLOCK_PX = 8
@@ -36,21 +36,20 @@ def has_common_noise(image: Array) -> bool:
 
 def luma_plane(image: Array) -> Array:
     """Return the mean of three channels, (N, H, W, 1) of (N, H, W, 3 or more), in the dtype of the image."""
-    mean = convert(image[..., :1], np.float32)
-    for channel in (1, 2):
-        mean = mean + convert(image[..., channel : channel + 1], np.float32)
-    mean *= np.float32(1 / 3)
-    return convert(mean, image.dtype)
+    plane = np.empty((*image.shape[:3], 1), image.dtype)
+    for rows in strips(image.shape[1]):
+        red, green, blue = (convert(image[:, rows, :, channel : channel + 1], np.float32) for channel in range(3))
+        plane[:, rows] = convert((red + green + blue) * np.float32(1 / 3), image.dtype)
+    return plane
 
 
-def with_luma_change(image: Array, before: Array, after: Array) -> Array:
-    """Return (N, H, W, C) whose colors have the change of the plane added, clipped to the range of integers; alpha stays."""
-    change = convert(after, np.float32) - convert(before, np.float32)
-    result = image.copy()
-    for channel in range(3):
-        one = convert(image[..., channel : channel + 1], np.float32) + change
-        result[..., channel : channel + 1] = convert(one, image.dtype)
-    return result
+def add_luma_change(image: Array, before: Array, after: Array) -> None:
+    """Add the change of a plane to the colors of (N, H, W, C), in place, clipped to the range of integers; alpha stays."""
+    for rows in strips(image.shape[1]):
+        change = convert(after[:, rows], np.float32) - convert(before[:, rows], np.float32)
+        for channel in range(3):
+            plane = image[:, rows, :, channel : channel + 1]
+            plane[:] = convert(convert(plane, np.float32) + change, image.dtype)
 
 
 def _windows(height: int, width: int) -> list[tuple[slice, slice]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import Array, FloatArray, convert, luma_of
+from .arrays import Array, FloatArray, convert, luma_of, strips
 from .sampling import sample_windows
 
 BANDS = 3
@@ -20,7 +20,6 @@ THRESHOLD = 3.0
 """What returns is stronger than so many standard deviations of the band's noise."""
 REACH_PX = 2 * (2**BANDS - 1)
 """How far a pixel of a band sees."""
-STRIP_ROWS = 256
 LEAST_THRESHOLD = 1 / 255
 """Below this is rounding."""
 _SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
@@ -39,8 +38,7 @@ def put_back(noisy: Array, clean: Array, amount: float) -> None:
     height, width = noisy.shape[:2]
     thresholds = _thresholds(noisy, clean)
     above = np.empty((0, width), np.float32)
-    for top in range(0, height, STRIP_ROWS):
-        rows = slice(top, min(top + STRIP_ROWS, height))
+    for rows in strips(height):
         first, last = max(0, rows.start - REACH_PX), min(height, rows.stop + REACH_PX)
         # Rows below this strip are still as the model left them; those above have been kept.
         residual = _residual(noisy[first:last], clean[first:last])

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import InputError
-from .arrays import Array, color_channels
+from .arrays import Array, color_channels, strips
 
 FULL = 65535
 RECOGNIZED_BITS = (10, 12, 14)
 """What cameras and scanners store in 16 bits. Told by a largest value of exactly their white: an image that is merely dark has
 that one by a rare accident."""
-_STRIP_ROWS = 256
-"""Rows that are scaled at once: floats take twice the memory."""
 _PROBE_STEP = 61
 """Distance of the values that are compared before all are."""
 
@@ -38,22 +37,23 @@ class Stored:
             meant = _scaled(meant, FULL / self.white)
         return meant if colors == batch.shape[3] else np.concatenate([meant, batch[..., colors:]], axis=3)
 
-    def closed(self, clean: Array, channels: int) -> Array:
+    def closed(self, clean: Array, channels: int, into: Array | None = None) -> Array:
         """Undo `opened` on what became of its result.
 
         Args:
             clean: What `opened` gave, denoised.
             channels: Of the batch as it is stored.
+            into: The batch as it is stored, to write the result to; None for a new array. `clean` may be a view of it.
         """
         if self == PLAIN:
             return clean
-        colors = color_channels(clean.shape[3])
-        meant = clean[..., :colors]
-        if self.white != FULL:
-            meant = _scaled(meant, self.white / FULL)
-        if self.is_gray:
-            meant = np.repeat(meant, 3, axis=3)
-        return meant if meant.shape[3] == channels else np.concatenate([meant, clean[..., colors:]], axis=3)
+        result = np.empty((*clean.shape[:3], channels), clean.dtype) if into is None else into
+        meant, stored = color_channels(clean.shape[3]), color_channels(channels)
+        for rows in strips(clean.shape[1]):
+            colors = clean[:, rows, :, :meant]
+            result[:, rows, :, :stored] = colors if self.white == FULL else _scaled(colors, self.white / FULL)
+            result[:, rows, :, stored:] = clean[:, rows, :, meant:]
+        return result
 
 
 PLAIN = Stored()
@@ -86,14 +86,14 @@ def stored_as(image: Array, bits: int | None) -> Stored:
 
 
 def _channels_equal(image: Array) -> bool:
-    flat = image.reshape(-1, image.shape[2])
-    return all(bool((flat[::step, :1] == flat[::step, 1:3]).all()) for step in (_PROBE_STEP, 1))
+    probe = image.reshape(-1, image.shape[2])[::_PROBE_STEP]
+    parts = itertools.chain([probe], (image[rows] for rows in strips(len(image))))
+    return all(bool((part[..., :1] == part[..., 1:3]).all()) for part in parts)
 
 
 def _scaled(values: Array, factor: float) -> Array:
     result = np.empty(values.shape, np.uint16)
-    for top in range(0, values.shape[1], _STRIP_ROWS):
-        rows = slice(top, top + _STRIP_ROWS)
+    for rows in strips(values.shape[1]):
         part = values[:, rows] * np.float32(factor)
         np.rint(part, out=part)
         result[:, rows] = np.minimum(part, FULL, out=part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,20 @@ def test_damaged_files_are_refused(tmp_path, make_run):
     middle = len(whole) // 2
     (tmp_path / "flipped.keras").write_bytes(whole[:middle] + b"\x55" * 64 + whole[middle + 64 :])
     refused(tmp_path / "flipped.keras", "cannot be loaded")
+
+
+@pytest.mark.parametrize("filters", [2**30, 10**4000])
+def test_a_network_of_more_weights_than_the_file_holds_is_refused_before_it_is_made(
+    tmp_path, keras, make_model, conv, filters, monkeypatch
+):
+    make_model(lambda image: conv(1)(conv(77)(image))).save(tmp_path / "good.keras")
+    load(find_source(tmp_path / "good.keras"))
+    with zipfile.ZipFile(tmp_path / "good.keras") as good, zipfile.ZipFile(tmp_path / "bad.keras", "w") as bad:
+        for name in good.namelist():
+            bad.writestr(name, good.read(name).replace(b'"filters": 77', b'"filters": %d' % filters))
+    monkeypatch.setattr(keras.models, "load_model", None)
+    with pytest.raises(KerasFileError, match=r"bad\.keras describes a network of .* weights"):
+        load(find_source(tmp_path / "bad.keras"))
 
 
 def test_custom_objects_are_refused_by_name(tmp_path, keras, make_model, conv):

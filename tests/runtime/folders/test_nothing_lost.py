@@ -114,19 +114,23 @@ def test_a_name_that_becomes_an_input_during_the_run(tmp_path, denoiser, overwri
 
 @pytest.fixture
 def folding_disk(tmp_path) -> Iterator[Path]:
-    """A disk that folds case: vfat, or ext4 with a folding folder."""
+    """A disk that folds case: vfat, ext4 with a folding folder, or NTFS in user space, which needs nothing of the kernel."""
     image, name = tmp_path / "disk.img", tmp_path / "disk"
     name.mkdir()
     with image.open("wb") as file:
         file.truncate(2**25)
-    makers = (["mkfs.vfat", image], ["mkfs.ext4", "-q", "-O", "casefold", image])
-    for command in makers:
+    loop = ["mount", "-o", "loop", image, name]
+    ways = (
+        (["mkfs.vfat", image], loop),
+        (["mkfs.ext4", "-q", "-O", "casefold", image], loop),
+        (["mkntfs", "-q", "-F", image], ["lowntfs-3g", "-o", "ignore_case", image, name]),
+    )
+    for commands in ways:
         with contextlib.suppress(FileNotFoundError):
-            made = subprocess.run(command, capture_output=True, check=False).returncode == 0
-            if made and subprocess.run(["mount", "-o", "loop", image, name], capture_output=True, check=False).returncode == 0:
+            if all(subprocess.run(command, capture_output=True, check=False).returncode == 0 for command in commands):
                 break
     else:
-        pytest.skip("no disk that folds case can be made or mounted here")
+        pytest.skip("no disk that folds case can be made or mounted here: apt-get install ntfs-3g")
     try:
         (name / "f").mkdir()
         subprocess.run(["chattr", "+F", name / "f"], capture_output=True, check=False)

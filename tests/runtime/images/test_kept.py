@@ -199,6 +199,6 @@ def test_a_gain_map_is_named_and_nothing_refers_to_it():
     xmp = b"<rdf:Description hdrgm:Version='1.0' a:b='c'><Container:Directory><li/></Container:Directory></rdf:Description>"
     decoded = decode(encode(PIXELS, "jpeg", {"xmp-data": xmp, "native": ("jpeg", ((0xE2, b"MPF\0" + bytes(8)),))}))
     content = encode(PIXELS, "jpeg", decoded.metadata)
-    assert lost_metadata(decoded.metadata, "jpeg", content) == ("further images", "gain map")
+    assert lost_metadata(decoded.metadata, "jpeg", content) == ("HDR gain map", "further images")
     assert decode(content).metadata["xmp-data"] == b"<rdf:Description a:b='c'></rdf:Description>"
     assert b"MPF" not in content

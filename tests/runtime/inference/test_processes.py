@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dae_runtime import Denoiser, ModelError
+from dae_runtime.images import Image, write_image
 
 pytestmark = pytest.mark.slow
 SETUP = """
@@ -119,3 +120,25 @@ interpreters.run_string(interpreters.create(), {inner!r})
 """
     result = run_python("-W", "ignore", "-c", code)
     assert "DeviceError onnxruntime does not work in a subinterpreter" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"), [("pass", "(7, 9)"), ("import numpy", "ImportError cannot load module more than once")]
+)
+def test_image_files_in_a_subinterpreter_work_unless_numpy_is_loaded_elsewhere(run_python, tmp_path, before, expected):
+    write_image(tmp_path / "a.png", Image(np.zeros((7, 9), np.uint8)))
+    inner = f"""
+try:
+    from dae_runtime.images import read_image
+    print(read_image({str(tmp_path / "a.png")!r}).pixels.shape)
+except Exception as e: print(type(e).__name__, e)
+"""
+    code = f"""
+{before}
+try: import _interpreters as interpreters
+except ImportError: import _xxsubinterpreters as interpreters
+interpreters.run_string(interpreters.create(), {inner!r})
+"""
+    result = run_python("-W", "ignore", "-c", code)
+    assert result.returncode == 0
+    assert result.stdout.startswith(expected)

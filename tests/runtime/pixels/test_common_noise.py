@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dae_runtime.pixels.common_noise import has_common_noise, luma_plane, with_luma_change
+from dae_runtime.pixels.common_noise import add_luma_change, has_common_noise, luma_plane
 
 Y, X = np.mgrid[:128, :128]
 CLEAN = np.stack([128 + 50 * np.sin(X / 13 + k) * np.cos(Y / 17 + 2 * k) for k in range(3)], axis=2)
@@ -41,7 +41,8 @@ def test_a_change_of_brightness_goes_to_every_channel_and_not_to_alpha(dtype):
     assert before.dtype == dtype
     step = dtype(3)
     after = (before + step).astype(dtype)
-    changed = with_luma_change(image, before, after)
+    changed = image.copy()
+    add_luma_change(changed, before, after)
     room = image[..., :3].astype(np.float64) + float(step) <= {np.uint8: 255, np.uint16: 65535, np.float32: 100}[dtype]
     difference = changed[..., :3].astype(np.float64) - image[..., :3]
     np.testing.assert_allclose(difference[room], float(step), atol=1e-5)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import keras
 import pytest
 
 from builders import short_run, small_autoencoder
@@ -71,6 +72,18 @@ def code_in_a_lambda(path: Path) -> None:
     change_layer(path, module="keras.layers", class_name="Lambda", config={"name": "x", "function": function})
 
 
+def asks_for(path: Path, said: bool, **sizes: Any) -> None:
+    """Change the sizes of a layer, with or without the shape that it was built for."""
+    content = entries(path)
+    config = json.loads(content["config.json"])
+    layer = next(layer for layer in config["config"]["layers"] if "filters" in layer["config"])
+    layer["config"] |= sizes
+    if not said:
+        for each in config["config"]["layers"]:
+            each.pop("build_config", None)
+    rewrite(path, content | {"config.json": json.dumps(config).encode()})
+
+
 HOSTILE: dict[str, Callable[[Path], Any]] = {
     "pickled": lambda path: path.write_bytes(pickle.dumps(Payload())),
     "cut off": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
@@ -79,11 +92,17 @@ HOSTILE: dict[str, Callable[[Path], Any]] = {
     "lambda": code_in_a_lambda,
     "function of Python": lambda path: change_layer(path, module="os", class_name="system", config={"command": "touch owned"}),
     "no weights": lambda path: rewrite(path, {name: part for name, part in entries(path).items() if ".h5" not in name}),
+    "a billion filters": lambda path: asks_for(path, True, filters=2**30),
+    "a million filters": lambda path: asks_for(path, False, filters=2**20),
+    "a huge kernel": lambda path: asks_for(path, True, kernel_size=[2**14, 2**14]),
     "nested": lambda path: rewrite(path, entries(path) | {"config.json": b'{"config":' * 10**5}),
     "other shape": lambda path: rewrite(
         path, {name: part.replace(b'"filters": 8', b'"filters": 9') for name, part in entries(path).items()}
     ),
 }
+
+
+TOO_LARGE = ("a billion filters", "a million filters", "a huge kernel")
 
 
 @pytest.fixture(scope="module")
@@ -103,15 +122,18 @@ def test_refused_in_one_error(
     shutil.copy(run / "model.keras", tmp_path / "init.keras")
     HOSTILE[kind](tmp_path / "run" / "last.keras")
     HOSTILE[kind](tmp_path / "init.keras")
+    if kind in TOO_LARGE:  # before Keras makes anything
+        monkeypatch.setattr(keras.models, "load_model", None)
     kept = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
-    with pytest.raises(RunError, match=r"last\.keras"):
+    words = "weights" if kind in TOO_LARGE else ""
+    with pytest.raises(RunError, match=rf"last\.keras.*{words}"):
         resume(tmp_path / "run", epochs=2, device="cpu")
     now = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
     assert now | {"run.toml": b""} == kept | {"run.toml": b""}
     for setting in ("init", "teacher"):
         config = short_run(digits_file, "gaussian:0.1", epochs=1)
         training = TrainingSettings(epochs=1, **{setting: str(tmp_path / "init.keras")})
-        with pytest.raises(ConfigError, match=r"init\.keras"):
+        with pytest.raises(ConfigError, match=rf"init\.keras.*{words}"):
             train(replace(config, model=small_autoencoder(), training=training), tmp_path / "new", device="cpu")
         assert not (tmp_path / "new").exists()
     assert not (tmp_path / "owned").exists()
