@@ -48,7 +48,7 @@ def decode_heic(read: Read, size: int, allocate: Callable[[int, int], None]) -> 
                 raise ImageError(f"the HEIC image is HDR ({_HDR[transfer]}), which no output here could say; convert it")
             allocate(height, width)
             pixels = np.ascontiguousarray(np.asarray(image))
-        except (ValueError, RuntimeError, EOFError, SyntaxError, OSError) as error:
+        except (ValueError, RuntimeError, EOFError, SyntaxError, OSError, LookupError) as error:
             raise ImageError(f"the HEIC data is damaged, truncated or not supported ({str(error).strip()})") from error
     metadata = {name: bytes(info[key]) for key, name in _BLOBS.items() if info.get(key)}
     if "exif-data" in metadata:

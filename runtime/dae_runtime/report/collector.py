@@ -25,6 +25,7 @@ from ..system.paths import open_regular
 from .figures import ReportedImage, crop_side, report_image
 from .page import MARK, page
 from .summary import RunSummary
+from .verdict import FALL_DB
 
 if TYPE_CHECKING:
     from ..jobs.plan import Job
@@ -67,6 +68,8 @@ class RunReport:
     _sums: dict[str, float] = field(default_factory=dict)
     _compared: int = 0
     _lost: dict[str, int] = field(default_factory=dict)
+    _fallen: int = 0
+    _worst: tuple[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.limit < 1:
@@ -99,6 +102,11 @@ class RunReport:
             self._compared += 1
             for name, value in vars(scores).items():
                 self._sums[name] = self._sums.get(name, 0.0) + value
+            fall = scores.noisy_psnr_db - scores.denoised_psnr_db
+            if fall > FALL_DB:
+                self._fallen += 1
+                if self._worst is None or fall > self._worst[1]:
+                    self._worst = os.fspath(job.source), fall
 
     def write(
         self,
@@ -143,6 +151,8 @@ class RunReport:
             errors=tuple(self._errors),
             not_shown=tuple(not_shown),
             lost=dict(sorted(self._lost.items())),
+            fallen=self._fallen,
+            worst=self._worst,
         )
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""One image of a report: figures over the whole image, pictures of its middle."""
+"""One image of a report: figures over its middle, pictures of where it changed most."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..images import Image, encode, read_image
 from ..pixels.arrays import Array, as_batch, color_channels, convert
 from ..pixels.noise_level import SMALLEST_PX, expected_sigma, noise_sigma
 from .residual import Residual, residual_picture, residual_structure
+from .verdict import Verdict, judge
 
 if TYPE_CHECKING:
     from ..jobs.plan import Job
@@ -29,6 +30,9 @@ MEASURED_PX = 1024
 """Noise of larger images is measured in a middle crop of this side."""
 TINY_PX = 96
 """Images up to this size are shown enlarged and lossless."""
+_BLOCK_PX = 16
+_CLEARLY = 1.05
+"""How many times the change of the middle another place must have to be shown instead."""
 TOLERANCE = 0.25
 """Relative tolerance of a noise estimate against the training range."""
 
@@ -57,6 +61,13 @@ class ReportedImage:
     """(height, width) of the pictures."""
     level: float | None = None
     """Noise level that the model was given, on the scale where white is 1; None for models that are given none."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What is said about it."""
+        scores = self.scores
+        psnr_db = None if scores is None else (scores.noisy_psnr_db, scores.denoised_psnr_db)
+        return judge(self.noisy_sigma, self.denoised_sigma, self.residual, psnr_db)
 
     @property
     def tiny(self) -> bool:
@@ -95,11 +106,12 @@ def report_image(
         raise InputError(f"{job.destination}: has the shape {denoised.shape}, and {job.source} {noisy.shape}.")
     middle, middle_clean = _middle(noisy, MEASURED_PX), _middle(denoised, MEASURED_PX)
     sigmas = [noise_sigma(image) for image in (middle, middle_clean)] if min(middle.shape[:2]) >= SMALLEST_PX else None
-    crops = {"before": _middle(noisy, side_px), "after": _middle(denoised, side_px)}
+    place = most_changed(noisy, denoised, side_px)
+    crops = {"before": noisy[place], "after": denoised[place]}
     crops["residual"], gain = residual_picture(crops["before"], crops["after"])
     reference = _reference(job, noisy.shape, read)
     if reference is not None:
-        crops["reference"] = _middle(reference, side_px)
+        crops["reference"] = reference[place]
     return ReportedImage(
         name=str(job.source),
         height_px=noisy.shape[0],
@@ -154,10 +166,38 @@ def _colors(image: Image) -> Array:
     return convert(batch[0, ..., : color_channels(batch.shape[3])], np.float32)
 
 
+def most_changed(noisy: Array, denoised: Array, side_px: int) -> tuple[slice, slice]:
+    """Return where a crop of a side shows the most change; the middle, unless another place has clearly more.
+
+    Args:
+        noisy: (H, W, C) float32 in [0, 1].
+        denoised: Likewise, the same shape.
+        side_px: The largest side of the crop.
+    """
+    middle = _middle_of(noisy.shape, side_px)
+    height, width = (place.stop - place.start for place in middle)
+    rows, columns = (length // _BLOCK_PX for length in noisy.shape[:2])
+    high, wide = (max(1, length // _BLOCK_PX) for length in (height, width))
+    if (height, width) == noisy.shape[:2] or not rows or not columns:
+        return middle
+    change = np.abs(noisy - denoised)[: rows * _BLOCK_PX, : columns * _BLOCK_PX]
+    blocks = change.reshape(rows, _BLOCK_PX, columns, _BLOCK_PX, -1).mean((1, 3, 4), dtype=np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(blocks, (min(high, rows), min(wide, columns))).mean((2, 3))
+    top, left = (int(place) for place in np.unravel_index(windows.argmax(), windows.shape))
+    if windows[top, left] < _CLEARLY * float(np.abs(noisy[middle] - denoised[middle]).mean()):
+        return middle
+    top, left = min(top * _BLOCK_PX, noisy.shape[0] - height), min(left * _BLOCK_PX, noisy.shape[1] - width)
+    return slice(top, top + height), slice(left, left + width)
+
+
 def _middle(image: Array, side_px: int) -> Array:
-    height, width = (min(length, side_px) for length in image.shape[:2])
-    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    return image[top : top + height, left : left + width]
+    return image[_middle_of(image.shape, side_px)]
+
+
+def _middle_of(shape: tuple[int, ...], side_px: int) -> tuple[slice, slice]:
+    height, width = (min(length, side_px) for length in shape[:2])
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _reference(job: Job, shape: tuple[int, ...], read: Callable[[Path], Image]) -> Array | None:

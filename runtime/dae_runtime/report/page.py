@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..system.messages import counted
 from ..system.messages import html_text as escape
 from .figures import ReportedImage
+from .verdict import summary_text
 
 if TYPE_CHECKING:
     from ..contract import Contract
@@ -23,12 +24,25 @@ SMALLEST_SHOWN_PX = 320
 MARK = '<meta name="generator" content="dae-toolkit'
 """Marks a report in its first lines; the version follows."""
 
+_MEANINGS = {
+    "PSNR": "How near the picture is to the clean reference, before and after: 1 dB more is a fifth less noise, 6 dB half.",
+    "SSIM": "How alike the structure of the picture and of the clean reference is, before and after: 1 is equal.",
+    "estimated noise": "The strength of the noise before and after: its standard deviation, where white is 255.",
+    "noise": "The strength of the noise before and after, estimated: its standard deviation, where white is 255.",
+    "level given": "How strong the model was told that the noise is, where white is 255: --sigma, or measured.",
+    "removed": "What the difference between before and after looks like: noise alone, or parts of the picture too.",
+    "with image": "How much the removed part follows the picture, from -1 to 1: near 0 if it is noise alone.",
+    "with detail": "Whether more was removed where the picture has detail, from -1 to 1: above 0 if detail went, else below.",
+    "neighbors": "How much the removed part follows itself one pixel on: 0 for white noise, more for the noise of a camera.",
+}
+"""What the figures mean, shown where the pointer rests on them; by the start of their names."""
 _EXPLANATION = """
 <p><b>Noise</b> is the estimated standard deviation on the scale 0 to 255. Fine texture counts as noise, so a sharp clean
 photograph has 1 to 3; clipping at black and white lowers it.</p>
 <p><b>Removed</b> is the difference between before and after, amplified. It should look like pure noise; visible image
-structure means that the model removed detail too. <i>With image</i> is its correlation with the result; <i>neighbors</i> is
-its correlation with itself one pixel to the right (→) and below (↓). All three are near 0 for white noise.</p>
+structure means that the model removed detail too. <i>With image</i> is its correlation with the result; <i>with detail</i>
+compares its strength with the detail of the result, and is above 0 where detail went; <i>neighbors</i> is its correlation with
+itself one pixel to the right (→) and below (↓). The first and the last are near 0 for white noise.</p>
 """
 
 
@@ -53,6 +67,7 @@ def page(summary: RunSummary, images: Sequence[ReportedImage]) -> str:
 <header>
 <h1>Denoised with {names}</h1>
 <p class="about">{_about(summary)}</p>
+<p class="verdict">{escape(summary_text([image.verdict for image in images]))}</p>
 {_tiles(summary, images)}
 {_notices(summary, images)}
 </header>
@@ -98,6 +113,10 @@ def _notices(summary: RunSummary, images: Sequence[ReportedImage]) -> str:
     if warned:
         text = f"{warned} of the {len(images)} images below have noise that this model was not trained on."
         parts.append(f'<p class="notice"><b>Noise outside the training range.</b> {text}</p>')
+    if summary.worst is not None:
+        name, fall_db = summary.worst
+        text = f"{summary.fallen} of {summary.compared} compared are further from the reference than before, most"
+        parts.append(f'<p class="notice"><b>PSNR fell.</b> {text} {escape(name)}: by {_number(fall_db, 2)} dB.</p>')
     if summary.done > len(images):
         parts.append(f'<p class="about">{len(images)} of {summary.done} images are shown, taken evenly from the run.</p>')
     more = summary.failed - len(summary.errors)
@@ -114,14 +133,19 @@ def _list(title: str, texts: Iterable[str]) -> list[str]:
 
 def _card(number: int, image: ReportedImage) -> str:
     name = escape(Path(image.name).name)
-    cropped = "" if image.crop_px == (image.height_px, image.width_px) else ", middle shown"
+    cropped = "" if image.crop_px == (image.height_px, image.width_px) else ", shown at 100 % where it changed most"
+    verdict = image.verdict
+    fall = f"PSNR fell by {_number(verdict.fall_db, 2)} dB: the result is further from the reference than before."
+    fell = f'<p class="warning">{fall}</p>' if verdict.fall_db else ""
     warning = f'<p class="warning">{escape(image.warning)}</p>' if image.warning else ""
-    return f"""<article{' class="tiny"' if image.tiny else ""} aria-labelledby="i{number}">
+    classes = " ".join(["tiny"] * image.tiny + ["fell"] * bool(verdict.fall_db))
+    return f"""<article{f' class="{classes}"' if classes else ""} aria-labelledby="i{number}">
 <h2 id="i{number}" title="{escape(image.name)}">{name}</h2>
 <p class="about">{image.width_px} &times; {image.height_px}{cropped}</p>
 {_slider(image, name)}
 {_strip(image, name)}
-{warning}
+<p class="verdict">{escape(verdict.text)}</p>
+{fell}{warning}
 <dl class="figures">{_figures(image)}</dl>
 </article>"""
 
@@ -166,12 +190,15 @@ def _figures(image: ReportedImage) -> str:
     residual = image.residual
     pairs.append(("removed", residual.verdict))
     pairs.append(("with image", _signed(residual.with_image)))
+    pairs.append(("with detail", _signed(residual.with_detail)))
     pairs.append(("neighbors", f"→ {_signed(residual.horizontal)}, ↓ {_signed(residual.vertical)}"))
     return "".join(_pair(name, value) for name, value in pairs)
 
 
 def _pair(name: str, value: str) -> str:
-    return f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+    meaning = _MEANINGS.get(name.partition(",")[0], "")
+    title = f' title="{escape(meaning)}"' if meaning else ""
+    return f"<div{title}><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
 
 
 def _number(value: float, digits: int) -> str:

@@ -14,6 +14,9 @@ from ..pixels.arrays import Array
 WEAK = 0.1
 """Correlations below this arise from chance, clipping and rounding."""
 STRONG = 0.3
+_BLOCK_PX = 8
+_LEAST = 0.5 / 255
+"""Added to what is taken the logarithm of: weaker differences are of rounding."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Residual:
     """Between neighbors in a row (autocorrelation at lag 1): high if the noise is not white, or structure was removed."""
     vertical: float
     """Between neighbors in a column."""
+    with_detail: float = 0.0
+    """Between its strength and the detail of the denoised image, block by block, brightness aside: above 0 where detail went,
+    below 0 where noise did, of which a denoiser leaves more in detail."""
+    rms: float = 1.0
+    """Its root mean square, where white is 1."""
 
     @property
     def verdict(self) -> str:
@@ -50,6 +58,8 @@ def residual_structure(noisy: Array, denoised: Array) -> Residual:
         _correlation(residual[free], denoised[free]),
         _correlation(residual[:, :-1], residual[:, 1:]),
         _correlation(residual[:-1], residual[1:]),
+        _with_detail(residual.mean(-1), denoised.mean(-1, dtype=np.float64)),
+        float(np.sqrt(np.mean(residual**2))),
     )
 
 
@@ -68,6 +78,25 @@ def residual_picture(noisy: Array, denoised: Array) -> tuple[Array, float]:
     gain = 0.5 / (3 * spread) if spread > 0 else 1.0
     picture: Array = np.clip(np.float32(0.5) + residual * np.float32(gain), 0, 1)
     return picture, gain
+
+
+def _with_detail(residual: Array, image: Array) -> float:
+    """Correlate the logarithms of both in blocks, without what brightness explains of either: shot noise follows it."""
+    if min(image.shape) < 4 * _BLOCK_PX:
+        return 0.0
+    steps = np.abs(np.diff(image, axis=0, append=image[-1:])) + np.abs(np.diff(image, axis=1, append=image[:, -1:]))
+    strength, detail = _blocks(residual).std((1, 3)).ravel(), _blocks(steps).mean((1, 3)).ravel()
+    light = _blocks(image).mean((1, 3)).ravel()
+    by_light = np.stack([np.ones_like(light), light, light**2], 1)
+    columns = np.log(np.stack([strength, detail], 1) + _LEAST)
+    rest = columns - by_light @ np.linalg.lstsq(by_light, columns, rcond=None)[0]
+    return _correlation(rest[:, 0], rest[:, 1])
+
+
+def _blocks(image: Array) -> Array:
+    rows, columns = (length // _BLOCK_PX for length in image.shape)
+    cut: Array = image[: rows * _BLOCK_PX, : columns * _BLOCK_PX].reshape(rows, _BLOCK_PX, columns, _BLOCK_PX)
+    return cut
 
 
 def _correlation(first: Array, second: Array) -> float:

@@ -30,4 +30,8 @@ class RunSummary:
     """Reasons why selected images are not shown."""
     lost: Mapping[str, int] = field(default_factory=dict)
     """By what people call it, such as `thumbnail`: in how many outputs metadata of their inputs are missing."""
+    fallen: int = 0
+    """Files whose PSNR against the reference fell."""
+    worst: tuple[str, float] | None = None
+    """The one that fell most, and by how many dB."""
     version: str = __version__

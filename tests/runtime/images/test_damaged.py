@@ -90,7 +90,7 @@ def test_files_that_are_no_images(tmp_path):
             read_image(tmp_path / name)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".avif"])
 def test_damaged_bytes_end_in_an_image_or_our_error(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     write_image(path, Image(random_pixels((20, 30, 3))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,16 @@ def test_hdr_is_refused_by_name(transfer):
     file.save(target, quality=95, transfer_characteristics=transfer, save_nclx_profile=True)
     with pytest.raises(ImageError, match=r"is HDR \((PQ|HLG)\)"):
         decode(target.getvalue())
+
+
+def test_damaged_bytes_end_in_an_image_or_our_error():
+    data, rng = heic(smooth()), np.random.default_rng(0)
+    for number in range(100):
+        damaged = bytearray(data)
+        for position in rng.integers(0, min(len(data), 1500) if number % 2 else len(data), 3):
+            damaged[position] = rng.integers(0, 256)
+        with contextlib.suppress(ImageError):
+            assert decode(bytes(damaged), max_pixels=10**6).pixels.ndim in (2, 3)
 
 
 @pytest.mark.slow

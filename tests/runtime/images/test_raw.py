@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,16 @@ def test_a_limit_holds_before_pixels_are_allocated(file):
     read_image(file, before_allocate=asked.append)
     assert len(asked) == 1
     assert asked[0] >= HEIGHT * WIDTH * 3 * 2
+
+
+def test_damaged_bytes_end_in_an_image_or_our_error():
+    data, rng = dng(mosaic(scene())), np.random.default_rng(0)
+    for number in range(100):
+        damaged = bytearray(data)
+        for position in rng.integers(0, min(len(data), 1500) if number % 2 else len(data), 3):
+            damaged[position] = rng.integers(0, 256)
+        with contextlib.suppress(ImageError):
+            assert decode(bytes(damaged), max_pixels=10**6).pixels.ndim in (2, 3)
 
 
 @pytest.mark.slow

@@ -236,3 +236,19 @@ def test_the_residual_is_shown_around_gray(spread):
     assert picture.mean() == pytest.approx(0.5, abs=0.02)
     assert picture.std() == pytest.approx(1 / 6 if spread else 0, abs=0.01)
     assert gain == (pytest.approx(1 / 6 / spread, rel=0.05) if spread else 1)
+
+
+def test_a_fall_of_psnr_is_marked_with_the_worst(blur: Denoiser, tmp_path):
+    write_folder(tmp_path, count=3)
+    report = RunReport(blur.model, 3)
+    jobs = plan(tmp_path / "in", tmp_path / "out", reference=tmp_path / "ref")
+    for job, after in zip(jobs, (30.0, 24.5, 24.99), strict=True):
+        job.destination.parent.mkdir(exist_ok=True)
+        write_image(job.destination, read_image(job.reference))
+        report.add(job, scores=Scores(25.0, after, 0.5, 0.6))
+    report.write(tmp_path / "r.html", device="cpu", seconds=1.0)
+    page = Page(tmp_path / "r.html")
+    assert [article.get("class") for article in page.all("article")] == ["tiny", "tiny fell", "tiny"]
+    assert page.text.count("PSNR fell by 0.50 dB") == 1
+    assert f"1 of 3 compared are further from the reference than before, most {tmp_path}/in/001.png: by 0.50 dB" in page.text
+    assert {"PSNR", "noise, of 255", "neighbors"} <= set(re.findall(r"<div title=[^>]+><dt>([^<]+)<", page.source))
