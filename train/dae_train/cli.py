@@ -48,6 +48,9 @@ The recipe of the original network, with fixed noise and a constant learning rat
   dae-train mnist --preset v2 --noise gaussian:0.5 --noise-once --loss bce \\
     --optimizer adam --lr 5e-4 --schedule constant --batch-size 128 --epochs 100
 
+The figures of each epoch are in RUN/history.csv, and for TensorBoard in RUN/tensorboard (TensorFlow only);
+examples/track_mlflow.py and examples/track_wandb.py send them to MLflow and Weights & Biases.
+
 KERAS_BACKEND selects the framework: tensorflow (default) or jax.
 """
 
