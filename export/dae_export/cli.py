@@ -112,6 +112,8 @@ class _SourcePath(ReachablePath):
 )
 @click.option("--report", type=ReachablePath(path_type=Path), help="Also write an HTML report.")
 @click.option("--sidecar", is_flag=True, help="Also write the contract as a .json file beside the model.")
+@click.option("--hub-card", type=ReachablePath(path_type=Path), help="Write a Hugging Face card of the .onnx file SOURCE.")
+@click.option("--hub-license", metavar="ID", help="With --hub-card: the license that the card states, such as mit.")
 @click.option("--check", is_flag=True, help="Check whether the .onnx file SOURCE is exact on every processor; exit 1 if not.")
 @click.option("--overwrite", is_flag=True, help="Overwrite existing output files.")
 @click.option("-v", "--verbose", is_flag=True, help="Print progress and TensorFlow messages.")
@@ -136,22 +138,27 @@ def command(
 
     SOURCE may also be an older INT8 .onnx file: with --calibration-data it is made exact on every processor.
     """
+    card, license_id = options.pop("hub_card"), options.pop("hub_license")
     try:
         chosen = ExportOptions(rewrite=not no_rewrite, pad=not no_pad, **options)
     except InputError as error:
         raise click.UsageError(str(error)) from error
-    if check and program is not None:
-        raise click.UsageError("--check and --for exclude each other: give one of them.")
+    if (check, program is not None, card is not None).count(True) > 1 or (card is None) != (license_id is None):
+        raise click.UsageError("--check, --for, and --hub-card with --hub-license exclude each other: give one of them.")
     if sigma is not None and program is None:
         raise click.UsageError("--sigma is for --for: other files are given the level when they run. Leave it out.")
     if program is not None:
         _export_for(program, source, output, chosen, None if sigma is None else sigma / 255, verbose, quiet)
         return
-    if check or source.suffix == ".onnx":
+    if check or card is not None or source.suffix == ".onnx":
         require("dae-export", "export", "onnx")
         require("dae-export", "cpu", "onnxruntime")
         if check:
             _check(source)
+        elif card is not None:
+            from .product import write_card
+
+            write_card(source, card, license_id, chosen.overwrite)
         else:
             _convert(source, output, chosen, quiet)
         return
@@ -163,9 +170,8 @@ def command(
     plan = plan_export(source, output, chosen)
     _load_tensorflow(verbose)
     result = carry_out(plan)
-    if not quiet:
-        for line in summary(result).split("\n"):
-            echo(line)
+    for line in () if quiet else summary(result).split("\n"):
+        echo(line)
 
 
 def _export_for(
@@ -218,14 +224,8 @@ def _convert(source: Path, output: Path | None, options: ExportOptions, quiet: b
     from .product import convert_file
 
     converted = convert_file(source, output, options)
-    if not quiet:
-        judgment = converted.judgment
-        echo(f"wrote    {converted.path} ({converted.size_bytes / 1024:.0f} KiB, int8, exact on every processor)")
-        echo(
-            f"PSNR     {judgment.drop_db:.3f} dB lost against the old file on exact kernels, over {judgment.samples} images; "
-            f"{judgment.agreement_db:.2f} dB between the two"
-        )
-        echo(f"next     dae-run -m {converted.path} IN OUT")
+    for line in () if quiet else str(converted).split("\n"):
+        echo(line)
 
 
 def summary(result: ExportResult) -> str:
@@ -233,14 +233,14 @@ def summary(result: ExportResult) -> str:
     contract = result.contract
     size = " x ".join(map(str, contract.fixed_size or ())) or "any size"
     color = "gray" if contract.channels == 1 else "RGB"
-    lines = [
+    lines = (
         f"wrote    {result.path} ({result.size_bytes / 1024:.0f} KiB, {contract.precision}, {size}, {color})",
         f"parity   {contract.parity.max_abs_error:.2g} at most from Keras over {len(contract.parity.shapes)} shapes "
         f"({contract.parity.tolerance:g} allowed)",
         *_form_lines(result),
         *_quality_lines(result),
         f"next     dae-run -m {result.path} IN OUT",
-    ]
+    )
     return "\n".join(lines)
 
 

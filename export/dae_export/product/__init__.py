@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .contract_writer import describe, tool_versions
     from .conversion import Converted, convert_file
     from .destination import MODEL_SUFFIXES, REPORT_SUFFIXES, check_destination, write_file
+    from .hub_card import write_card
     from .model_file import first_image, golden_sample, with_contract
     from .programs import ProgramFile, check_target, convert_for, find_target, sidecar_of
     from .strategies import choose_strategy
@@ -36,6 +37,7 @@ __all__ = [
     "sidecar_of",
     "tool_versions",
     "with_contract",
+    "write_card",
     "write_file",
 ]
 
@@ -46,6 +48,7 @@ __getattr__ = lazy_face(
         "contract_writer": ("describe", "tool_versions"),
         "conversion": ("Converted", "convert_file"),
         "destination": ("MODEL_SUFFIXES", "REPORT_SUFFIXES", "check_destination", "write_file"),
+        "hub_card": ("write_card",),
         "model_file": ("first_image", "golden_sample", "with_contract"),
         "programs": ("ProgramFile", "check_target", "convert_for", "find_target", "sidecar_of"),
         "strategies": ("choose_strategy",),

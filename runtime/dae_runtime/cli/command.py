@@ -43,7 +43,9 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.argument("source", metavar="IN", required=False)
 @click.argument("output", metavar="OUT", required=False)
-@click.option("-m", "--model", metavar="MODEL", help="An .onnx file from dae-export, or the name of a bundled model.")
+@click.option(
+    "-m", "--model", metavar="MODEL", help="An .onnx file from dae-export, a bundled model's name, or hf://OWNER/REPO."
+)
 @click.option(
     "--device",
     default="auto",

@@ -80,7 +80,7 @@ def examine(root: Path = Path("/")) -> Diagnosis:
 
 
 def _basic_facts(root: Path) -> Iterator[tuple[str, str]]:
-    yield "dae-toolkit", __version__
+    yield "edge-denoiser", __version__
     yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}, {' '.join(platform.libc_ver())}"
     yield "numpy", importlib.metadata.version("numpy")
     yield "processor", f"{cpu_name(root)} ({', '.join(cpu_features(root)) or 'flags unknown'})"

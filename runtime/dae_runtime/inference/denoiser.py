@@ -33,9 +33,9 @@ class Denoiser:
     Opening a model costs more than denoising a small image: create one Denoiser and reuse it. Thread-safe. Prints nothing.
 
     Args:
-        model: Path of an `.onnx` file written by dae-export, its content as bytes, or the name of a bundled model. By
-            default the bundled model for each image: `gray`, `photo`, or `color` for colors with more noise than `photo` is
-            made for; each is opened with its first image. If only one of them is bundled, it takes all images.
+        model: Path of an `.onnx` file of dae-export, its content as bytes, the name of a bundled model, or an address of the
+            Hugging Face Hub, `hf://owner/repo`. By default the bundled model for each image: `gray`, `photo`, or `color` for
+            colors with more noise than `photo` is made for, each opened with its first image, or the only one of these.
         device: `auto` (CUDA if it works, else the CPU), `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads; None for as many as this process may use.
         tile_px: Side of the tiles of larger images; None: 512 on the CPU, for images above half a megapixel. Tiling does not

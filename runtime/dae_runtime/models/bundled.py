@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..contract import Contract
 from ..errors import InputError, ModelError
+from .hub import PREFIX, hub_model
 
 MODEL_FOLDER = Path(__file__).parent
 MODEL_SUFFIX = ".onnx"
@@ -69,7 +70,7 @@ def find_models(model: str | os.PathLike[str], folder: Path | None = None) -> di
     """Return the absolute paths of the models for a name or a path.
 
     Args:
-        model: DEFAULT_MODEL, the name of a bundled model, or a path; see `find_model`.
+        model: DEFAULT_MODEL, the name of a bundled model, a path, or an address of the Hub; see `find_model`.
         folder: Folder of the bundled models; None for the package's own.
 
     Returns:
@@ -94,7 +95,7 @@ def find_models(model: str | os.PathLike[str], folder: Path | None = None) -> di
 
 
 def find_model(model: str | os.PathLike[str], folder: Path | None = None) -> Path:
-    """Return the path of a model given by bundled name or by path.
+    """Return the path of a model given by bundled name, by path, or by an address `hf://...` (see `hub_model`).
 
     A bundled name takes precedence; write `./name` for a file of that name.
 
@@ -110,6 +111,8 @@ def find_model(model: str | os.PathLike[str], folder: Path | None = None) -> Pat
     bundled = bundled_models(folder)
     if isinstance(model, str) and model in bundled:
         return bundled[model]
+    if isinstance(model, str) and model.startswith(PREFIX):
+        return hub_model(model)
     path = Path(model)
     mode, what = 0, "is neither a file nor the name of a bundled model"
     try:

@@ -75,7 +75,7 @@ def page(summary: RunSummary, images: Sequence[ReportedImage]) -> str:
 {cards}
 </main>
 <section class="how"><h2>How to read this</h2>{_EXPLANATION}</section>
-<footer>dae-toolkit {escape(summary.version)}</footer>
+<footer>edge-denoiser {escape(summary.version)}</footer>
 <script>
 {(_FOLDER / "page.js").read_text("utf-8")}</script>
 </html>

@@ -123,7 +123,7 @@ def require(command: str, extra: str, *modules: str) -> None:
     if missing:
         raise MissingDependencyError(
             f"{command} needs {', '.join(missing)}, which the base install leaves out. "
-            f"Install it with: pip install '.[{extra}]', in the folder that this package was installed from"
+            f"Install it with: pip install 'edge-denoiser[{extra}]', or in a checkout: pip install '.[{extra}]'"
         )
 
 

@@ -83,4 +83,4 @@ def describe_error(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "does not fit into memory."
     text = f": {error}" if str(error) else ""
-    return f"unexpected {type(error).__name__}{text}. This is a defect of dae-toolkit; --verbose shows where."
+    return f"unexpected {type(error).__name__}{text}. This is a defect of edge-denoiser; --verbose shows where."

@@ -53,7 +53,7 @@ def test_a_processor_without_integer_products_gets_advice(tmp_path):
 def test_the_facts_that_a_bug_report_needs(dae_run):
     result = dae_run("--doctor")
     for name in (
-        "dae-toolkit",
+        "edge-denoiser",
         "python",
         "numpy",
         "processor",

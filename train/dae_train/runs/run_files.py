@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from dae_runtime import __version__
 from dae_runtime.contract import RunDirectory, read_description
 from dae_runtime.system.atomic import TEMPORARY_PREFIX, write_atomic
 from dae_runtime.system.locks import lock
@@ -20,7 +21,7 @@ from ..errors import RunError
 from ..settings.config import RECORDS, RunConfig, from_mapping, to_toml
 from ..settings.flags import with_epochs
 
-PACKAGES = ("dae-toolkit", "keras", "tensorflow", "jax", "jaxlib", "numpy", "matplotlib", "pyvips")
+PACKAGES = ("keras", "tensorflow", "jax", "jaxlib", "numpy", "matplotlib", "pyvips")
 
 
 def check_output(output: Path, overwrite: bool) -> None:
@@ -143,7 +144,7 @@ def read_config(run: RunDirectory) -> RunConfig:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": sys.version.split()[0]}
+    found = {"python": sys.version.split()[0], "dae-toolkit": __version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)
