@@ -92,7 +92,9 @@ class ResumeState:
         if entry.settings.quality != self.settings.quality:
             return f"quality {_text(entry.settings.quality)} instead of {_text(self.settings.quality)}"
         pairs = (vars(entry.settings.controls), vars(self.settings.controls))
-        return ", ".join(f"{name} {_text(pairs[0][name])} instead of {_text(pairs[1][name])}" for name in _differing(*pairs))
+        return ", ".join(
+            f"{name} {_text(pairs[0][name], name)} instead of {_text(pairs[1][name], name)}" for name in _differing(*pairs)
+        )
 
 
 def _differing(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
@@ -103,8 +105,10 @@ def _range_text(value_range: tuple[float, float] | None) -> str:
     return "of the files" if value_range is None else f"{value_range[0]:g}:{value_range[1]:g}"
 
 
-def _text(value: float | None) -> str:
-    return "chosen by itself" if value is None else f"{value:g}"
+def _text(value: float | None, name: str = "") -> str:
+    if value is None:
+        return "chosen by itself"
+    return f"{255 * value:g} of 255" if name == "sigma" else f"{value:g}"
 
 
 def load_resume_state(jobs: Iterable[Job], manifest: Path, settings: Settings, request: FolderRequest) -> ResumeState:

@@ -74,7 +74,7 @@ def test_the_options_are_the_arguments_of_denoise(tmp_path, photographs, model):
     ("--luma", 0.5, "luma 1 instead of 0.5"),
     ("--color", 0.5, "color 1 instead of 0.5"),
     ("--detail", 0.5, "detail 0 instead of 0.5"),
-    ("--sigma", 5.1, "sigma chosen by itself instead of 0.02"),
+    ("--sigma", 5.1, "sigma chosen by itself instead of 5.1 of 255"),
     ("--bits", 12, "bits chosen by itself instead of 12"),
 ])  # fmt: skip
 def test_outputs_of_other_settings_are_replaced_only_when_asked_to(tmp_path, photographs, model, option, value, text):
