@@ -103,14 +103,15 @@ $(RUN)/result.toml:
 	if [ -f $(RUN)/run.toml ]; then $(BIN)/dae-train --resume -o $(RUN) $(if $(DEVICE),--device $(DEVICE)); \
 	else $(BIN)/dae-train $(DATA) --config $(RECIPE) $(if $(START),--init $(RUN)-start) $(if $(TARGET),--target $(TARGET)) $(if $(DEVICE),--device $(DEVICE)) $(if $(STEPS),--steps $(STEPS)) $(TRAIN) -o $(RUN); fi
 
-# Where the recipe has a second part, the network is trained on with weights and activations rounded as in INT8.
+# Where the recipe has a second part, the network is trained on with weights and activations rounded as in INT8, to give what it gave
+# before.
 SECOND := $(wildcard $(RECIPE:.toml=-int8.toml))
 LAST := $(RUN)$(if $(SECOND),-int8)
 
 ifneq ($(SECOND),)
 $(LAST)/result.toml: $(RUN)/result.toml
 	if [ -f $(LAST)/run.toml ]; then $(BIN)/dae-train --resume -o $(LAST) $(if $(DEVICE),--device $(DEVICE)); \
-	else $(BIN)/dae-train $(DATA) --config $(SECOND) --init $(RUN) $(if $(TARGET),--target $(TARGET)) $(if $(DEVICE),--device $(DEVICE)) $(TRAIN) -o $(LAST); fi
+	else $(BIN)/dae-train $(DATA) --config $(SECOND) --init $(RUN) --teacher $(RUN) --teacher-weight 1 $(if $(TARGET),--target $(TARGET)) $(if $(DEVICE),--device $(DEVICE)) $(TRAIN) -o $(LAST); fi
 endif
 
 $(MODEL): $(LAST)/result.toml

@@ -1,10 +1,16 @@
-"""For all tests: no telemetry of onnxruntime, which some of them import themselves, and signals as a terminal gives them."""
+"""For all tests: no telemetry of onnxruntime, which some import themselves, signals as a terminal gives them, and patience."""
 
 import os
 import signal
+
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # A shell without job control starts background commands with SIGINT ignored, and children inherit that: the tests that
 # interrupt a process would then interrupt nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# On a loaded machine examples take long to make, which is no fault of a test.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
