@@ -36,9 +36,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The content of every finished file."""
-    paths = folder.iterdir() if folder.exists() else []
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.name[:1] != "."}
+    """The content of every finished file but the manifest."""
+    found = folder.iterdir() if folder.exists() else []
+    paths = [path for path in found if path.name[:1] != "." and path.suffix != ".jsonl"]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def command(folder: Path, model: Path, output: str, *options: str) -> list[str]:

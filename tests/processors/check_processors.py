@@ -11,7 +11,7 @@ import pytest
 from arm64_cores import CORES
 from emulation import NATIVE, X86_MODELS, Processor
 
-from dae_runtime.images import read_image
+from dae_runtime.images import find_images, read_image
 from dae_runtime.models import bundled_models
 
 MOST_STEPS, MEAN_STEPS = 0, 0
@@ -34,7 +34,7 @@ def denoise(pictures, tmp_path_factory) -> Callable[[Processor, str], dict[str, 
             output = tmp_path_factory.mktemp("out") / "clean"
             result = processor.dae_run(pictures, output, "-m", model, "--device", "cpu")
             assert result.returncode == 0, result.stdout + result.stderr
-            done[key] = {path.name: read_image(path).pixels for path in sorted(output.iterdir())}
+            done[key] = {path.name: read_image(path).pixels for path in sorted(find_images(output))}
         return done[key]
 
     return run
