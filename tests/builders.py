@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -239,6 +241,17 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
     assert condition()
+
+
+def wait_until_interruptible(process: subprocess.Popen[Any]) -> None:
+    """Wait until a command of the toolkit handles SIGTERM, which Python by itself does not; until then it imports modules."""
+
+    def handles() -> bool:
+        assert process.poll() is None
+        caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{process.pid}/status").read_text(), re.M)
+        return caught is not None and bool(int(caught[1], 16) & 1 << (signal.SIGTERM - 1))
+
+    wait_until(handles)
 
 
 def invoke(command: click.Command, *arguments: object) -> Result:

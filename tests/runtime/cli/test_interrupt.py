@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from builders import model_bytes, random_pixels, tiny_contract
+from builders import model_bytes, random_pixels, tiny_contract, wait_until_interruptible
 from dae_runtime import CancelledError, Denoiser, FolderRequest, run_folder
 from dae_runtime.contract import Golden
 from dae_runtime.images import Image, write_image
@@ -96,6 +96,7 @@ def test_a_signal_ends_a_run(folder, arguments, number):
     with subprocess.Popen(
         command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
+        wait_until_interruptible(process)
         written = folder / "out" / "0.png"
         if "-b" in arguments:
             for _ in range(50):  # the image of one pixel may also wait behind those that never end

@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -20,17 +21,23 @@ pytestmark = pytest.mark.slow
 def run_on_terminal(*arguments):
     """Run Python with a terminal as standard error; return the process and what the terminal got."""
     terminal, end = pty.openpty()
+    shown = bytearray()
+
+    def read() -> None:  # meanwhile: a terminal holds only 4 KiB that nobody has read
+        try:
+            while part := os.read(terminal, 4096):
+                shown.extend(part)
+        except OSError:  # a pseudo-terminal that is read out
+            pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
     command = [sys.executable, *map(str, arguments)]
-    result = subprocess.run(command, stderr=end, stdout=subprocess.PIPE, timeout=60, check=False)
+    result = subprocess.run(command, stderr=end, stdout=subprocess.PIPE, timeout=300, check=False)
     os.close(end)
-    shown = b""
-    try:
-        while part := os.read(terminal, 4096):
-            shown += part
-    except OSError:  # a pseudo-terminal that is read out
-        pass
+    reader.join()
     os.close(terminal)
-    return result, shown
+    return result, bytes(shown)
 
 
 def test_a_terminal_gets_a_progress_bar(tmp_path, images, blur_file):
