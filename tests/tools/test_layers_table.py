@@ -9,10 +9,10 @@ import pytest
 from dae_tools.layers.cases import all_cases
 from dae_tools.layers.table import measure, table, unlisted
 
+pytestmark = pytest.mark.slow
 TEXT = (Path(__file__).parents[2] / "docs" / "layers.md").read_text("utf-8")
 
 
-@pytest.mark.slow
 def test_the_table_in_the_documentation_is_what_the_export_does():
     made = table()
     missing = [line for line in made.splitlines() if line not in TEXT]

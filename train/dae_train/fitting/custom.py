@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..errors import ConfigError
 from ..settings.config import RunConfig
@@ -99,6 +102,27 @@ class Custom:
         from ..networks import custom_settings  # needs the framework, already loaded with the model
 
         return custom_settings(self.model)
+
+
+def check_loss(loss: Loss, channels: int) -> None:
+    """Check a loss function of the calling program on two small batches.
+
+    Raises:
+        ConfigError: Its mean is not a finite number. Errors of the function itself propagate.
+    """
+    from keras import ops
+
+    clean, denoised = (np.random.default_rng(seed).random((2, 16, 16, channels), np.float32) for seed in range(2))
+    value = loss(ops.convert_to_tensor(clean), ops.convert_to_tensor(denoised))
+    try:
+        mean = float(ops.mean(ops.convert_to_tensor(value)))
+    except (TypeError, ValueError):
+        mean = math.nan
+    if not math.isfinite(mean):
+        raise ConfigError(
+            "the custom loss must return numbers, (N, H, W) or their mean, for a clean and a denoised batch (N, H, W, C); "
+            f"received {value!r}."
+        )
 
 
 def _name(function: Any) -> str:

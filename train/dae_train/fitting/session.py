@@ -15,14 +15,13 @@ from ..data.batches import BatchPlan
 from ..data.image_set import FloatArray, Images, ImageSet
 from ..judging.history import Row, write_history
 from ..judging.validation import validation_setup
-from ..learning.losses import check_loss
 from ..learning.optimizers import averages, make_optimizer
 from ..noise import LeveledNoise, NoiseLayer, add_custom, draw_leveled, draw_noisy
 from ..settings.networks import takes_sigma
 from ..settings.noise import VALIDATION_SEED, CustomNoise
 from .callbacks import Recorder, ReseedEpoch, Validation, tensorboard
 from .checkpoints import load_last, save_model, save_with_optimizer
-from .custom import Custom
+from .custom import Custom, check_loss
 from .device import on_gpu
 from .input_pipeline import BatchNoise, BatchStream, DeviceFeed, Feed, HostFeed, fits_device
 from .models import Models, compute_dtype

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from keras import losses, ops
 
-from ..errors import ConfigError
 from ..settings.training import BY_LEVEL
 
 CHARBONNIER_EPSILON = 1e-3
@@ -35,26 +32,6 @@ LOSS_FUNCTIONS: Mapping[str, Loss] = {
     BY_LEVEL: losses.mean_squared_error,
 }
 """The losses by the names of `settings.training.LOSSES`."""
-
-
-def check_loss(loss: Loss, channels: int) -> None:
-    """Check a loss function of the calling program on two small batches.
-
-    Raises:
-        ConfigError: Its mean is not a finite number. Errors of the function itself propagate.
-    """
-    clean, denoised = (np.random.default_rng(seed).random((2, 16, 16, channels), np.float32) for seed in range(2))
-    value = loss(ops.convert_to_tensor(clean), ops.convert_to_tensor(denoised))
-    try:
-        mean = float(ops.mean(ops.convert_to_tensor(value)))
-    except (TypeError, ValueError):
-        mean = math.nan
-    if not math.isfinite(mean):
-        raise ConfigError(
-            "the custom loss must return numbers, (N, H, W) or their mean, for a clean and a denoised batch (N, H, W, C); "
-            f"received {value!r}."
-        )
-
 
 USUAL_ERROR, USUAL_LEVEL, GROWTH = 4.07e-4, 15 / 255, 1.13
 """Mean squared error that a small network leaves of white noise of this level on photographs, and its exponent of growth."""
