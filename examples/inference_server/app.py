@@ -149,10 +149,13 @@ def controls_in(request: Request) -> dict[str, float]:
     for name, text in request.query_params.items():
         if name not in (*SHARES, "sigma"):
             raise Refused(400, f"unknown parameter {name[:80]!r}; there are: sigma, {', '.join(SHARES)}.")
+        most = 255 if name == "sigma" else 1
         try:
-            found[name] = float(text) / (255 if name == "sigma" else 1)
+            found[name] = float(text) / most
         except ValueError:
-            raise Refused(400, f"{name} must be a number, not {text[:80]!r}.") from None
+            found[name] = -1
+        if not 0 <= found[name] <= 1:
+            raise Refused(400, f"{name} must be a number from 0 to {most}, not {text[:80]!r}.")
     return found
 
 

@@ -139,18 +139,19 @@ class Network:
     def _warn_of(self, batch: Array) -> None:
         """Warn of images that this model can take only in part."""
         if self.model.io_dtype == "uint8" and batch.dtype != np.uint8:
-            self._warn_once(
+            self.warn_once(
                 "the model %s has 8-bit edges: %s images are rounded to steps of 1/255. Use a model with float32 edges "
                 "(dae-export --io float32) for full precision",
                 batch.dtype,
             )
         if self._images.channels == 3 and color_channels(batch.shape[3]) == 1:
-            self._warn_once(
+            self.warn_once(
                 "the model %s is made for color images and may remove little noise from gray ones. Use a gray model for these "
                 "(such as the bundled gray), or the default models"
             )
 
-    def _warn_once(self, text: str, *values: object) -> None:
+    def warn_once(self, text: str, *values: object) -> None:
+        """Log a warning that begins with the model's name, unless it was logged before."""
         mine = object()
         if self._said.setdefault(text, mine) is mine:  # only one thread succeeds
             logger.warning(text, self.model.name, *values)
@@ -161,7 +162,7 @@ class Network:
             return None
         high = np.float32(self.model.sigma.high)
         if levels.max(initial=0) > high:
-            self._warn_once(
+            self.warn_once(
                 "the model %s was trained on noise up to %.0f of 255; stronger noise is treated as that", 255 * high
             )
         return np.minimum(levels, high)

@@ -100,6 +100,8 @@ def _treat(
     network = networks(colors)
     if network.model.sigma is None and levels is not None:
         raise sigma_unused(network.model)
+    if levels is not None:
+        _warn_of_untold(networks, network, colors, levels)
     if network.model.sigma is not None and levels is None:
         levels = np.array([_level_of_visible(image, advise_level) for image in opened], np.float32)
     has_detail = controls.detail > 0 and controls.shares.luma > 0
@@ -116,6 +118,20 @@ def _treat(
     if hidden is not None:
         result[hidden] = batch[hidden]
     return result
+
+
+def _warn_of_untold(networks: Networks, network: Network, colors: int, levels: FloatArray) -> None:
+    """Warn once where a level that was told goes to a model that is told none."""
+    told = network.model.sigma
+    if told is None or colors == 1 or not (levels > np.float32(told.high)).any():
+        return
+    stronger = networks(STRONG * colors)
+    if stronger.model.sigma is None:
+        stronger.warn_once(
+            "the model %s denoises colors with noise above %.0f of 255, and finds the level by itself: a higher sigma changes "
+            "nothing",
+            255 * told.high,
+        )
 
 
 def _denoise(

@@ -250,5 +250,5 @@ def _level(work: _Work, controls: Controls) -> float | None:
     if work.levels is None:
         return controls.sigma
     level = math.sqrt(fmean(level**2 for level in work.levels))
-    logger.debug("%s: noise level %.2f of 255 told to the model", work.job.source, 255 * level)
+    logger.debug("%s: noise level %.2f of 255", work.job.source, 255 * level)
     return level

@@ -27,8 +27,8 @@ MARK = '<meta name="generator" content="dae-toolkit'
 _MEANINGS = {
     "PSNR": "How near the picture is to the clean reference, before and after: 1 dB more is a fifth less noise, 6 dB half.",
     "SSIM": "How alike the structure of the picture and of the clean reference is, before and after: 1 is equal.",
-    "estimated noise": "The strength of the noise before and after: its standard deviation, where white is 255.",
-    "noise": "The strength of the noise before and after, estimated: its standard deviation, where white is 255.",
+    "white noise": "The strength of the noise from pixel to pixel before and after, estimated: its standard deviation, where "
+    "white is 255. Of the smooth noise of a camera it sees about a fifth.",
     "level given": "How strong the model was told that the noise is, where white is 255: --sigma, or measured.",
     "removed": "What the difference between before and after looks like: noise alone, or parts of the picture too.",
     "with image": "How much the removed part follows the picture, from -1 to 1: near 0 if it is noise alone.",
@@ -37,8 +37,9 @@ _MEANINGS = {
 }
 """What the figures mean, shown where the pointer rests on them; by the start of their names."""
 _EXPLANATION = """
-<p><b>Noise</b> is the estimated standard deviation on the scale 0 to 255. Fine texture counts as noise, so a sharp clean
-photograph has 1 to 3; clipping at black and white lowers it.</p>
+<p><b>White noise</b> is the estimated standard deviation of the noise from pixel to pixel, on the scale 0 to 255. Fine texture
+counts as noise, so a sharp clean photograph has 1 to 3; clipping at black and white lowers it, and of the smooth noise of a
+camera it sees a fifth.</p>
 <p><b>Removed</b> is the difference between before and after, amplified. It should look like pure noise; visible image
 structure means that the model removed detail too. <i>With image</i> is its correlation with the result; <i>with detail</i>
 compares its strength with the detail of the result, and is above 0 where detail went; <i>neighbors</i> is its correlation with
@@ -103,7 +104,7 @@ def _tiles(summary: RunSummary, images: Sequence[ReportedImage]) -> str:
     known = [(before, after) for before, after in pairs if before is not None and after is not None]
     if known:
         before, after = (255 * fmean(column) for column in zip(*known, strict=True))
-        tiles.append((f"{before:.1f} → {after:.1f}", "estimated noise, of 255"))
+        tiles.append((f"{before:.1f} → {after:.1f}", "white noise, of 255"))
     return '<dl class="tiles">' + "".join(_pair(name, value) for value, name in tiles) + "</dl>"
 
 
@@ -184,7 +185,7 @@ def _figures(image: ReportedImage) -> str:
         pairs.append(("PSNR", f"{_number(scores.noisy_psnr_db, 2)} → {_number(scores.denoised_psnr_db, 2)} dB"))
         pairs.append(("SSIM", f"{scores.noisy_ssim:.3f} → {scores.denoised_ssim:.3f}"))
     if image.noisy_sigma is not None and image.denoised_sigma is not None:
-        pairs.append(("noise, of 255", f"{255 * image.noisy_sigma:.1f} → {255 * image.denoised_sigma:.1f}"))
+        pairs.append(("white noise, of 255", f"{255 * image.noisy_sigma:.1f} → {255 * image.denoised_sigma:.1f}"))
     if image.level is not None:
         pairs.append(("level given, of 255", f"{255 * image.level:.1f}"))
     residual = image.residual

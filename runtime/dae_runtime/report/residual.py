@@ -38,10 +38,10 @@ class Residual:
     @property
     def verdict(self) -> str:
         """Summary in a few words."""
-        worst = max(abs(self.with_image), abs(self.horizontal), abs(self.vertical))
-        if worst < WEAK:
-            return "white, as noise is"
-        return "a little structure" if worst < STRONG else "carries structure"
+        found, neighbors = abs(self.with_image), max(abs(self.horizontal), abs(self.vertical))
+        if found >= WEAK:
+            return "a little structure" if found < STRONG else "carries structure"
+        return "white, as noise is" if neighbors < WEAK else "smooth, as the noise of cameras is"
 
 
 def residual_structure(noisy: Array, denoised: Array) -> Residual:

@@ -56,7 +56,7 @@ def judge(before: float | None, after: float | None, residual: Residual, psnr_db
     """Judge an image.
 
     Args:
-        before: Estimated noise, on the scale where white is 1; None for very small images.
+        before: Estimated white noise, on the scale where white is 1; None for very small images.
         after: Likewise of the result.
         residual: The structure of what was removed. How it follows its neighbors is not asked: the noise of cameras does.
         psnr_db: Against the reference before and after, if there is one.
@@ -65,7 +65,9 @@ def judge(before: float | None, after: float | None, residual: Residual, psnr_db
     if residual.rms < _UNSEEN and fall <= FALL_DB:
         return Verdict("Hardly anything was changed.", Loss.NONE)
     loss = _loss(residual, fall)
-    return Verdict(f"{_noise(before, after)}; {loss.value}{_REMEDIES[loss]}.", loss, fall if fall > FALL_DB else 0.0)
+    return Verdict(
+        f"{_noise(before, after, residual.rms)}; {loss.value}{_REMEDIES[loss]}.", loss, fall if fall > FALL_DB else 0.0
+    )
 
 
 def _loss(residual: Residual, fall_db: float) -> Loss:
@@ -89,9 +91,11 @@ def summary_text(verdicts: Sequence[Verdict]) -> str:
     return f"Of {counted(len(verdicts), 'image')} below: {', '.join(parts)}." if parts else ""
 
 
-def _noise(before: float | None, after: float | None) -> str:
+def _noise(before: float | None, after: float | None, removed: float) -> str:
     if before is None or after is None:
         return "Too small to say how much noise is gone"
-    if before < _NO_NOISE:
-        return "There was hardly any noise"
+    if before < _NO_NOISE:  # of the smooth noise of a camera the estimate sees a fifth
+        return (
+            "There was hardly any noise" if removed < _UNSEEN else f"Smooth noise of {255 * removed:.1f} of 255 was taken out"
+        )
     return next((text for share, text in _SHARES if after <= share * before), "The noise is as it was")

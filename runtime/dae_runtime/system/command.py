@@ -83,6 +83,8 @@ def _told(error: BaseException) -> int:
         dashed = [name for name in sys.argv[1:] if name.startswith("-") and os.path.lexists(name)]
         if isinstance(error, click.NoSuchOption) and dashed:
             click.echo(f"A file whose name begins with - is written ./{printable(dashed[0])}", err=True)
+        if "unexpected extra argument" in error.message:
+            click.echo("Many files are named by their folder, or by a pattern in quotes, such as 'photos/*.jpg'.", err=True)
         return error.exit_code
     except DaeError as error:
         echo(f"error: {error}", err=True)

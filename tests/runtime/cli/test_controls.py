@@ -45,7 +45,7 @@ def test_each_files_advised_level_is_printed_noted_and_shown(tmp_path, photograp
             pixels = read_image(photographs / f"{number}.png").pixels
             assert 255 * denoiser.measure(pixels) == pytest.approx((6, 12, 12)[number], rel=0.25)
             level = denoiser.advise(pixels)
-            assert f"{number}.png: noise level {255 * level:.2f} of 255 told to the model" in result.output
+            assert f"{number}.png: noise level {255 * level:.2f} of 255\n" in result.output
             np.testing.assert_array_equal(read_image(out / f"{number}.png").pixels, denoiser.denoise(pixels))
             done = [line for line in lines(out / "dae-manifest.jsonl") if line["path"].endswith(f"{number}.png")][-1]
             assert done["level"] == pytest.approx(level, abs=1e-6)

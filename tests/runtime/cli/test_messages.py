@@ -133,3 +133,11 @@ def test_what_is_passed_over_is_named_with_the_way_to_have_it_read(tmp_path, ima
         told = dae_run("-m", blur_file, images, tmp_path / "out", *extra).stderr
         assert re.fullmatch(rf"{images}: passed over: 2 \.(psd|PSD) \(convert them to TIFF or PNG first\), 1 \.txt\n", told)
     assert dae_run("-q", "-m", blur_file, images, tmp_path / "other").stderr == ""
+
+
+def test_many_files_are_told_how_they_are_named(tmp_path, images, dae_run):
+    refused = dae_run(*sorted(images.glob("*.png")), tmp_path / "out")
+    assert refused.returncode == 2
+    assert refused.stderr.endswith(
+        "Many files are named by their folder, or by a pattern in quotes, such as 'photos/*.jpg'.\n"
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from builders import BLUR, make_model
+from builders import BLUR, make_model, random_pixels
 from dae_runtime.contract import SigmaInput
 from dae_runtime.inference import Denoiser
 from dae_runtime.models import bundled
@@ -74,3 +75,14 @@ def test_without_one_of_them_the_other_takes_all_colors(models: Path, missing: s
         assert len(denoiser.sources) == 2
     expected = one_by_one(models / f"{left}.onnx", noisy[:1], (0.2,) if left == "photo" else None)
     np.testing.assert_array_equal(received, expected[0])
+
+
+def test_a_level_that_no_model_is_told_is_warned_of_once(caplog):
+    noisy = random_pixels((32, 32, 3))
+    with Denoiser(device="cpu", threads=1) as denoiser, caplog.at_level(logging.WARNING, "dae_runtime"):
+        denoiser.denoise(noisy, sigma=0.05)
+        assert not caplog.records
+        for _ in range(2):
+            denoiser.denoise(noisy, sigma=0.2)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("the model color denoises colors with noise above 20 of 255, and finds the level")

@@ -55,6 +55,8 @@ def test_a_request_to_measure_stays_a_request(tmp_path: Path) -> None:
         ("fit:", "noise 'fit:': expected fit:FOLDER or fit:LOW-HIGH:FOLDER, as fit:0.7-1.4:shots."),
         ("fit:1.4-0.7:x", "the factors must be above 0, the smaller one first; received 1.4 and 0.7."),
         ("fit:0-1:x", "the factors must be above 0, the smaller one first; received 0 and 1."),
+        ("gaussian:25", "On the scale of 0 to 255 write 25/255."),
+        ("jpeg:50 or gaussian:1-50+jpeg:9", "the standard deviation 50 of gaussian is 50 times white"),
         ("fit:1/0-1:x", "noise 'fit:1/0-1:x': '1/0' divides by zero."),
     ],
 )

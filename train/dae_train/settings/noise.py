@@ -39,6 +39,10 @@ class FitRequest:
         return self.text
 
 
+WHITE_1 = {"gaussian": 4.0, "speckle": 4.0}
+"""Largest standard deviation that makes sense, where white is 1."""
+
+
 @dataclass(frozen=True)
 class NoiseSettings:
     """The noise that the network learns to remove."""
@@ -77,9 +81,21 @@ def _parse(text: str) -> NoiseSpec | FitRequest:
     try:
         if text.strip() == CUSTOM_NOISE:
             return NoiseSpec(CUSTOM_NOISE, ((),))
-        return _parse_fit(text) or parse_noise(text)
+        return _parse_fit(text) or _checked(parse_noise(text))
     except InputError as error:
         raise ConfigError(str(error)) from error
+
+
+def _checked(spec: NoiseSpec) -> NoiseSpec:
+    """Refuse noise that was meant on the scale of 0 to 255."""
+    for step in (step for recipe in spec.recipes for step in recipe if step.kind in WHITE_1):
+        if step.amounts[0].high > WHITE_1[step.kind]:
+            amount = f"{step.amounts[0].high:g}"
+            raise ConfigError(
+                f"noise.spec: the standard deviation {amount} of {step.kind} is {amount} times white, as white is 1. On the "
+                f"scale of 0 to 255 write {amount}/255."
+            )
+    return spec
 
 
 def _parse_fit(text: str) -> FitRequest | None:
