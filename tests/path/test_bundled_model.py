@@ -124,7 +124,7 @@ def test_a_second_part_of_the_recipe_comes_between_training_and_export(make, tmp
     assert finished.returncode == 0, finished.stderr
     assert [" ".join(call.split()) for call in said] == [
         "dae-train photos --config recipe.toml -o run",
-        "dae-train photos --config recipe-int8.toml --init run -o run-int8",
+        "dae-train photos --config recipe-int8.toml --init run --teacher run --teacher-weight 1 -o run-int8",
         "dae-export run-int8 --name toy --quantize --overwrite -o toy.onnx",
         "python -m dae_tools.cards --run run-int8 --model toy.onnx --words words.toml --test set12 -o toy.md",
     ]
@@ -135,7 +135,7 @@ def test_a_longer_training_is_longer_in_its_first_part(make, tmp_path):
     said, _ = make("NAME=toy", "DATA=photos", "TEST=set12", "DEVICE=gpu", "STEPS=300000")
     assert [" ".join(call.split()) for call in said[:2]] == [
         "dae-train photos --config recipe.toml --device gpu --steps 300000 -o run",
-        "dae-train photos --config recipe-int8.toml --init run --device gpu -o run-int8",
+        "dae-train photos --config recipe-int8.toml --init run --teacher run --teacher-weight 1 --device gpu -o run-int8",
     ]
 
 

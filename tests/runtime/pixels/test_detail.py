@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import random_pixels
-from dae_runtime.pixels import detail
+from dae_runtime.pixels import arrays
 from dae_runtime.pixels.detail import put_back
 
 
@@ -47,7 +47,7 @@ def test_strips_come_out_as_one_piece(monkeypatch):
     noisy, clean = (random_pixels((150, 40, 3), seed=seed) for seed in range(2))
     results = []
     for rows in (1000, 150, 37, 14):
-        monkeypatch.setattr(detail, "STRIP_ROWS", rows)
+        monkeypatch.setattr(arrays, "STRIP_ROWS", rows)
         results.append(clean.copy())
         put_back(noisy, results[-1], 0.7)
     for result in results[1:]:
