@@ -81,7 +81,7 @@ def test_they_hold_what_is_used_and_nothing_else(built):
     with tarfile.open(archive) as file:
         in_archive = {name.partition("/")[2] for name in file.getnames()}
     in_wheel = set(zipfile.ZipFile(wheel).namelist())
-    for package in ("runtime/dae_runtime", "export/dae_export", "train/dae_train"):
+    for package in ("runtime/dae_runtime", "runtime/dae_ocrmypdf", "export/dae_export", "train/dae_train"):
         assert f"{package}/py.typed" in in_archive
         assert f"{package.partition('/')[2]}/py.typed" in in_wheel
     for name in ("gray", "photo", "color"):
@@ -90,7 +90,12 @@ def test_they_hold_what_is_used_and_nothing_else(built):
     assert {"LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml"} <= in_archive
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in in_wheel)
     tops = {name.partition("/")[0] for name in in_wheel}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"dae_runtime", "dae_export", "dae_train"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "dae_runtime",
+        "dae_ocrmypdf",
+        "dae_export",
+        "dae_train",
+    }
     assert not any(name.startswith(("tests", "tools", "docs", "examples")) for name in in_archive)
     assert not any("__pycache__" in name for name in in_archive | in_wheel)
 
