@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -48,6 +49,7 @@ def treat(
         InputError: Levels are given to a model that estimates the noise by itself, or values are larger than `bits` allow.
         ModelError, DeviceError, CancelledError: As for `Network.denoise`.
     """
+    cancel = _kept(cancel)
     forms = [stored_as(image, controls.bits) for image in batch]
     kinds = list(dict.fromkeys(forms))
     if len(kinds) == 1:
@@ -58,6 +60,20 @@ def treat(
         chosen_levels = None if levels is None else levels[chosen]
         result[chosen] = _treat(batch[chosen], kind, networks, controls, chosen_levels, cancel, overwrite=True)
     return result
+
+
+def _kept(cancel: Callable[[], bool] | None) -> Callable[[], bool] | None:
+    """Return `cancel`, not asked again once it has returned true: the thread that watches the engine asks, too."""
+    if cancel is None:
+        return None
+    ask, asked = cancel, threading.Event()
+
+    def kept() -> bool:
+        if not asked.is_set() and ask():
+            asked.set()
+        return asked.is_set()
+
+    return kept
 
 
 def level_in(noisy: npt.ArrayLike, networks: Networks, bits: int | None, *, advice: bool) -> float | None:
