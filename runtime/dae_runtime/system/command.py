@@ -58,7 +58,13 @@ def run_command(command: click.Command) -> None:
     for name, error in losses.items():
         if error.errno != errno.EPIPE:  # a reader that has gone (`| head`) needs no word
             click.echo(f"error: {name} cannot be written: {error.strerror}", err=True)
-    sys.exit(code or (EXIT_FAILED if losses else 0))
+    code = code or (EXIT_FAILED if losses else 0)
+    if interrupted():  # threads and libraries may still be at work, and Python's own end can abort among them
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _exit_code(command: click.Command) -> int:
