@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -233,6 +233,22 @@ def short_run(source: Path | str, noise: str | None, **training: Any) -> RunConf
         data=DataSettings(str(source)),
         training=TrainingSettings(**{"epochs": 2} | training),
     )
+
+
+def damaged_copies(data: bytes, count: int = 100, head_bytes: int = 1500) -> Iterator[bytes]:
+    """Yield copies of a file in which three bytes were changed: near its start in every second one, else anywhere."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        damaged = bytearray(data)
+        for position in rng.integers(0, min(len(data), head_bytes) if number % 2 else len(data), 3):
+            damaged[position] = rng.integers(0, 256)
+        yield bytes(damaged)
+
+
+def peak_mb(process: subprocess.Popen[Any]) -> int:
+    """Return the most memory in MiB that a running process ever had."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 
-from builders import random_pixels
+from builders import peak_mb, random_pixels
 from dae_runtime import Denoiser
 from dae_runtime.images import decode, encode
 
@@ -43,8 +43,7 @@ class Service(NamedTuple):
 
     def peak_mb(self) -> int:
         """Return the most memory that it ever had."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
+        return peak_mb(self.process)
 
     def ask(self, method: str, path: str, body: bytes | str | None = None, **headers: str) -> tuple[int, bytes]:
         """Return the status and the body of an answer."""

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from builders import random_pixels
+from builders import peak_mb, random_pixels
 from dae_runtime.images import decode, encode
 
 pytestmark = pytest.mark.slow
@@ -38,8 +38,7 @@ class Service(NamedTuple):
 
     def peak_mb(self) -> int:
         """Return the most memory that it ever had."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
+        return peak_mb(self.process)
 
     def ask(self, clients: int, sent: bytes, drip: bytes = b"") -> list[bytes]:
         """Return what each of many clients gets who send this at once, and then a byte again and again."""

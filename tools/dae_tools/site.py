@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -43,8 +44,9 @@ def build(folder: Path) -> int:
     for path in example_files():
         (pages / "examples" / f"{_page_name(path)}.md").write_text(_listing(path), "utf-8")
     (pages / "examples" / "index.md").write_text((ROOT / "examples" / "README.md").read_text("utf-8"), "utf-8")
+    made = _pages_made()
     for page in pages.rglob("*.md"):
-        page.write_text(_relinked(page.read_text("utf-8"), page, pages), "utf-8")
+        page.write_text(_relinked(page.read_text("utf-8"), page, pages, made), "utf-8")
     # The generator is a command of its own: it draws in parallel, and ends its process where something is wrong.
     line = [str(Path(sys.executable).with_name("zensical")), "build", "--strict", "--clean"]
     return subprocess.run([*line, "-f", str(folder / "zensical.toml")], check=False).returncode
@@ -76,20 +78,28 @@ def _listing(path: Path) -> str:
     return f"# examples/{path.relative_to(ROOT / 'examples').as_posix()}\n\n````{language}\n{path.read_text('utf-8')}````\n"
 
 
-def _relinked(text: str, page: Path, pages: Path) -> str:
+def _pages_made() -> dict[str, str]:
+    """Return the pages that are made of files outside docs/, by the path of the file or folder."""
+    return {
+        **{path.relative_to(ROOT).as_posix(): f"examples/{_page_name(path)}.md" for path in example_files()},
+        **{name: name for name in TEXTS},
+        "examples/README.md": "examples/index.md",
+        "examples/browser": "examples/browser-index-html.md",
+        "examples/inference_server": "examples/inference_server-app-py.md",
+        "README.md": "index.md",
+        "docs": "index.md",
+    }
+
+
+def _relinked(text: str, page: Path, pages: Path, made: Mapping[str, str]) -> str:
     """Point links to files outside docs/ to the pages that are made of them here."""
     up = "../" * (len(page.relative_to(pages).parts) - 1)
-    made = {f"examples/{path.relative_to(ROOT / 'examples').as_posix()}": _page_name(path) for path in example_files()}
-    targets = {name: f"examples/{made[name]}.md" for name in made}
-    targets |= {"examples/browser": "examples/browser-index-html.md", "examples/README.md": "examples/index.md"}
-    targets["examples/inference_server"] = "examples/inference_server-app-py.md"
-    targets |= {"README.md": "index.md", "docs": "index.md"} | {name: name for name in TEXTS}
 
     def point(match: re.Match[str]) -> str:
         opening, address, rest = match.groups()
         plain = re.sub(r"^(\.\./)+", "", address).rstrip("/")
-        if plain in targets and not (page.parent / address).exists():
-            address = up + targets[plain]
+        if plain in made and not (page.parent / address).exists():
+            address = up + made[plain]
         elif plain.startswith("docs/"):
             address = up + plain.removeprefix("docs/")
         return opening + address + rest

@@ -73,9 +73,6 @@ def stoppable(engine: Any, cancel: Callable[[], bool] | None) -> Iterator[Any]:
         if options.terminate:
             raise CancelledError("denoising was cancelled by the caller.") from error
         raise
-    else:
-        if cancel is not None and options.terminate:  # it asked as the run was ending, and may not ask again
-            raise CancelledError("denoising was cancelled by the caller.")
     finally:
         runs.cancels.pop(options, None)
 

@@ -197,13 +197,19 @@ run_command(command)
     "end", ["raise", "raise RuntimeError('wrapped')", "raise click.ClickException('no')", "raise SystemExit(3)"]
 )
 def test_what_an_interruption_breaks_is_not_told(end, number):
-    line = [sys.executable, "-c", WRAPPED.format(end=end)]
+    code, errors = signaled(WRAPPED.format(end=end), "ready", number)
+    assert code == 130, errors
+    assert errors.strip() == "interrupted"
+
+
+def signaled(program: str, ready: str, number: signal.Signals) -> tuple[int, str]:
+    """Send a signal to a program once it says that it is ready; return its exit code and what it said on standard error."""
+    line = [sys.executable, "-c", program]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ready\n"
+        assert process.stdout.readline() == f"{ready}\n"
         process.send_signal(number)
         errors = process.stderr.read()
-    assert process.returncode == 130, errors
-    assert errors.strip() == "interrupted"
+    return process.returncode, errors
 
 
 LEAVING = """
@@ -229,12 +235,7 @@ run_command(command)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("code", [0, 4])
 def test_a_signal_after_the_work_changes_no_exit_code(code, number):
-    line = [sys.executable, "-c", LEAVING.format(code=code)]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "leaving\n"
-        process.send_signal(number)
-        errors = process.stderr.read()
-    assert (process.returncode, errors) == (code, "")
+    assert signaled(LEAVING.format(code=code), "leaving", number) == (code, "")
 
 
 def test_cancel_ends_a_run_of_the_engine(folder):

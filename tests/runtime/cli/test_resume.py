@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,12 +20,17 @@ from dae_runtime.system.atomic import TEMPORARY_PREFIX
 pytestmark = pytest.mark.slow
 
 
-def test_interrupting_leaves_whole_files_and_the_same_command_goes_on(tmp_path, blur_file, dae_run):
-    folder, out = tmp_path / "in", tmp_path / "out"
+def fill_with_links(folder: Path) -> None:
+    """Make a folder of 1,500 images, which takes a run some seconds."""
     folder.mkdir()
     write_image(folder / "0.png", Image(random_pixels((300, 300, 3))))
     for index in range(1, 1500):
         os.link(folder / "0.png", folder / f"{index}.png")
+
+
+def test_interrupting_leaves_whole_files_and_the_same_command_goes_on(tmp_path, blur_file, dae_run):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    fill_with_links(folder)
     arguments = [sys.executable, "-m", "dae_runtime", "-m", str(blur_file), str(folder), str(out)]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60
@@ -204,10 +210,7 @@ def test_the_same_command_again(tmp_path, images, blur_file, dae_run):
 
 def test_a_second_run_at_once_is_refused_in_one_line(tmp_path, blur_file, dae_run):
     folder, out = tmp_path / "in", tmp_path / "out"
-    folder.mkdir()
-    write_image(folder / "0.png", Image(random_pixels((300, 300, 3))))
-    for index in range(1, 1500):
-        os.link(folder / "0.png", folder / f"{index}.png")
+    fill_with_links(folder)
     command = ("-m", blur_file, folder, out)
     with start(*command) as process:
         wait_until(lambda: len(list(out.glob("[0-9]*.png"))) > 4)
