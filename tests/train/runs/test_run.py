@@ -230,7 +230,7 @@ def test_infinite_loss_stops_with_a_remedy(digits_file: Path, tmp_path: Path) ->
     images = np.random.default_rng(0).random((40, 28, 28)).astype(np.float32)
     np.save(tmp_path / "a.npy", images)
     with pytest.raises(TrainError, match="--lr"):
-        train(config(tmp_path / "a.npy", "gaussian:1e5", learning_rate=1e30, schedule="constant"), tmp_path / "run")
+        train(config(tmp_path / "a.npy", "gaussian:1", learning_rate=1e30, schedule="constant"), tmp_path / "run")
 
 
 def test_damaged_run_cannot_be_continued(finished: RunDirectory, tmp_path: Path) -> None:
