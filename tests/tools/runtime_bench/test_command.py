@@ -24,6 +24,11 @@ def test_every_figure_is_printed(blur_file, run_python):
     assert 20 < float(re.search(r"([\d.]+) MiB", peak)[1]) < 900
 
 
+def test_a_model_that_is_given_the_level_is_told_it(run_python):
+    result = run_python("-m", "dae_tools.runtime_bench", "-m", "gray", "--part", "speed", "--rounds", "1")
+    assert result.stdout.count(" ratio ") == 3, result.stderr
+
+
 @pytest.mark.parametrize(
     ("figure", "met"),
     [

@@ -40,6 +40,18 @@ def test_a_wider_network_makes_the_same_images(filters: tuple[int, ...], sigmoid
     np.testing.assert_allclose(np.asarray(wide(images(channels))), expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("filters", [(16, 24), (8, 24)])
+def test_a_wider_network_that_is_told_the_level_makes_the_same_images(filters: tuple[int, ...]) -> None:
+    narrow, wide = (network(seed, *each, sigma=True) for seed, each in ((1, (8, 16)), (2, filters)))
+    told = [images(), np.array([[0.01], [0.2]], np.float32)]
+    expected = np.asarray(narrow(told))
+    assert np.abs(np.asarray(wide(told)) - expected).max() > 0.01
+    assert can_widen(narrow, wide)
+    widen(narrow, wide)
+    np.testing.assert_allclose(np.asarray(wide(told)), expected, atol=2e-5)
+    assert not can_widen(network(1, 8, 16), wide)
+
+
 def test_new_channels_have_random_weights_and_old_ones_ignore_them() -> None:
     narrow, wide = network(1, 8, 16), network(2, 16, 24)
     fresh = wide.get_layer("encoder_0_0_a").get_weights()[0]

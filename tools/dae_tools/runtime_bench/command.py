@@ -30,24 +30,27 @@ PARTS = ("speed", "folder", "memory", "start")
 @click.option("--photos", default=200, show_default=True, help="Photographs in the folder run.")
 @click.option("--small-files", default=10_000, show_default=True, help="Small files in the memory test.")
 @click.option("--side", default=12_000, show_default=True, help="Side of the large image in pixels.")
+@click.option("--device", default="cpu", show_default=True, help="What the speed is measured on, as in dae-run.")
 @click.option("--rounds", default=15, show_default=True, help="Repetitions of each short measurement.")
 def command(
-    model: str, plain: str | None, parts: tuple[str, ...], photos: int, small_files: int, side: int, rounds: int
+    model: str, plain: str | None, parts: tuple[str, ...], photos: int, small_files: int, side: int, device: str, rounds: int
 ) -> int:
     """Measure the runtime against a bare session, over folders, its memory, and its start."""
     sizes = Sizes(photos, small_files, side, rounds)
-    click.echo(f"{cpu_name()}, {available_cpus()} CPUs, model {model}\n")
+    click.echo(f"{cpu_name()}, {available_cpus()} CPUs, device {device}, model {model}\n")
     missed = 0
     with tempfile.TemporaryDirectory(prefix="dae-bench-") as folder:
-        for figure in _figures(model, plain, parts or PARTS, sizes, Path(folder)):
+        for figure in _figures(model, plain, parts or PARTS, sizes, device, Path(folder)):
             click.echo(figure.line())
             missed += figure.met is False
     return EXIT_FAILED if missed else 0
 
 
-def _figures(model: str, plain: str | None, parts: tuple[str, ...], sizes: Sizes, folder: Path) -> Iterator[Figure]:
+def _figures(
+    model: str, plain: str | None, parts: tuple[str, ...], sizes: Sizes, device: str, folder: Path
+) -> Iterator[Figure]:
     measure: dict[str, Callable[[], Iterator[Figure]]] = {
-        "speed": lambda: speed_figures(model, sizes.rounds),
+        "speed": lambda: speed_figures(model, sizes.rounds, device),
         "folder": lambda: folder_figures(model, plain, sizes, folder),
         "memory": lambda: memory_figures(model, sizes, folder),
         "start": lambda: start_figures(model, sizes, folder),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dae_export.measure.latency import time_alternately
-from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
+from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME, SIGMA_NAME
 from dae_runtime.inference import Denoiser
 from dae_runtime.pixels.arrays import Array, convert
 
@@ -17,6 +17,7 @@ BATCH = 256
 SMALL_PX = 28
 LARGE_PX = 512
 _SMALL_BATCHES = 4
+_SIGMA = 10 / 255
 
 
 @dataclass(frozen=True)
@@ -45,25 +46,28 @@ class Figure:
         return f"{self.name:58} {self.value:9.3f} {self.unit:6} {bound:9} {verdict:7} {self.note}".rstrip()
 
 
-def speed_figures(model: str, rounds: int) -> Iterator[Figure]:
+def speed_figures(model: str, rounds: int, device: str) -> Iterator[Figure]:
     """Compare throughputs in alternating rounds by the fastest; disturbances only slow down."""
-    with Denoiser(model) as denoiser:
+    with Denoiser(model, device) as denoiser:
         run = denoiser._first._session.run  # the same session: waiting threads of a second one would disturb it
 
+        sigma = _SIGMA if denoiser.model.sigma is not None else None  # told to both: measuring it is no overhead
+
         def bare(batch: Array) -> object:
-            return run([OUTPUT_NAME], {INPUT_NAME: batch})
+            told = {} if sigma is None else {SIGMA_NAME: np.full((len(batch), 1), sigma, np.float32)}
+            return run([OUTPUT_NAME], {INPUT_NAME: batch} | told)
 
         large = _pixels((1, LARGE_PX, LARGE_PX, denoiser.model.channels), denoiser)
         image = large[0] if large.shape[3] > 1 else large[0, ..., 0]
         size = f"one {LARGE_PX}x{LARGE_PX} image"
-        yield _ratio(f"denoise / bare session, {size}", lambda: bare(large), lambda: denoiser.denoise(image), rounds)
-        yield _ratio(f"stream / bare session, {size}", lambda: bare(large), lambda: _consume(denoiser.stream([image])), rounds)
+        yield _ratio(f"denoise / bare session, {size}", lambda: bare(large), lambda: denoiser.denoise(image, sigma=sigma), rounds)
+        yield _ratio(f"stream / bare session, {size}", lambda: bare(large), lambda: _consume(denoiser.stream([image], sigma=sigma)), rounds)
         small = _pixels((_SMALL_BATCHES, BATCH, SMALL_PX, SMALL_PX, denoiser.model.channels), denoiser)
         singles = list(small.reshape(-1, *small.shape[2:]))
         yield _ratio(
             f"stream / bare session, {SMALL_PX}x{SMALL_PX} singles in batches of {BATCH}",
             lambda: _consume(map(bare, small)),
-            lambda: _consume(denoiser.stream(iter(singles))),
+            lambda: _consume(denoiser.stream(iter(singles), sigma=sigma)),
             rounds,
         )
 

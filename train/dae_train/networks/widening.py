@@ -12,25 +12,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dae_runtime.contract import SIGMA_NAME
+
 
 def can_widen(trained: Any, network: Any) -> bool:
     """Return whether `widen` can copy one network into another: the same layers, none narrower, for the same images.
 
-    Layers must be convolutions (plain or transposed, without groups) or channelwise, so neither dense nor normalization.
+    Layers must be convolutions (plain or transposed, without groups) or channelwise, so neither dense nor normalization; those
+    that tell the noise level may be dense.
 
     Args:
         trained: A `keras.Model`.
         network: The wider `keras.Model`.
     """
-    import keras
-
-    channelwise = (keras.layers.InputLayer, keras.layers.Add, keras.layers.Activation)
     names = [[layer.name for layer in model.layers] for model in (trained, network)]
     return (
         trained.input_shape == network.input_shape
         and names[0] == names[1]
         and all(
-            type(old) is type(new) and (isinstance(old, channelwise) or (_is_convolution(old) and _fits(old, new)))
+            type(old) is type(new)
+            and (_is_channelwise(old) or _is_told(old, new) or (_is_convolution(old) and _fits(old, new)))
             for old, new in zip(trained.layers, network.layers, strict=True)
         )
     )
@@ -65,7 +66,22 @@ def _axes(layer: Any) -> tuple[int, int]:
     """Return the input and output channel axes of a kernel."""
     import keras
 
-    return (3, 2) if isinstance(layer, keras.layers.Conv2DTranspose) else (2, 3)
+    last = layer.kernel.ndim - 1
+    return (last, last - 1) if isinstance(layer, keras.layers.Conv2DTranspose) else (last - 1, last)
+
+
+def _is_channelwise(layer: Any) -> bool:
+    import keras
+
+    kinds = (keras.layers.InputLayer, keras.layers.Add, keras.layers.Multiply, keras.layers.Activation)
+    return isinstance(layer, kinds) or (layer.name.startswith(SIGMA_NAME) and not layer.weights)
+
+
+def _is_told(old: Any, new: Any) -> bool:
+    """Return whether two layers are dense, tell the level, and the new one is no narrower."""
+    import keras
+
+    return old.name.startswith(SIGMA_NAME) and isinstance(old, keras.layers.Dense) and _no_narrower(old, new)
 
 
 def _is_convolution(layer: Any) -> bool:
@@ -78,5 +94,9 @@ def _is_convolution(layer: Any) -> bool:
 def _fits(old: Any, new: Any) -> bool:
     """Return whether two convolutions differ only in channels, of which the new one has no fewer."""
     alike = ("kernel_size", "strides", "padding", "dilation_rate")
-    wider = all(small <= large for small, large in zip(old.kernel.shape, new.kernel.shape, strict=True))
-    return wider and old.activation == new.activation and all(getattr(old, name) == getattr(new, name) for name in alike)
+    same = old.activation == new.activation and all(getattr(old, name) == getattr(new, name) for name in alike)
+    return same and _no_narrower(old, new)
+
+
+def _no_narrower(old: Any, new: Any) -> bool:
+    return all(small <= large for small, large in zip(old.kernel.shape, new.kernel.shape, strict=True))
