@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -60,14 +61,15 @@ def speed_figures(model: str, rounds: int, device: str) -> Iterator[Figure]:
         large = _pixels((1, LARGE_PX, LARGE_PX, denoiser.model.channels), denoiser)
         image = large[0] if large.shape[3] > 1 else large[0, ..., 0]
         size = f"one {LARGE_PX}x{LARGE_PX} image"
-        yield _ratio(f"denoise / bare session, {size}", lambda: bare(large), lambda: denoiser.denoise(image, sigma=sigma), rounds)
-        yield _ratio(f"stream / bare session, {size}", lambda: bare(large), lambda: _consume(denoiser.stream([image], sigma=sigma)), rounds)
+        single, streamed = partial(denoiser.denoise, sigma=sigma), partial(denoiser.stream, sigma=sigma)
+        yield _ratio(f"denoise / bare session, {size}", lambda: bare(large), lambda: single(image), rounds)
+        yield _ratio(f"stream / bare session, {size}", lambda: bare(large), lambda: _consume(streamed([image])), rounds)
         small = _pixels((_SMALL_BATCHES, BATCH, SMALL_PX, SMALL_PX, denoiser.model.channels), denoiser)
         singles = list(small.reshape(-1, *small.shape[2:]))
         yield _ratio(
             f"stream / bare session, {SMALL_PX}x{SMALL_PX} singles in batches of {BATCH}",
             lambda: _consume(map(bare, small)),
-            lambda: _consume(denoiser.stream(iter(singles), sigma=sigma)),
+            lambda: _consume(streamed(iter(singles))),
             rounds,
         )
 
