@@ -63,8 +63,12 @@ def load_last(path: Path, denoiser: keras.Model, optimizer: Any) -> int:
         denoiser.set_weights(loaded.get_weights())
         if not optimizer.built:
             optimizer.build(denoiser.trainable_variables)
-        for variable, saved in zip(optimizer.variables, loaded.optimizer.variables, strict=True):
+        ours, theirs = optimizer, loaded.optimizer
+        if type(ours) is not type(theirs):  # float16 of a GPU has its losses scaled, bfloat16 of a CPU has not
+            ours, theirs = (getattr(each, "inner_optimizer", each) for each in (ours, theirs))
+        for variable, saved in zip(ours.variables, theirs.variables, strict=True):
             variable.assign(saved)
+        optimizer.iterations.assign(theirs.iterations)
     except Exception as error:
         raise RunError(f"{path} cannot be resumed from ({error}). Start the run again with --overwrite.") from error
     return int(optimizer.iterations.numpy() if hasattr(optimizer.iterations, "numpy") else optimizer.iterations)
