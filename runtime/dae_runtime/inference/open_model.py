@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
@@ -49,6 +50,8 @@ Stamp = tuple[int, int, int, int]
 RUN_PIXELS = {"cpu": 2**18, "cuda": 2**22}
 """Most pixels of one run (at least one image or tile); limits the memory of the activations."""
 
+_USES = itertools.count(1)
+
 logger = logging.getLogger(__name__)
 
 
@@ -77,6 +80,8 @@ class Network:
         share: float = ENGINE_SHARE,
     ) -> None:
         self._source, self._threads = source, threads
+        self.first_use = self.last_use = 0
+        """Places of its first and its latest call among those of all networks; 0 before any."""
         self._session: Any
         self.model: Contract
         self._session, self.model = open_model(source, device, threads)
@@ -117,6 +122,8 @@ class Network:
             DeviceError: The engine failed; out of memory only after trying smaller tiles.
             CancelledError: `cancel` returned true.
         """
+        self.last_use = next(_USES)
+        self.first_use = self.first_use or self.last_use
         self._warn_of(batch)
         levels = self._within_range(levels)
         if overwrite:
