@@ -35,7 +35,7 @@ def denoise_files(source: str, output: str, options: RunOptions) -> int:
         _print_plan(plan)
     plan.check()
     if options.report is not None and plan.report is None and not options.quiet:
-        echo(f"{options.report} stays unchanged: nothing is left to do", err=True)
+        echo(f"{options.report} stays unchanged: nothing is left to do. Delete it for a new one over all files", err=True)
     if options.dry_run:
         return 0
     _print_kept(plan, options.quiet)
@@ -57,6 +57,8 @@ def denoise_files(source: str, output: str, options: RunOptions) -> int:
         finally:
             if not options.quiet:
                 print_summary(run.outcome())
+        if plan.report is not None and plan.past is not None and plan.past.remaining.complete and not options.quiet:
+            echo(f"{options.report} covers the files kept from before, too", err=True)
         run.write_report()
         return EXIT_SOME_FILES_FAILED if run.outcome().failed else 0
 

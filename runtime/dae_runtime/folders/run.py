@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..inference import Denoiser
 from ..jobs.journal import Journal
+from ..jobs.losses import compare_again
 from ..jobs.manifest import Manifest
 from ..jobs.protection import Protection
 from ..jobs.results import FileResult, JobOptions
@@ -86,7 +87,7 @@ class FolderRun:
         skipped = 0 if plan.past is None else len(plan.past.remaining.complete) + len(plan.past.remaining.edited)
         self._tally = Tally(len(plan.jobs), skipped=skipped, failed=len(self._failures), start_s=plan.start_s)
         read = job_options(plan.request).read
-        self._report = None if plan.report is None else RunReport(denoiser.model, len(plan.remaining), read=read)
+        self._report = None if plan.report is None else RunReport(denoiser.model, len(plan.jobs), read=read)
         self._written: Path | None = None
 
     def results(self) -> Generator[FileResult, None, None]:
@@ -118,22 +119,38 @@ class FolderRun:
                     break
 
     def write_report(self) -> None:
-        """Write the report, if the run has one.
+        """Write the report, if the run has one: over its files and those that an earlier run has made.
 
         Raises:
             InputError: It cannot be written.
         """
         if self._report is not None and self._plan.report is not None:
+            kept = self._add_kept(self._report)
             self._report.model = self._denoiser.model  # of the default models, the last one used
-            models, seconds = self._denoiser.models_used, self._tally.seconds
             self._report.write(
                 self._plan.report,
                 device=self._denoiser.device,
-                seconds=seconds,
-                models=models,
+                seconds=self._tally.seconds,
+                models=self._denoiser.models_used,
+                title="the default models" if kept and len(self._denoiser.sources) > 1 else None,
                 overwrite=self._plan.may_replace_report,
             )
             self._written = self._plan.report
+
+    def _add_kept(self, report: RunReport) -> int:
+        """Add what an earlier run has made or failed at, from its manifest and the files; return how many are kept."""
+        past = self._plan.past
+        if past is None:
+            return 0
+        for job in past.remaining.complete:
+            if self._is_cancelled():
+                break
+            entry = past.entry(job)
+            report.add_kept(job, compare_again(job, report.read), entry.level, entry.lost)
+        for job, failure in zip(past.remaining.failed, past.failures(), strict=True):
+            report.add(job, failure.reason)
+        report.edited = len(past.remaining.edited)
+        return len(past.remaining.complete)
 
     def outcome(self) -> FolderOutcome:
         """Return the outcome so far."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import MissingDependencyError
+from ..errors import DaeError, MissingDependencyError
 from ..images import FORMATS, KINDS_OF_8_BITS, Image, image_format
 from ..pixels.arrays import Array
 from ..pixels.scores import Scores, score
@@ -46,6 +46,16 @@ def compare(job: Job, image: Image, clean: Array, read: Callable[[Path], Image])
     except Exception as error:
         logger.debug("%s", job.reference, exc_info=True)
         return None, f"{os.fspath(job.source)}: cannot be compared: {describe_error(error)}"
+
+
+def compare_again(job: Job, read: Callable[[Path], Image]) -> Scores | None:
+    """Return the scores of an output that an earlier run wrote; None where there is no reference, or none that fits."""
+    if job.reference is None:
+        return None
+    try:
+        return compare(job, read(job.source), read(job.destination).page_pixels, read)[0]
+    except DaeError:
+        return None
 
 
 def _as_written(job: Job, image: Image, clean: Array, read: Callable[[Path], Image]) -> Array:
