@@ -43,6 +43,7 @@ from .limits import (
     smallest_run,
     tile_limits,
 )
+from .purpose import fits, purpose_of
 from .tiles import smallest_tile
 
 Stamp = tuple[int, int, int, int]
@@ -79,7 +80,7 @@ class Network:
         max_memory_mb: int | None,
         share: float = ENGINE_SHARE,
     ) -> None:
-        self._source, self._threads = source, threads
+        self._source, self._threads, self._purpose = source, threads, purpose_of(source)
         self.first_use = self.last_use = 0
         """Places of its first and its latest call among those of all networks; 0 before any."""
         self._session: Any
@@ -155,6 +156,13 @@ class Network:
             self.warn_once(
                 "the model %s is made for color images and may remove little noise from gray ones. Use a gray model for these "
                 "(such as the bundled gray), or the default models"
+            )
+
+        if self._purpose is not None and not fits(self._purpose, batch):
+            self.warn_once(
+                "the model %s is made for %s and spoils other images, such as photographs. Use the default models for these: "
+                "leave the model out, or give gray, photo or color",
+                self._purpose.words,
             )
 
     def warn_once(self, text: str, *values: object) -> None:
