@@ -36,6 +36,7 @@ def denoise_files(source: str, output: str, options: RunOptions) -> int:
     plan.check()
     if options.report is not None and plan.report is None and not options.quiet:
         echo(f"{options.report} stays unchanged: nothing is left to do. Delete it for a new one over all files", err=True)
+    _print_unused(plan, options)
     if options.dry_run:
         return 0
     _print_kept(plan, options.quiet)
@@ -142,6 +143,15 @@ def _print_plan(plan: FolderPlan) -> None:
     for job in plan.jobs:
         mark = marks.get(job)
         echo(f"{job.source} -> {job.destination}" + (f"  ({mark})" if mark else ""))
+
+
+def _print_unused(plan: FolderPlan, options: RunOptions) -> None:
+    from ..images import FORMATS
+    from ..jobs.losses import KINDS_OF_QUALITY, NO_QUALITY
+
+    kinds = {FORMATS.get(job.destination.suffix.lower()) for job in plan.jobs}
+    if options.quality is not None and not options.quiet and not kinds & {*KINDS_OF_QUALITY}:
+        echo(f"--quality {options.quality} {NO_QUALITY}", err=True)
 
 
 def _print_kept(plan: FolderPlan, quiet: bool) -> None:

@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 LOSSLESS_KINDS = ("png", "tiff", "bmp", "pnm")
 """Lossless kinds of file."""
+KINDS_OF_QUALITY = ("jpeg", "webp", "avif")
+NO_QUALITY = "has no effect: it is for JPEG, AVIF and lossy WebP, and no output is one of these. --format jpg writes JPEG"
+"""What is said of a quality that is given without need."""
 
 
 def loses_unasked(job: Job, image: Image) -> bool:
