@@ -163,6 +163,8 @@ def _print_kept(plan: FolderPlan, quiet: bool) -> None:
         echo(f"{kept} kept from before, {len(remaining.jobs) or 'nothing'} to do", err=True)
     for job in remaining.edited:
         echo(f"kept as changed since it was written: {job.destination} (--overwrite replaces it)", err=True)
+    for failure in plan.past.contested():
+        echo(f"failed: {failure.reason}", err=True)
     for failure in failures:
         echo(f"failed before: {failure.reason}", err=True)
     if failures and not quiet:

@@ -69,6 +69,17 @@ class ResumeState:
                 "original settings, replace these outputs with --overwrite, or give another output."
             )
 
+    def contested(self) -> tuple[Failure, ...]:
+        """Return the files that cannot be denoised anew because of an output that is a person's."""
+        return tuple(
+            Failure(
+                job.source,
+                f"{job.destination}: was changed since it was written, or is another program's, and stays; {job.source} is to "
+                "be denoised anew. Move the output away, or replace it with --overwrite.",
+            )
+            for job in self.remaining.contested
+        )
+
     def failures(self) -> tuple[Failure, ...]:
         """Return the files that failed before and are not retried."""
         return tuple(Failure(job.source, self.entry(job).error or str(job.source)) for job in self.remaining.failed)
@@ -82,6 +93,7 @@ class ResumeState:
         return {
             **dict.fromkeys(self.remaining.complete, "already complete: kept"),
             **dict.fromkeys(self.remaining.edited, "complete, and changed since: kept without --overwrite"),
+            **dict.fromkeys(self.remaining.contested, "exists, changed since or another program's: fails without --overwrite"),
             **dict.fromkeys(self.remaining.failed, "failed before: skipped without --retry-failed"),
             **dict.fromkeys(self.remaining.other_settings, changed),
             **dict.fromkeys(self.remaining.foreign, foreign),

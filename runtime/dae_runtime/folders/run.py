@@ -83,7 +83,7 @@ class FolderRun:
     ) -> None:
         self._plan, self._denoiser, self._manifest = plan, denoiser, manifest
         self._cancel, self._step, self._finished, self._cancelled = cancel, step, finished, False
-        self._failures = [] if plan.past is None else [*plan.past.failures()]
+        self._failures = [] if plan.past is None else [*plan.past.failures(), *plan.past.contested()]
         skipped = 0 if plan.past is None else len(plan.past.remaining.complete) + len(plan.past.remaining.edited)
         self._tally = Tally(len(plan.jobs), skipped=skipped, failed=len(self._failures), start_s=plan.start_s)
         read = job_options(plan.request).read
@@ -100,6 +100,8 @@ class FolderRun:
         if self._plan.past is not None:
             remove_unfinished({job.destination.parent for job in self._plan.jobs})
         request = self._plan.request
+        if request.fail_fast and self._plan.past is not None and self._plan.past.remaining.contested:
+            return
         results = run_jobs(
             self._denoiser,
             self._plan.remaining,
@@ -147,7 +149,9 @@ class FolderRun:
                 break
             entry = past.entry(job)
             report.add_kept(job, compare_again(job, report.read), entry.level, entry.lost)
-        for job, failure in zip(past.remaining.failed, past.failures(), strict=True):
+        failed = zip(past.remaining.failed, past.failures(), strict=True)
+        contested = zip(past.remaining.contested, past.contested(), strict=True)
+        for job, failure in (*failed, *contested):
             report.add(job, failure.reason)
         report.edited = len(past.remaining.edited)
         return len(past.remaining.complete)
