@@ -4,10 +4,12 @@ python examples/add_noise.py examples/clean examples/noisy --sigma 40
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 
+from dae_runtime import DaeError
 from dae_runtime.images import find_images, read_image, write_image
 
 
@@ -28,4 +30,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (DaeError, OSError) as error:  # a wrong path, say
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

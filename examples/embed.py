@@ -5,7 +5,7 @@ python examples/embed.py model.onnx noisy.png clean.png
 
 import sys
 
-from dae_runtime import Denoiser
+from dae_runtime import DaeError, Denoiser
 from dae_runtime.images import read_image, write_image
 
 
@@ -20,4 +20,8 @@ def main(model: str, source: str, destination: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 4:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (DaeError, OSError) as error:  # a wrong path, say
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

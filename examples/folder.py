@@ -8,7 +8,7 @@ Interrupt it, and start it again: it goes on where it was.
 import sys
 import threading
 
-from dae_runtime import Denoiser, FolderRequest, run_folder
+from dae_runtime import DaeError, Denoiser, FolderRequest, run_folder
 
 stop = threading.Event()  # set it, in any thread, to end the run early: no file is left half written
 
@@ -31,4 +31,8 @@ def show(finished: int, total: int) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 4:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (DaeError, OSError) as error:  # a wrong path, say
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -97,6 +97,8 @@ def make_app(denoiser: Denoiser, max_bytes: int = MAX_BYTES, max_pixels: int = M
         status, kind = "200 OK", "application/json"
         try:
             route = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+            if query := environ.get("QUERY_STRING"):  # else the client would expect what is not done
+                raise Refused("400 Bad Request", f"unknown parameters: {query[:200]}. This service takes none.")
             if route == ("GET", "/model"):
                 body = describe(denoiser)
             elif route == ("POST", "/denoise"):
@@ -277,9 +279,14 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with Denoiser(options.model, options.device) as denoiser:
-        app = make_app(denoiser)
-        server = make_server(options.host, options.port, app, ThreadedServer, QuietHandler)
+    try:
+        denoiser = Denoiser(options.model, options.device)
+        server = make_server(options.host, options.port, make_app(denoiser), ThreadedServer, QuietHandler)
+    except DaeError as error:
+        parser.exit(2, f"error: {error}\n")
+    except (OSError, OverflowError) as error:
+        parser.exit(2, f"error: {options.host}:{options.port} cannot be used: {error}. Give another --port or --host.\n")
+    with denoiser:
         print(f"{denoiser.model.name} on {denoiser.device}: http://{options.host}:{server.server_port}/denoise", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()

@@ -8,8 +8,10 @@ python examples/split_pairs.py documents/noisy documents/clean documents/page_gr
 import argparse
 import json
 import shutil
+import sys
 from pathlib import Path
 
+from dae_runtime import DaeError
 from dae_runtime.images import find_images
 
 
@@ -38,4 +40,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (DaeError, OSError, ValueError) as error:  # a wrong path, or no JSON
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -9,6 +9,7 @@ nothing but files, folder.py does this with checks, resuming and bounded memory.
 from __future__ import annotations
 
 import argparse
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -43,4 +44,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (DaeError, OSError) as error:  # a wrong path, say
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -9,6 +9,7 @@ import sys
 import keras
 import mlflow
 
+from dae_runtime import DaeError
 from dae_train import DataSettings, RunConfig, TrainingSettings, train
 
 
@@ -31,4 +32,8 @@ def main(source="synthetic", run="runs/tracked", **training):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (DaeError, OSError) as error:  # a wrong path, say
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

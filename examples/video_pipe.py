@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
@@ -21,7 +22,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from dae_runtime import Denoiser
+from dae_runtime import DaeError, Denoiser
 
 Frame = npt.NDArray[np.uint8]
 
@@ -40,7 +41,11 @@ def probe(path: str) -> Video:
     """Ask ffprobe about the first video stream of a file."""
     fields = "stream=width,height,r_frame_rate"
     words = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", fields, "-of", "json", path]
-    [stream] = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)["streams"]
+    told = subprocess.run(words, check=False, capture_output=True, text=True)
+    streams = json.loads(told.stdout or "{}").get("streams")
+    if not streams:
+        raise OSError(told.stderr.strip() or f"{path} has no video")
+    [stream] = streams
     return Video(stream["width"], stream["height"], stream["r_frame_rate"])
 
 
@@ -87,4 +92,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (DaeError, OSError) as error:  # a wrong path, or no ffmpeg
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

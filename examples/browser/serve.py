@@ -42,7 +42,11 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.folder / "node_modules" / "onnxruntime-web").is_dir():
         parser.error(f"onnxruntime-web is missing. Run once: cd {options.folder} && npm install")
-    with ThreadingHTTPServer(("127.0.0.1", options.port), partial(Handler, directory=str(options.folder))) as server:
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", options.port), partial(Handler, directory=str(options.folder)))
+    except (OSError, OverflowError) as error:
+        parser.exit(2, f"error: port {options.port} cannot be used: {error}. Give another --port.\n")
+    with server:
         print(f"http://127.0.0.1:{server.server_port}/", flush=True)
         server.serve_forever()
 

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from fastapi import FastAPI, Request, Response
-from limits import MAX_PIXELS, RETRY_AFTER_S, STOP_S, Gate, Refused, read_body, serve
+from limits import MAX_PIXELS, RETRY_AFTER_S, STOP_S, Gate, Refused, listen, read_body, serve
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.exceptions import HTTPException
 from tensors import HEADER_LENGTH, answer, described, parsed
@@ -183,11 +184,21 @@ def main(model: tuple[str, ...], host: str, port: int, device: str, threads: int
     try:
         opened = [Denoiser(name, device, threads) for name in model] or [Denoiser(device=device, threads=threads)]
     except DaeError as error:
-        raise click.ClickException(str(error)) from error
+        fail(str(error))
     names = [denoiser.model.name for denoiser in opened] if model else [DEFAULT]
     if len(set(names)) < len(names):
-        raise click.UsageError(f"each model needs a name of its own; received {', '.join(names)}.")
-    serve(make_app(dict(zip(names, opened, strict=True))), host, port, STOP_S)
+        fail(f"each model needs a name of its own; received {', '.join(names)}.")
+    try:
+        listening = listen(host, port)
+    except (OSError, OverflowError) as error:
+        fail(f"{host}:{port} cannot be used: {error}. Give another --port or --host.")
+    serve(make_app(dict(zip(names, opened, strict=True))), listening, STOP_S)
+
+
+def fail(text: str) -> NoReturn:
+    """End the program with one line."""
+    click.echo(f"error: {text}", err=True)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

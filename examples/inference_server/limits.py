@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,6 +24,7 @@ MAX_AT_ONCE = 2
 MAX_WAIT_S = 20.0
 """For the images of others to be done."""
 MAX_CLIENTS = 600
+BACKLOG = 1024
 RECEIVE_S = 30.0
 """For a client to send its request line and headers, and again for its body."""
 STOP_S = 10
@@ -144,19 +146,22 @@ class Server(uvicorn.Server):
             print(f"listening on http://{host}:{port}", flush=True)
 
 
-def serve(app: FastAPI, host: str, port: int, stop_s: int) -> None:
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; OSError if the port is taken, OverflowError if there is no such port."""
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG)
+
+
+def serve(app: FastAPI, listening: socket.socket, stop_s: int) -> None:
     """Serve until SIGINT or SIGTERM, and finish what was begun."""
     config = uvicorn.Config(
         app,
-        host,
-        port,
         http=Protocol,
         ws="none",
         lifespan="off",
         log_level="error",
         access_log=False,
-        backlog=1024,
+        backlog=BACKLOG,
         timeout_graceful_shutdown=stop_s,
     )
     with contextlib.suppress(KeyboardInterrupt):
-        Server(config).run()
+        Server(config).run([listening])

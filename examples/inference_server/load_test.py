@@ -7,7 +7,9 @@ python examples/inference_server/load_test.py http://127.0.0.1:8000 noisy.png --
 from __future__ import annotations
 
 import collections
+import contextlib
 import http.client
+import sys
 import threading
 import time
 from pathlib import Path
@@ -25,6 +27,12 @@ import numpy as np
 def main(address: str, image: Path, clients: int, seconds: float) -> None:
     """Send IMAGE to ADDRESS again and again; each client waits for its answer before it asks again."""
     body, place = image.read_bytes(), urlsplit(address).netloc
+    try:
+        with contextlib.closing(http.client.HTTPConnection(place, timeout=5)) as first:
+            first.connect()
+    except (OSError, http.client.InvalidURL) as error:
+        click.echo(f"error: nothing answers at {address}: {error}. Give an address such as http://127.0.0.1:8000.", err=True)
+        sys.exit(2)
     statuses: collections.Counter[int] = collections.Counter()
     times_s: list[float] = []
     end = time.monotonic() + seconds

@@ -26,7 +26,7 @@ from dae_runtime.system.command import (
     run_command,
 )
 
-from .options import AUTO, DTYPES, OPSETS, PROGRAMS, ExportOptions
+from .options import AUTO, DTYPES, OPSETS, PROGRAMS, STAGES, ExportOptions
 
 if TYPE_CHECKING:
     from .pipeline import ExportResult
@@ -147,6 +147,7 @@ def command(
         raise click.UsageError("--check, --for, and --hub-card with --hub-license exclude each other: give one of them.")
     if sigma is not None and program is None:
         raise click.UsageError("--sigma is for --for: other files are given the level when they run. Leave it out.")
+    _configure_log(verbose, quiet)
     if program is not None:
         _export_for(program, source, output, chosen, None if sigma is None else sigma / 255, verbose, quiet)
         return
@@ -160,18 +161,18 @@ def command(
 
             write_card(source, card, license_id, chosen.overwrite)
         else:
-            _convert(source, output, chosen, quiet)
+            from .product import convert_file
+
+            _print(convert_file(source, output, chosen), quiet)
         return
     require("dae-export", "export", "tensorflow", "tf2onnx", "onnx")
     require("dae-export", "cpu", "onnxruntime")
-    _configure_log(verbose)
     from .pipeline import carry_out, plan_export
 
     plan = plan_export(source, output, chosen)
     _load_tensorflow(verbose)
     result = carry_out(plan)
-    for line in () if quiet else summary(result).split("\n"):
-        echo(line)
+    _print(summary(result), quiet)
 
 
 def _export_for(
@@ -179,7 +180,6 @@ def _export_for(
 ) -> None:
     require("dae-export", "export", "onnx")
     require("dae-export", "cpu", "onnxruntime")
-    _configure_log(verbose)
     from .pipeline import export_for, model_file, plan_for
 
     every = os.fspath(source) == ALL and not source.exists()
@@ -203,8 +203,7 @@ def _export_for(
             echo(f"error: {error}", err=True)
             failed = True
             continue
-        for line in () if quiet else str(file).split("\n"):
-            echo(line)
+        _print(file, quiet)
     if failed:
         sys.exit(EXIT_FAILED)
 
@@ -220,11 +219,8 @@ def _check(source: Path) -> None:
         sys.exit(EXIT_FAILED)
 
 
-def _convert(source: Path, output: Path | None, options: ExportOptions, quiet: bool) -> None:
-    from .product import convert_file
-
-    converted = convert_file(source, output, options)
-    for line in () if quiet else str(converted).split("\n"):
+def _print(result: object, quiet: bool) -> None:
+    for line in () if quiet else str(result).split("\n"):
         echo(line)
 
 
@@ -276,10 +272,11 @@ def _quality_lines(result: ExportResult) -> Iterator[str]:
         )
 
 
-def _configure_log(verbose: bool) -> None:
+def _configure_log(verbose: bool, quiet: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
+    logging.getLogger(STAGES).setLevel(logging.WARNING if quiet else logging.INFO)
 
 
 def _load_tensorflow(verbose: bool) -> None:
@@ -288,6 +285,7 @@ def _load_tensorflow(verbose: bool) -> None:
 
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger(STAGES).info("loading TensorFlow, and converting the network ...")
     with contextlib.nullcontext() if verbose else buffered_stderr():
         import_keras()
         import tensorflow

@@ -10,6 +10,8 @@ from dae_runtime.contract import CALIBRATION_METHODS, IO_DTYPES
 from dae_runtime.errors import InputError
 from dae_runtime.system.bounds import first_misfit, shown
 
+STAGES = "dae_export.stages"
+"""Name of the logger that tells at level INFO what is done next."""
 OPSETS = range(13, 19)
 """ONNX opsets: from the first with per-channel DequantizeLinear to the last of tf2onnx."""
 DTYPES = ("fp32", "fp16")

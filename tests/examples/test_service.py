@@ -101,6 +101,15 @@ def test_failed_requests_are_reported(address, method, path, body, headers, stat
     assert json.loads(text)["error"]
 
 
+@pytest.mark.parametrize("path", ["/denoise?sigma=8", "/denoise?sigma=8&strength", "/model?x", "/denoise?&a%20b=1"])
+def test_what_it_would_ignore_is_refused_by_name(address, model_file, tmp_path, path):
+    method = "GET" if path.startswith("/model") else "POST"
+    status, _, text = ask(address, method, path, b"image")
+    assert status == 400
+    for part in filter(None, path.partition("?")[2].split("&")):
+        assert part.partition("=")[0] in json.loads(text)["error"]
+
+
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(address):
     body = b"P5 60000 60000 255\n"
     status, _, text = ask(address, "POST", "/denoise", body)

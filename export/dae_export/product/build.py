@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from ..graph.any_size import take_any_size
 from ..measure.gates import Gate, failed_gates, gain_gate
 from ..measure.quality import Judgment, judge
 from ..measure.samples import Samples, synthetic_samples
-from ..options import ExportOptions
+from ..options import STAGES, ExportOptions
 from ..precision import to_uint8
 from ..source import Network
 from .variants import Form
@@ -127,5 +128,6 @@ def _written_judgment(product: Product, network: Network, samples: Samples | Non
         samples = synthetic_samples(network.images, network.sigma)
     if samples is None or not (samples.clean or details):
         return None
+    logging.getLogger(STAGES).info("measuring the written file ...")
     reference = product.model if product.float32 is product.model else product.form.model
     return judge(reference.SerializeToString(), product.model.SerializeToString(), samples, details)

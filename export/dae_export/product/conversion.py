@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..graph.model import Graph
 from ..measure.gates import failed_gates, loss_gates
 from ..measure.quality import Judgment, judge_sessions
 from ..measure.samples import load_samples
-from ..options import ExportOptions
+from ..options import STAGES, ExportOptions
 from ..precision import put_weights, require_exact, round_sums_alike, round_weights
 from .contract_writer import tool_versions
 from .destination import MODEL_SUFFIXES, check_destination, write_file
@@ -79,6 +80,8 @@ def convert_file(
     if options.calibration_data is None:
         raise CalibrationError("conversion needs typical noisy images. Give a folder or an .npz file with --calibration-data.")
     samples = load_samples(options.calibration_data, contract.images, contract.sigma)
+    stage = logging.getLogger(STAGES).info
+    stage("rounding the weights with %d images ...", samples.calibration.count)
     model = onnx.load_from_string(content)
     graph = Graph(model)
     round_sums_alike(graph)
@@ -88,6 +91,7 @@ def convert_file(
     free = contract.fixed_size is None
     if free and options.pad and not contract.any_size:
         exact = take_any_size(exact, contract.alignment_px)
+    stage("measuring what that changes ...")
     judgment = judge_sessions(old, open_session(exact.SerializeToString(), "cpu"), samples)
     problem = failed_gates(loss_gates(judgment, options.max_psnr_drop, options.max_color_shift))
     if problem is not None:

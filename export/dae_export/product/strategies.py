@@ -17,7 +17,7 @@ from ..measure.gates import Gate, failed_gates, loss_gates, speed_gate
 from ..measure.quality import Judgment, judge
 from ..measure.samples import Samples
 from ..measure.tune import speedup, tuning_shape
-from ..options import AUTO, ExportOptions
+from ..options import AUTO, STAGES, ExportOptions
 from ..precision import IntegerWeights, Ranges, calibrate, quantize, quantize_within, round_weights, to_float16
 from ..source import Network
 from .build import Product, Strategy
@@ -30,6 +30,7 @@ CANDIDATES = ("minmax", "percentile", "percentile-99.9")
 """Calibration methods that `auto` compares. A narrower range rounds weak noise finer, and clips the strongest edges."""
 
 logger = logging.getLogger(__name__)
+_stage = logging.getLogger(STAGES).info
 
 
 def choose_strategy(options: ExportOptions) -> Strategy:
@@ -81,6 +82,7 @@ class Float16(_Base):
         form = choose_float(network, self.options.atol, rewrite=False)
         model = to_float16(form.model)
         details = self.options.report is not None
+        _stage("measuring what FP16 loses ...")
         judgment = judge(form.model.SerializeToString(), model.SerializeToString(), samples, details)
         gates = self.loss_gates(judgment)
         problem = failed_gates(gates)
@@ -100,10 +102,12 @@ class Int8(_Base):
         """Build the form with the fastest INT8 version on this machine, and measure its speedup."""
         samples, options = self.required(samples), self.options
         form = choose_integer(network, first_image(samples.calibration), options.atol, options.rewrite)
+        _stage("rounding the weights, and measuring the values that they meet in %d images ...", samples.calibration.count)
         weights = round_weights(form.model, samples.calibration, network.images.alignment_px)
         ranges = self._ranges(form.model, samples, weights)
         macs = count_macs(network.model, *network.images.size_near(COUNTING_SIDE_PX))
         details = options.report is not None
+        _stage("measuring what INT8 loses ...")
         quantized = quantize_within(form.model, ranges, weights, samples, self.loss_gates, macs, details)
         float32 = choose_float(network, options.atol, options.rewrite).model
         measured = speedup(float32, quantized.model, tuning_shape(network.images))

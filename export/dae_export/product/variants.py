@@ -16,6 +16,7 @@ from dae_runtime.contract import Parity
 from ..errors import ParityError
 from ..measure.batches import Batch
 from ..measure.tune import Choice, fastest, tuning_shape
+from ..options import STAGES
 from ..precision import calibrate, quantize
 from ..rewrites import CANONICAL, FLOAT_CANDIDATES, INTEGER_CANDIDATES, Recipe, apply
 from ..source import Network
@@ -103,6 +104,7 @@ def _fastest(
 ) -> Choice | None:
     if len(models) == 1:
         return None
+    logging.getLogger(STAGES).info("timing %d forms of the network on this machine ...", len(models))
     choice = fastest(models, tuning_shape(network.images), beside)
     logger.info("fastest form: %s of %s", choice.name, {name: f"{t.fastest_ms:.2f} ms" for name, t in choice.times.items()})
     return choice

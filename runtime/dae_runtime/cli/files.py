@@ -35,7 +35,8 @@ def denoise_files(source: str, output: str, options: RunOptions) -> int:
         _print_plan(plan)
     plan.check()
     if options.report is not None and plan.report is None and not options.quiet:
-        echo(f"{options.report} stays unchanged: nothing is left to do", err=True)
+        echo(f"{options.report} stays unchanged: nothing is left to do. Delete it for a new one over all files", err=True)
+    _print_unused(plan, options)
     if options.dry_run:
         return 0
     _print_kept(plan, options.quiet)
@@ -57,6 +58,8 @@ def denoise_files(source: str, output: str, options: RunOptions) -> int:
         finally:
             if not options.quiet:
                 print_summary(run.outcome())
+        if plan.report is not None and plan.past is not None and plan.past.remaining.complete and not options.quiet:
+            echo(f"{options.report} covers the files kept from before, too", err=True)
         run.write_report()
         return EXIT_SOME_FILES_FAILED if run.outcome().failed else 0
 
@@ -142,6 +145,15 @@ def _print_plan(plan: FolderPlan) -> None:
         echo(f"{job.source} -> {job.destination}" + (f"  ({mark})" if mark else ""))
 
 
+def _print_unused(plan: FolderPlan, options: RunOptions) -> None:
+    from ..images import FORMATS
+    from ..jobs.losses import KINDS_OF_QUALITY, NO_QUALITY
+
+    kinds = {FORMATS.get(job.destination.suffix.lower()) for job in plan.jobs}
+    if options.quality is not None and not options.quiet and not kinds & {*KINDS_OF_QUALITY}:
+        echo(f"--quality {options.quality} {NO_QUALITY}", err=True)
+
+
 def _print_kept(plan: FolderPlan, quiet: bool) -> None:
     if plan.past is None:
         return
@@ -151,6 +163,8 @@ def _print_kept(plan: FolderPlan, quiet: bool) -> None:
         echo(f"{kept} kept from before, {len(remaining.jobs) or 'nothing'} to do", err=True)
     for job in remaining.edited:
         echo(f"kept as changed since it was written: {job.destination} (--overwrite replaces it)", err=True)
+    for failure in plan.past.contested():
+        echo(f"failed: {failure.reason}", err=True)
     for failure in failures:
         echo(f"failed before: {failure.reason}", err=True)
     if failures and not quiet:

@@ -27,10 +27,11 @@ def print_failure(result: FileResult) -> None:
 def print_summary(outcome: FolderOutcome) -> None:
     """Print the summary of a run."""
     _print_losses(outcome)
+    models = f" with {' and '.join(outcome.models)}" if outcome.models else ""
     before = f"{outcome.skipped} already complete, " if outcome.skipped else ""
     echo(
         f"{outcome.done} of {counted(outcome.total, 'file')} denoised, {before}{outcome.failed} failed, "
-        f"in {outcome.seconds:.2f} s on {outcome.device} with {' and '.join(outcome.models)}"
+        f"in {outcome.seconds:.2f} s on {outcome.device}{models}"
     )
     if outcome.scores:
         mean, count = outcome.scores, counted(outcome.compared, "file")

@@ -63,7 +63,7 @@ class FolderOutcome:
     device: str
     """Where the model ran: `cpu` or `cuda:N`."""
     models: tuple[str, ...]
-    """Names of the models used so far; several of the default models may be among them."""
+    """Names of the models that have denoised an image; several of the default models may be among them, or none."""
     scores: Scores | None
     """Mean PSNR and SSIM before and after, over the files with a reference; None without any."""
     compared: int
@@ -140,7 +140,7 @@ class Tally:
             cancelled=cancelled,
             seconds=self.seconds,
             device=denoiser.device,
-            models=tuple(model.name for model in denoiser.models_used or (denoiser.model,)),
+            models=tuple(model.name for model in denoiser.models_used),
             scores=mean_scores(self.scores) if self.scores else None,
             compared=len(self.scores),
             not_compared=self.not_compared,

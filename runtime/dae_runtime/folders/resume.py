@@ -27,7 +27,7 @@ class ResumeState:
 
     remaining: Remaining
     entries: Mapping[str, Entry]
-    """Of the jobs that are not complete, by their outputs; of the others none is needed, and there may be very many."""
+    """Of the jobs that are not complete, by their outputs; of the others only for a report, as there may be very many."""
     settings: Settings
     """Of this run."""
     manifest: Path
@@ -38,6 +38,12 @@ class ResumeState:
     def knows(self, job: Job) -> bool:
         """Tell whether the earlier run had a job that is not complete, whatever came of it."""
         return entry_of(job, self.entries) is not None
+
+    def entry(self, job: Job) -> Entry:
+        """Return the entry of a job of the earlier run; of a complete one only where this run has a report."""
+        entry = entry_of(job, self.entries)
+        assert entry is not None
+        return entry
 
     def accounts_for(self, job: Job) -> bool:
         """Tell whether the file at a job's output is there by the manifest; reads that file."""
@@ -63,10 +69,20 @@ class ResumeState:
                 "original settings, replace these outputs with --overwrite, or give another output."
             )
 
+    def contested(self) -> tuple[Failure, ...]:
+        """Return the files that cannot be denoised anew because of an output that is a person's."""
+        return tuple(
+            Failure(
+                job.source,
+                f"{job.destination}: was changed since it was written, or is another program's, and stays; {job.source} is to "
+                "be denoised anew. Move the output away, or replace it with --overwrite.",
+            )
+            for job in self.remaining.contested
+        )
+
     def failures(self) -> tuple[Failure, ...]:
         """Return the files that failed before and are not retried."""
-        entries = [(job, entry_of(job, self.entries)) for job in self.remaining.failed]
-        return tuple(Failure(job.source, entry.error if entry and entry.error else str(job.source)) for job, entry in entries)
+        return tuple(Failure(job.source, self.entry(job).error or str(job.source)) for job in self.remaining.failed)
 
     def marks(self, overwrite: bool) -> dict[Job, str]:
         """Return notes on jobs for a printed plan."""
@@ -77,14 +93,14 @@ class ResumeState:
         return {
             **dict.fromkeys(self.remaining.complete, "already complete: kept"),
             **dict.fromkeys(self.remaining.edited, "complete, and changed since: kept without --overwrite"),
+            **dict.fromkeys(self.remaining.contested, "exists, changed since or another program's: fails without --overwrite"),
             **dict.fromkeys(self.remaining.failed, "failed before: skipped without --retry-failed"),
             **dict.fromkeys(self.remaining.other_settings, changed),
             **dict.fromkeys(self.remaining.foreign, foreign),
         }
 
     def _other_settings(self, job: Job) -> str:
-        entry = entry_of(job, self.entries)
-        assert entry is not None  # other_settings holds recorded jobs only
+        entry = self.entry(job)
         if entry.model_sha256 != self.settings.model_sha256:
             return f"another model (SHA-256 {entry.model_sha256[:12]}..., this one's is {self.settings.model_sha256[:12]}...)"
         if entry.settings.value_range != self.settings.value_range:
@@ -123,8 +139,9 @@ def load_resume_state(jobs: Iterable[Job], manifest: Path, settings: Settings, r
     # Without --resume what failed is tried again, as a person expects of the same command.
     retry_failed = request.retry_failed or not request.resume
     remaining = remaining_jobs(jobs, entries, settings, retry_failed, request.overwrite)
-    for job in remaining.complete:
-        del entries[absolute(job.destination)]
+    if request.report is None:
+        for job in remaining.complete:
+            del entries[absolute(job.destination)]
     return ResumeState(remaining, entries, settings, manifest, size)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..inference import Denoiser
 from ..jobs.journal import Journal
+from ..jobs.losses import compare_again
 from ..jobs.manifest import Manifest
 from ..jobs.protection import Protection
 from ..jobs.results import FileResult, JobOptions
@@ -82,11 +83,11 @@ class FolderRun:
     ) -> None:
         self._plan, self._denoiser, self._manifest = plan, denoiser, manifest
         self._cancel, self._step, self._finished, self._cancelled = cancel, step, finished, False
-        self._failures = [] if plan.past is None else [*plan.past.failures()]
+        self._failures = [] if plan.past is None else [*plan.past.failures(), *plan.past.contested()]
         skipped = 0 if plan.past is None else len(plan.past.remaining.complete) + len(plan.past.remaining.edited)
         self._tally = Tally(len(plan.jobs), skipped=skipped, failed=len(self._failures), start_s=plan.start_s)
         read = job_options(plan.request).read
-        self._report = None if plan.report is None else RunReport(denoiser.model, len(plan.remaining), read=read)
+        self._report = None if plan.report is None else RunReport(denoiser.model, len(plan.jobs), read=read)
         self._written: Path | None = None
 
     def results(self) -> Generator[FileResult, None, None]:
@@ -99,6 +100,8 @@ class FolderRun:
         if self._plan.past is not None:
             remove_unfinished({job.destination.parent for job in self._plan.jobs})
         request = self._plan.request
+        if request.fail_fast and self._plan.past is not None and self._plan.past.remaining.contested:
+            return
         results = run_jobs(
             self._denoiser,
             self._plan.remaining,
@@ -118,22 +121,40 @@ class FolderRun:
                     break
 
     def write_report(self) -> None:
-        """Write the report, if the run has one.
+        """Write the report, if the run has one: over its files and those that an earlier run has made.
 
         Raises:
             InputError: It cannot be written.
         """
         if self._report is not None and self._plan.report is not None:
+            kept = self._add_kept(self._report)
             self._report.model = self._denoiser.model  # of the default models, the last one used
-            models, seconds = self._denoiser.models_used, self._tally.seconds
             self._report.write(
                 self._plan.report,
                 device=self._denoiser.device,
-                seconds=seconds,
-                models=models,
+                seconds=self._tally.seconds,
+                models=self._denoiser.models_used,
+                title="the default models" if kept and len(self._denoiser.sources) > 1 else None,
                 overwrite=self._plan.may_replace_report,
             )
             self._written = self._plan.report
+
+    def _add_kept(self, report: RunReport) -> int:
+        """Add what an earlier run has made or failed at, from its manifest and the files; return how many are kept."""
+        past = self._plan.past
+        if past is None:
+            return 0
+        for job in past.remaining.complete:
+            if self._is_cancelled():
+                break
+            entry = past.entry(job)
+            report.add_kept(job, compare_again(job, report.read), entry.level, entry.lost)
+        failed = zip(past.remaining.failed, past.failures(), strict=True)
+        contested = zip(past.remaining.contested, past.contested(), strict=True)
+        for job, failure in (*failed, *contested):
+            report.add(job, failure.reason)
+        report.edited = len(past.remaining.edited)
+        return len(past.remaining.complete)
 
     def outcome(self) -> FolderOutcome:
         """Return the outcome so far."""

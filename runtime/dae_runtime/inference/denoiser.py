@@ -77,8 +77,6 @@ class Denoiser:
         self._first = first = self._open(1, device)
         # By color channels of the image; a missing network is opened on demand.
         self._networks = {colors: first for colors, source in self._sources.items() if source == self._sources[1]}
-        self._used: dict[Network, None] = {}  # ordered by first use
-        self._latest = first
         self._closed = False
 
     @property
@@ -108,7 +106,8 @@ class Denoiser:
     @property
     def models_used(self) -> tuple[Contract, ...]:
         """The contracts of the models that have denoised an image; empty before the first image."""
-        return tuple(network.model for network in list(self._used))
+        used = [network for network in self._distinct() if network.first_use]
+        return tuple(network.model for network in sorted(used, key=lambda network: network.first_use))
 
     def measure(self, noisy: npt.ArrayLike, bits: int | None = None) -> float | None:
         """Return the noise level of an image, or None if its model estimates the noise by itself.
@@ -197,7 +196,7 @@ class Denoiser:
         batch = as_batch(image)
         levels = None if sigma is None else as_levels(sigma, len(batch))
         may_overwrite = overwrite_input and image.flags.writeable
-        return treat(batch, self._network, controls, levels, cancel, may_overwrite).reshape(image.shape)
+        return treat(batch, self._opened, controls, levels, cancel, may_overwrite).reshape(image.shape)
 
     def stream(
         self,
@@ -269,7 +268,7 @@ class Denoiser:
         return type(self), (self.sources[0] if len(self.sources) == 1 else DEFAULT_MODEL, *self._options)
 
     def __repr__(self) -> str:
-        names = " and ".join(repr(network.model.name) for network in dict.fromkeys(self._networks.values()))
+        names = " and ".join(repr(network.model.name) for network in self._distinct())
         return f"Denoiser({names}, {self.model.precision}, device={self.device!r})"
 
     def _open(self, colors: int, device: str) -> Network:
@@ -277,14 +276,15 @@ class Denoiser:
         share = ENGINE_SHARE / len(set(self._sources.values()))
         return Network(self._sources[colors], device, threads, tile_px, max_memory_mb, share)
 
-    def _network(self, colors: int) -> Network:
-        """Return the network for a key of `DEFAULT_MODELS`, about to be used."""
-        network = self._opened(colors)
-        self._used[network] = None
-        self._latest = network
-        return network
+    @property
+    def _latest(self) -> Network:
+        return max(self._distinct(), key=lambda network: network.last_use)
+
+    def _distinct(self) -> list[Network]:
+        return list(dict.fromkeys(list(self._networks.values())))
 
     def _opened(self, colors: int) -> Network:
+        """Return the network for a key of `DEFAULT_MODELS`."""
         if self._closed:
             raise DaeError("this Denoiser is closed. Create a new one.")
         network = self._networks.get(colors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
@@ -42,12 +43,15 @@ from .limits import (
     smallest_run,
     tile_limits,
 )
+from .purpose import fits, purpose_of
 from .tiles import smallest_tile
 
 Stamp = tuple[int, int, int, int]
 
 RUN_PIXELS = {"cpu": 2**18, "cuda": 2**22}
 """Most pixels of one run (at least one image or tile); limits the memory of the activations."""
+
+_USES = itertools.count(1)
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +80,9 @@ class Network:
         max_memory_mb: int | None,
         share: float = ENGINE_SHARE,
     ) -> None:
-        self._source, self._threads = source, threads
+        self._source, self._threads, self._purpose = source, threads, purpose_of(source)
+        self.first_use = self.last_use = 0
+        """Places of its first and its latest call among those of all networks; 0 before any."""
         self._session: Any
         self.model: Contract
         self._session, self.model = open_model(source, device, threads)
@@ -117,6 +123,8 @@ class Network:
             DeviceError: The engine failed; out of memory only after trying smaller tiles.
             CancelledError: `cancel` returned true.
         """
+        self.last_use = next(_USES)
+        self.first_use = self.first_use or self.last_use
         self._warn_of(batch)
         levels = self._within_range(levels)
         if overwrite:
@@ -148,6 +156,13 @@ class Network:
             self.warn_once(
                 "the model %s is made for color images and may remove little noise from gray ones. Use a gray model for these "
                 "(such as the bundled gray), or the default models"
+            )
+
+        if self._purpose is not None and not fits(self._purpose, batch):
+            self.warn_once(
+                "the model %s is made for %s and spoils other images, such as photographs. Use the default models for these: "
+                "leave the model out, or give gray, photo or color",
+                self._purpose.words,
             )
 
     def warn_once(self, text: str, *values: object) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import MissingDependencyError
+from ..errors import DaeError, MissingDependencyError
 from ..images import FORMATS, KINDS_OF_8_BITS, Image, image_format
 from ..pixels.arrays import Array
 from ..pixels.scores import Scores, score
@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 LOSSLESS_KINDS = ("png", "tiff", "bmp", "pnm")
 """Lossless kinds of file."""
+KINDS_OF_QUALITY = ("jpeg", "webp", "avif")
+NO_QUALITY = "has no effect: it is for JPEG, AVIF and lossy WebP, and no output is one of these. --format jpg writes JPEG"
+"""What is said of a quality that is given without need."""
 
 
 def loses_unasked(job: Job, image: Image) -> bool:
@@ -46,6 +49,16 @@ def compare(job: Job, image: Image, clean: Array, read: Callable[[Path], Image])
     except Exception as error:
         logger.debug("%s", job.reference, exc_info=True)
         return None, f"{os.fspath(job.source)}: cannot be compared: {describe_error(error)}"
+
+
+def compare_again(job: Job, read: Callable[[Path], Image]) -> Scores | None:
+    """Return the scores of an output that an earlier run wrote; None where there is no reference, or none that fits."""
+    if job.reference is None:
+        return None
+    try:
+        return compare(job, read(job.source), read(job.destination).page_pixels, read)[0]
+    except DaeError:
+        return None
 
 
 def _as_written(job: Job, image: Image, clean: Array, read: Callable[[Path], Image]) -> Array:

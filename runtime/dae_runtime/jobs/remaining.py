@@ -26,10 +26,12 @@ class Remaining:
     """Failed before and not retried."""
     edited: list[Job]
     """Complete by the manifest, but the output is now another image: it stays."""
+    contested: list[Job]
+    """Known to the manifest and to be denoised anew, but the output is another program's, or changed by one: it stays."""
     other_settings: list[Job]
     """Those of `jobs` with an existing output of other settings; the caller decides whether to replace it."""
     foreign: list[Job]
-    """Those of `jobs` whose output path holds a file that the run did not write, or that changed since; likewise."""
+    """Those of `jobs` whose output path holds a file that the run did not write; likewise."""
 
 
 def remaining_jobs(
@@ -40,24 +42,28 @@ def remaining_jobs(
     A job is complete if the manifest records it as done with the same settings and input, and the output has the
     recorded hash. Where another program has made another image of the output, it stays, unless `overwrite`.
     """
-    remaining = Remaining([], [], [], [], [], [])
+    remaining = Remaining([], [], [], [], [], [], [])
     for job in jobs:
         entry = entry_of(job, entries)
-        if entry is None or not _same_work(job, entry, settings):
-            remaining.jobs.append(job)
-            if entry is not None and _has_other_output(job, entry, settings):
-                remaining.other_settings.append(job)
-        elif entry.status == FAILED:
-            (remaining.jobs if retry_failed else remaining.failed).append(job)
-        elif entry.output_sha256 is not None and file_sha256(job.destination) == entry.output_sha256:
-            remaining.complete.append(job)
-        elif not overwrite and entry.status == DONE and is_foreign(job, entry):
-            remaining.edited.append(job)
-        else:
-            remaining.jobs.append(job)
+        (remaining.jobs if entry is None else _place(job, entry, remaining, settings, retry_failed, overwrite)).append(job)
     known = {*remaining.other_settings}
     remaining.foreign.extend(job for job in remaining.jobs if job not in known and is_foreign(job, entry_of(job, entries)))
     return remaining
+
+
+def _place(job: Job, entry: Entry, remaining: Remaining, settings: Settings, retry_failed: bool, overwrite: bool) -> list[Job]:
+    """Return the list that a job belongs to by its entry; note those of other settings."""
+    same_work = _same_work(job, entry, settings)
+    if same_work and entry.status == FAILED and not retry_failed:
+        return remaining.failed
+    if same_work and entry.output_sha256 is not None and file_sha256(job.destination) == entry.output_sha256:
+        return remaining.complete
+    if _has_other_output(job, entry, settings):
+        remaining.other_settings.append(job)
+        return remaining.jobs
+    if overwrite or not is_foreign(job, entry):
+        return remaining.jobs
+    return remaining.edited if same_work and entry.status == DONE else remaining.contested
 
 
 def _same_work(job: Job, entry: Entry, settings: Settings) -> bool:

@@ -19,6 +19,7 @@ from ..pixels.arrays import Array
 from ..system.bounds import shown
 from ..system.processor import available_cpus
 from ..system.threads import ordered_map
+from .losses import KINDS_OF_QUALITY, NO_QUALITY
 
 MOST_BYTES_AHEAD = 2**30
 """Of raw frames that are read before the first is written, if more than one."""
@@ -180,6 +181,8 @@ def denoise_file_bytes(
         raise ImageError(f"{name}: {error}.") from error
     except MemoryError as error:
         raise InputError(f"{name} does not fit into memory. Free memory, or give smaller images.") from error
+    if quality is not None and kind not in KINDS_OF_QUALITY:
+        logger.warning("%s: quality %d %s", name, quality, NO_QUALITY)
     if lost:
         logger.warning("%s: written without %s", name, ", ".join(lost))
     if image.pixels.dtype == np.uint16 and kind in KINDS_OF_8_BITS:

@@ -55,12 +55,15 @@ class RunReport:
     model: Contract
     """The model of the run, whose training noise the images are compared with."""
     total: int
-    """Number of files of the run."""
+    """Number of files of the run, with those that an earlier one has done."""
     limit: int = MAX_IMAGES
     """Most images shown on the page."""
     read: Callable[[Path], Image] = read_image
     """Reads an image, with the limits and the range of the run."""
+    edited: int = 0
+    """Outputs of an earlier run that another program has changed since: they are not judged."""
     _done: int = 0
+    _kept: int = 0
     _failed: int = 0
     _seen: int = 0
     _errors: list[str] = field(default_factory=list)
@@ -108,6 +111,11 @@ class RunReport:
                 if self._worst is None or fall > self._worst[1]:
                     self._worst = os.fspath(job.source), fall
 
+    def add_kept(self, job: Job, scores: Scores | None = None, level: float | None = None, lost: Sequence[str] = ()) -> None:
+        """Add a file that an earlier run has done."""
+        self._kept += 1
+        self.add(job, None, scores, level, lost)
+
     def write(
         self,
         path: str | os.PathLike[str],
@@ -115,6 +123,7 @@ class RunReport:
         device: str,
         seconds: float,
         models: Sequence[Contract] = (),
+        title: str | None = None,
         overwrite: bool | Callable[[], bool] = True,
     ) -> None:
         """Write the page atomically.
@@ -123,7 +132,8 @@ class RunReport:
             path: The file; missing folders are created.
             device: Device of the model.
             seconds: Wall time of the run.
-            models: All models used, if not `model` alone.
+            models: All models used by this run, if not `model` alone.
+            title: What has denoised the images, where `models` may not be all; None for their names.
             overwrite: Whether an existing file is replaced; a function is asked right before.
 
         Raises:
@@ -132,16 +142,17 @@ class RunReport:
         """
         images: list[ReportedImage] = []
         not_shown: list[str] = []
-        for job, scores, level in self._shown:
+        noise = "" if title else self.model.noise
+        for job, scores, level in sorted(self._shown, key=lambda shown: shown[0].source):
             try:
                 side_px = crop_side(len(self._shown))
-                images.append(report_image(job, scores, self.model.noise, side_px, level, self.read))
+                images.append(report_image(job, scores, noise, side_px, level, self.read))
             except DaeError as error:
                 not_shown.append(str(error))
             except Exception as error:  # an image that cannot be shown does not prevent the page
                 not_shown.append(f"{os.fspath(job.source)}: {describe_error(error)}")
         summary = RunSummary(
-            models=tuple(models) or (self.model,),
+            models=tuple(models) or (() if title else (self.model,)),
             device=device,
             seconds=seconds,
             done=self._done,
@@ -153,6 +164,9 @@ class RunReport:
             lost=dict(sorted(self._lost.items())),
             fallen=self._fallen,
             worst=self._worst,
+            kept=self._kept,
+            edited=self.edited,
+            title=title,
         )
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)

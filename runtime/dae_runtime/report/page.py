@@ -54,7 +54,7 @@ def page(summary: RunSummary, images: Sequence[ReportedImage]) -> str:
         summary: The figures of the whole run.
         images: The images shown.
     """
-    names = escape(" and ".join(model.name for model in summary.models))
+    names = escape(summary.title or " and ".join(model.name for model in summary.models))
     cards = "\n".join(_card(number, image) for number, image in enumerate(images))
     return f"""<!doctype html>
 <html lang="en">
@@ -84,7 +84,7 @@ def page(summary: RunSummary, images: Sequence[ReportedImage]) -> str:
 
 
 def _about(summary: RunSummary) -> str:
-    return escape(f"{'; '.join(map(_model, summary.models))} · ran on {summary.device}")
+    return escape(" · ".join([*(["; ".join(map(_model, summary.models))] * bool(summary.models)), f"ran on {summary.device}"]))
 
 
 def _model(model: Contract) -> str:
@@ -94,7 +94,9 @@ def _model(model: Contract) -> str:
 
 def _tiles(summary: RunSummary, images: Sequence[ReportedImage]) -> str:
     failed = f", {summary.failed} failed" if summary.failed else ""
-    tiles = [(f"{summary.done}", f"images denoised{failed}"), (_duration(summary.seconds), "in all")]
+    kept = f", {summary.kept} of them before" if summary.kept else ""
+    whole = "this run" if summary.kept else "in all"
+    tiles = [(f"{summary.done}", f"images denoised{kept}{failed}"), (_duration(summary.seconds), whole)]
     mean = summary.mean_scores
     if mean:
         psnr = f"{_number(mean['noisy_psnr_db'], 2)} → {_number(mean['denoised_psnr_db'], 2)} dB"
@@ -120,6 +122,9 @@ def _notices(summary: RunSummary, images: Sequence[ReportedImage]) -> str:
         parts.append(f'<p class="notice"><b>PSNR fell.</b> {text} {escape(name)}: by {_number(fall_db, 2)} dB.</p>')
     if summary.done > len(images):
         parts.append(f'<p class="about">{len(images)} of {summary.done} images are shown, taken evenly from the run.</p>')
+    if summary.edited:
+        text = f"{counted(summary.edited, 'output')} of an earlier run changed since by another program: not judged here."
+        parts.append(f'<p class="about">{text} dae-run replaces them with --overwrite.</p>')
     more = summary.failed - len(summary.errors)
     parts += _list("Failed", [*summary.errors, *([f"and {more} more"] if more > 0 else [])])
     parts += _list("Not shown", summary.not_shown)

@@ -14,11 +14,12 @@ class RunSummary:
     """The figures of a whole run."""
 
     models: tuple[Contract, ...]
-    """All models used; at least one."""
+    """All models used by this run; none only with a title."""
     device: str
     seconds: float
     """Wall time of the run."""
     done: int
+    """Files with an output, those of earlier runs too."""
     failed: int
     compared: int
     """Files with a reference."""
@@ -34,4 +35,10 @@ class RunSummary:
     """Files whose PSNR against the reference fell."""
     worst: tuple[str, float] | None = None
     """The one that fell most, and by how many dB."""
+    kept: int = 0
+    """Those of `done` that an earlier run has done."""
+    edited: int = 0
+    """Outputs of an earlier run that another program has changed since; not in `done`."""
+    title: str | None = None
+    """What has denoised the images, where it is not `models` alone."""
     version: str = __version__

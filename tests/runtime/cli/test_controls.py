@@ -10,7 +10,7 @@ import pytest
 from builders import invoke, make_model, random_pixels
 from dae_runtime import Denoiser, FolderRequest, InputError, run_folder
 from dae_runtime.cli.command import command
-from dae_runtime.images import Image, read_image, write_image
+from dae_runtime.images import FORMATS, Image, read_image, write_image
 from dae_runtime.inference.controls import Controls
 from dae_runtime.jobs.streams import denoise_file_bytes, denoise_raw
 
@@ -158,3 +158,24 @@ def test_a_quality_for_folders_and_streams(tmp_path, photographs, model):
     refused = invoke(command, "-m", model, "--quality", 101, photographs, tmp_path / "out")
     assert refused.exit_code == 2
     assert "--quality" in refused.stderr
+
+
+@pytest.mark.parametrize("suffix", sorted({*FORMATS} - {".pgm"}))  # the photographs have colors
+def test_a_quality_that_no_output_can_have_is_told(tmp_path, photographs, model, suffix):
+    """For a folder, a plan of it, one file and a stream; and not where quiet, or where one output has a quality."""
+    unused = FORMATS[suffix] not in ("jpeg", "webp", "avif")
+    command_line = ("-m", model, "--device", "cpu", "--quality", 80)
+    folder = (*command_line, photographs, tmp_path / "out", "--format", suffix)
+    source = photographs / "0.png"
+    for arguments in (
+        (*folder, "--dry-run"),
+        folder,
+        (*command_line, source, tmp_path / f"one{suffix}"),
+        (*folder[:-4], source, "-", *folder[-2:]),
+    ):
+        told = invoke(command, *arguments)
+        assert told.exit_code == 0, told.stderr
+        assert told.stderr.count("quality 80 has no effect: it is for JPEG, AVIF and lossy WebP") == unused
+    assert "no effect" not in invoke(command, "-q", *folder, "--overwrite").stderr
+    write_image(photographs / "a.jpg", Image(random_pixels((16, 20))))
+    assert "no effect" not in invoke(command, *command_line, photographs, tmp_path / "mixed").stderr

@@ -219,3 +219,21 @@ def test_a_second_run_at_once_is_refused_in_one_line(tmp_path, blur_file, dae_ru
         process.communicate(timeout=60)
     assert second.returncode == 1
     assert re.fullmatch(r"error: another run is writing to \S*dae-manifest\.jsonl\. Wait for its end, .*\n", second.stderr)
+
+
+def test_a_retouched_output_of_a_new_input_fails_alone(tmp_path, images, blur_file, dae_run):
+    out = tmp_path / "out"
+    command = ("-m", blur_file, images, out)
+    assert dae_run(*command).returncode == 0
+    for folder, seed in ((images, 5), (out, 6)):
+        write_image(folder / "1.png", Image(random_pixels((4, 4), seed=seed)))
+    write_image(images / "late.png", Image(random_pixels((10, 12), seed=8)))
+    planned = dae_run(*command, "--dry-run")
+    assert planned.returncode == 0
+    assert f"{out}/1.png  (exists, changed since or another program's: fails without --overwrite)\n" in planned.stdout
+    done = dae_run(*command)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[1].startswith(f"failed: {out}/1.png: was changed since it was written")
+    assert "--overwrite" in done.stderr
+    assert "1 of 4 files denoised, 2 already complete, 1 failed" in done.stdout
+    assert (out / "late.png").exists()

@@ -89,14 +89,38 @@ def test_an_output_that_was_retouched_is_kept_and_the_rest_is_done(tmp_path, den
     assert contents(tmp_path / "out")["1.png"] == made["1.png"]
 
 
-def test_a_retouched_output_of_a_changed_input_is_refused(tmp_path, denoiser, request_):
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("broken", [False, True])
+def test_an_output_of_a_person_whose_input_is_new_fails_alone(tmp_path, denoiser, request_, resume, broken):
+    """Retouched since, or put where the run before had failed; the rest is done, now and again."""
+    if broken:
+        (tmp_path / "in" / "1.png").write_bytes(b"\x89PNG")
+    request = replace(request_, resume=resume)
+    run_folder(request, denoiser)
+    for folder, seed in (("in", 5), ("out", 6)):
+        write_image(tmp_path / folder / "1.png", Image(random_pixels((4, 4), seed=seed)))
+    persons = (tmp_path / "out" / "1.png").read_bytes()
+    for new in (3, 4):
+        fill(tmp_path / "in", 1, start=new)
+        outcome = run_folder(request, denoiser)
+        assert counts(outcome) == (1, new - 1, 1)
+        (failure,) = outcome.failures
+        assert failure.source == tmp_path / "in" / "1.png"
+        assert failure.reason.startswith(f"{tmp_path}/out/1.png: was changed since it was written, or is another program's")
+        assert "--overwrite" in failure.reason
+        assert (tmp_path / "out" / "1.png").read_bytes() == persons
+    assert counts(run_folder(replace(request, resume=True, overwrite=True), denoiser)) == (1, 4, 0)
+    expected = denoiser.denoise(read_image(tmp_path / "in" / "1.png").pixels)
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "1.png").pixels, expected)
+
+
+def test_an_output_of_a_person_ends_a_run_that_is_to_fail_fast(tmp_path, denoiser, request_):
     run_folder(request_, denoiser)
     for folder, seed in (("in", 5), ("out", 6)):
         write_image(tmp_path / folder / "1.png", Image(random_pixels((4, 4), seed=seed)))
-    before = contents(tmp_path / "out")
-    with pytest.raises(OutputExistsError, match=r"1 file .* changed since: \S*/1\.png\. .*--overwrite"):
-        run_folder(request_, denoiser)
-    assert contents(tmp_path / "out") == before
+    fill(tmp_path / "in", 1, start=3)
+    outcome = run_folder(replace(request_, fail_fast=True), denoiser)
+    assert (counts(outcome), (tmp_path / "out" / "3.png").exists()) == ((0, 2, 1), False)
 
 
 def test_other_settings_are_refused_with_the_remedy(tmp_path, denoiser, request_):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from builders import BLUR, make_model, random_pixels
 from dae_runtime.contract import SigmaInput
+from dae_runtime.images import Image, write_image
 from dae_runtime.inference import Denoiser
 from dae_runtime.models import bundled
 
@@ -86,3 +88,28 @@ def test_a_level_that_no_model_is_told_is_warned_of_once(caplog):
             denoiser.denoise(noisy, sigma=0.2)
     (record,) = caplog.records
     assert record.getMessage().startswith("the model color denoises colors with noise above 20 of 255, and finds the level")
+
+
+@pytest.mark.parametrize(
+    ("shape", "sigma", "worked"),
+    [(COLOR, 4 / 255, ["photo"]), (COLOR, 40 / 255, ["color"]), (COLOR, LEVELS, ["photo", "color"]), (GRAY, None, ["gray"])],
+)
+def test_the_models_used_are_those_that_denoised_an_image(shape, sigma, worked):
+    """Also where one was asked for its range of levels alone."""
+    noisy = batch(shape)[..., None] if shape == GRAY else batch(shape)
+    with Denoiser(device="cpu", threads=1) as denoiser:
+        assert denoiser.models_used == ()
+        denoiser.advise(noisy[0])
+        assert denoiser.models_used == ()
+        denoiser.denoise(noisy, sigma=sigma)
+        assert [model.name for model in denoiser.models_used] == worked
+        assert denoiser.model.name == worked[-1]
+
+
+def test_a_run_names_the_models_that_treated_a_file(tmp_path, dae_run):
+    noisy = np.clip(0.5 + np.random.default_rng(1).normal(0, 60 / 255, (96, 96, 3)), 0, 1)
+    (tmp_path / "in").mkdir()
+    write_image(tmp_path / "in" / "a.png", Image(np.rint(255 * noisy).astype(np.uint8)))
+    for done, ending in ((1, r" on cpu with color"), (0, " on cpu")):
+        result = dae_run(tmp_path / "in", tmp_path / "out", "--device", "cpu")
+        assert re.search(rf"^{done} of 1 file denoised, .* s{ending}$", result.stdout, re.MULTILINE), result

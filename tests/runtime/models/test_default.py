@@ -130,7 +130,7 @@ def test_both_share_a_memory_limit(folder):
     both, one = Denoiser(max_memory_mb=20), Denoiser("gray", max_memory_mb=20)
     both.denoise(picture(3))
     need = ENGINE_SHARE * 20 * 2**20
-    networks = {both._network(1), both._network(3)}
+    networks = {both._opened(1), both._opened(3)}
     assert len(networks) == 2
     assert sum(network.limits.run_px for network in networks) * 256 <= need  # 256 bytes per pixel is the least that is assumed
     assert one._first.limits.run_px > both._first.limits.run_px

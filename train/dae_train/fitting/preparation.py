@@ -21,6 +21,7 @@ from ..settings.config import RunConfig
 from ..settings.noise import VALIDATION_SEED, FitRequest
 from ..settings.trained_file import check_channels, file_digest
 from ..settings.training import TrainingSettings
+from .memory import check_crops
 
 _LOG = logging.getLogger("dae_train")
 
@@ -76,6 +77,7 @@ def prepare(config: RunConfig, fresh: bool = True) -> Prepared:
     training = config.training
     dataset = load_dataset(config.data, config.model.channels, training.seed)
     patch = choose_patch(config.data.patch_px, config.model, dataset.train.sizes | dataset.validation.sizes)
+    check_crops(_count(dataset.validation, patch), patch, dataset.train.channels)
     train, small = padded(dataset.train, patch)
     if small:
         _LOG.warning("%d images are smaller than the patch of %dx%d and are padded by reflection", small, *patch[::-1])

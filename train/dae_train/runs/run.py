@@ -192,9 +192,12 @@ def _named(custom: Custom) -> dict[str, Any]:
 
 
 def _open(prepared: Prepared, run: RunDirectory, described: str, fresh: bool, custom: Custom) -> Session:
+    from ..fitting.memory import check_step
     from ..fitting.models import build_models  # needs the started framework
     from ..fitting.session import open_session
 
+    if not devices.on_gpu():
+        check_step(prepared.config.model, prepared.config.training, prepared.plan.batch_size, prepared.patch)
     _LOG.info("training on %s", described)
     models = build_models(prepared.config, fresh, prepared.mean, custom.model)
     return open_session(prepared, run, models, custom)
