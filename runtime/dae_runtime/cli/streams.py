@@ -23,7 +23,7 @@ from .options import RunOptions, usage_errors
 STANDARD = "-"
 """Standard input or output."""
 _FILE_OPTIONS = (
-    *("suffix", "recursive", "reference", "report", "manifest"),
+    *("suffix", "recursive", "reference", "report", "manifest", "files_from", "shard"),
     *("resume", "retry_failed", "watch", "dry_run", "fail_fast"),
 )
 

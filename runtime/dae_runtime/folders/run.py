@@ -195,9 +195,10 @@ def open_run(
     denoiser.check(plan.request.controls)
     opened: contextlib.AbstractContextManager[Manifest | None]
     if plan.manifest is None or plan.request.manifest is not None or plan.request.resumes:
-        opened = open_manifest(plan.manifest, lambda: plan.settings, is_alone(plan.request), plan.planned_bytes)
+        alone = is_alone(plan.request)
+        opened = open_manifest(plan.manifest, lambda: plan.settings, alone, plan.planned_bytes, plan.check_sharing)
     else:
-        opened = Journal(plan.manifest, plan.settings, plan.planned_bytes)
+        opened = Journal(plan.manifest, plan.settings, plan.planned_bytes, plan.check_sharing)
     with opened as manifest:
         yield FolderRun(plan, denoiser, manifest, cancel, step, finished)
 

@@ -52,6 +52,7 @@ OTHER_SUFFIXES = (*(suffix for suffixes in _ADVICE.values() for suffix in suffix
 """Images that are not written; the log names those that are not read, either."""
 _SILENT = ("dae-manifest.jsonl", "desktop.ini", "Thumbs.db")
 """Files that nobody expects to be read."""
+_SILENT_FOLDER = "dae-manifest.shards"
 
 
 def image_format(path: str | os.PathLike[str]) -> str:
@@ -142,7 +143,7 @@ def log_passed_over(folder: str | os.PathLike[str], names: Iterable[str]) -> Non
     kinds: dict[str, Counter[str]] = {}
     shown: dict[str, str] = {}
     for name in names:
-        if Path(name).name not in _SILENT:
+        if Path(name).name not in _SILENT and Path(name).parent.name != _SILENT_FOLDER:
             suffix = Path(name).suffix
             advice = next((text for text, suffixes in _ADVICE.items() if suffix.lower() in suffixes), "")
             kinds.setdefault(advice, Counter())[shown.setdefault(suffix.lower(), suffix)] += 1

@@ -10,23 +10,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ImageError, InputError
-from ..images import IMAGE_SUFFIXES, find_images, image_names, is_image_name
+from ..images import IMAGE_SUFFIXES, find_images, image_names, is_image_name, log_passed_over
 from ..system.paths import check_reachable, is_file, is_folder
+from .listing import listed_names
 
 logger = logging.getLogger(__name__)
 
 
-def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tuple[Path, list[str]]:
+def find_sources(
+    source: str | os.PathLike[str], recursive: bool = False, files_from: str | os.PathLike[str] | None = None
+) -> tuple[Path, list[str]]:
     """Return the base folder of relative paths and the sorted image files; as text, as they may be very many.
 
-    Sub-folders that cannot be read are among them, so that reading reports them.
+    Sub-folders that cannot be read are among them, so that reading reports them. With `files_from`, the files are those that
+    `listed_names` yields, whether they exist or not.
 
     Raises:
-        InputError: There is no image file.
+        InputError: There is no image file, or the list cannot be used.
         ImageError: The folder cannot be read.
     """
     check_reachable(source, "the input")
     path = Path(source)
+    if files_from is not None:
+        if not is_folder(path):
+            raise InputError(f"a list of files (--files-from) needs a folder as input, which {path} is not.")
+        return path, _listed(path, files_from)
     if is_folder(path):
         found = image_names(path, recursive)
         if not found:
@@ -48,6 +56,15 @@ def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tup
     if "**" in pattern:
         images.update(_unreadable_folders(base))
     return base, sorted(images, key=lambda name: name.replace(os.sep, "\0"))  # as paths are sorted
+
+
+def _listed(folder: Path, files_from: str | os.PathLike[str]) -> list[str]:
+    names = sorted(set(listed_names(files_from)), key=lambda name: name.replace("/", "\0"))
+    images = [os.fspath(folder / name) for name in names if is_image_name(name)]
+    log_passed_over(folder, (name for name in names if not is_image_name(name)))
+    if not images:
+        raise InputError(f"the list {os.fspath(files_from)} names no image file ({', '.join(IMAGE_SUFFIXES)}).")
+    return images
 
 
 def _unreadable_folders(base: Path) -> list[str]:

@@ -9,7 +9,7 @@ import io
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,7 +25,7 @@ MANIFEST_NAME = "dae-manifest.jsonl"
 """Default name of the manifest in the output folder."""
 Stamp = tuple[int, int]
 """Size in bytes and modification time in ns; a file with the same stamp counts as unchanged."""
-_LONGEST_LINE = 2**20
+LONGEST_LINE = 2**20
 """Bytes; paths are far shorter, and a damaged file may be one line."""
 _FIRST_BYTES = b'{"path": '
 """Start of every manifest, unless a crash cut its first line short; other files are never appended to."""
@@ -66,43 +66,25 @@ class Manifest:
         settings: Of this run.
         alone: Whether no other run may write to it meanwhile.
         planned_bytes: Its size when the run was planned by its content; None if it was not.
+        check: Called with the file open and locked; may raise.
 
     Raises:
         ManifestError: It cannot be opened or written to, another run writes to it, or has done so since the plan.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], settings: Settings, alone: bool = False, planned_bytes: int | None = None
+        self,
+        path: str | os.PathLike[str],
+        settings: Settings,
+        alone: bool = False,
+        planned_bytes: int | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self.path, self.settings = Path(path), settings
         self.done = 0
         """Files recorded as done."""
         self._lock = threading.Lock()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-            try:
-                self._check(alone, planned_bytes)
-            except BaseException:
-                os.close(self._file)
-                raise
-        except OSError as error:
-            text = f"the manifest {self.path} cannot be written: {error.strerror or error}. Give another with --manifest."
-            raise ManifestError(text) from error
-
-    def _check(self, alone: bool, planned_bytes: int | None) -> None:
-        if not lock(self._file, alone):
-            raise in_use(self.path)
-        size = os.fstat(self._file).st_size
-        if size and not _FIRST_BYTES.startswith(os.pread(self._file, len(_FIRST_BYTES), 0)):
-            text = (
-                f"{self.path} exists and is not a manifest; it stays unchanged. Give the manifest another name (--manifest)."
-            )
-            raise ManifestError(text)
-        if planned_bytes not in (None, size):
-            raise ManifestError(f"another run has written to {self.path} after this one was planned. Start this one again.")
-        if size and os.pread(self._file, 1, size - 1) != b"\n":
-            os.write(self._file, b"\n")
+        self._file = open_locked(self.path, alone, planned_bytes, check)
 
     def begin(self, job: Job, source_stamp: Stamp, output_sha256: str | None = None) -> None:
         """Record that an output is about to get its name, so that it is known as the run's if the run is killed.
@@ -184,6 +166,70 @@ class Manifest:
         self.close()
 
 
+def append_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """Append whole lines to a manifest, and return when they are on the disk.
+
+    Raises:
+        ManifestError: As for `Manifest`.
+    """
+    with os.fdopen(open_locked(path), "ab") as file:
+        try:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as error:
+            raise ManifestError(f"the manifest {path} cannot be written: {error.strerror or error}.") from error
+
+
+def open_locked(
+    path: Path, alone: bool = True, planned_bytes: int | None = None, check: Callable[[], None] | None = None
+) -> int:
+    """Open a manifest to read and append, and lock it; arguments and errors as for `Manifest`.
+
+    Returns:
+        The file's descriptor, at the start of the file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            _check(path, file, alone, planned_bytes)
+            if check is not None:
+                _ask(check, path, file)
+        except BaseException:
+            os.close(file)
+            raise
+    except OSError as error:
+        text = f"the manifest {path} cannot be written: {error.strerror or error}. Give another with --manifest."
+        raise ManifestError(text) from error
+    return file
+
+
+def _ask(check: Callable[[], None], path: Path, file: int) -> None:
+    """Call a check; where it raises, leave no empty file behind."""
+    try:
+        check()
+    except DaeError:
+        if os.fstat(file).st_size == 0:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _check(path: Path, file: int, alone: bool, planned_bytes: int | None) -> None:
+    if not lock(file, alone):
+        raise in_use(path)
+    size = os.fstat(file).st_size
+    if size and not _FIRST_BYTES.startswith(os.pread(file, len(_FIRST_BYTES), 0)):
+        raise ManifestError(
+            f"{path} exists and is not a manifest; it stays unchanged. Give the manifest another name (--manifest)."
+        )
+    if planned_bytes not in (None, size):
+        raise ManifestError(f"another run has written to {path} after this one was planned. Start this one again.")
+    if size and os.pread(file, 1, size - 1) != b"\n":
+        os.write(file, b"\n")
+        os.lseek(file, 0, os.SEEK_SET)
+
+
 def read_manifest(path: str | os.PathLike[str], alone: bool | None = None) -> dict[str, Entry]:
     """Return the last entry of each output by its path; empty if the file does not exist.
 
@@ -203,7 +249,7 @@ def read_manifest(path: str | os.PathLike[str], alone: bool | None = None) -> di
         with io.BufferedReader(open_regular(path)) as file:
             if alone is not None and not lock(file.fileno(), alone):
                 raise in_use(path)
-            while line := file.readline(_LONGEST_LINE):
+            while line := file.readline(LONGEST_LINE):
                 entry = read_entry(line)
                 if entry is not None:
                     entries[entry.output] = entry

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +14,7 @@ from ..images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format, is_i
 from ..system.messages import counted, listed
 from ..system.paths import Identity, check_reachable, folders_around, identities_of, identity_of, is_folder, is_same
 from .inputs import find_references, find_sources
+from .shards import Shard
 
 PathLike = str | os.PathLike[str]
 
@@ -77,6 +79,8 @@ def plan(
     format: str | None = None,
     reference: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    files_from: PathLike | None = None,
+    shard: Shard | None = None,
 ) -> list[Job]:
     """Map every input to its output; writes nothing and opens no image.
 
@@ -89,6 +93,8 @@ def plan(
         format: Extension of the outputs, such as `png`; None to keep each input's, but `tif` for camera raw.
         reference: Folder with clean images of the same relative path (any image extension), or, for one input file, a file.
         overwrite: Allow existing outputs.
+        files_from: List of the files within the folder `source` to take, as for `listed_names`; None for all images.
+        shard: Return only jobs of this shard, perhaps none; None for all.
 
     Returns:
         Jobs, sorted by source name. A sub-folder that cannot be read is one of them, so that reading reports it.
@@ -102,7 +108,7 @@ def plan(
     extension = _extension(format)
     _check_suffix(suffix)
     check_reachable(output, "the output")
-    base, sources = find_sources(source, recursive)
+    base, sources = find_sources(source, recursive, files_from)
     target = Path(output)
     single_file = sources == [os.fspath(Path(source))]
     if not single_file:
@@ -113,14 +119,18 @@ def plan(
             _check_outside({Path(name).parent for name in sources}, output)
     if single_file and target.suffix and not _means_folder(output):
         _check_file_name(target, suffix, format)
-        jobs = [Job(sources[0], target)]
+        outputs: Iterable[Path] = [target]
     else:
         relative = (Path(name).relative_to(base) for name in sources)
         outputs = (_destination(path, target, suffix, extension, single_file) for path in relative)
-        jobs = list(map(Job, sources, outputs))
+    references: Iterable[Path | None] = itertools.repeat(None)
     if reference is not None:
-        references = find_references([job.source for job in jobs], base, Path(reference))
-        jobs = [Job(job.source, job.destination, path) for job, path in zip(jobs, references, strict=True)]
+        references = find_references([Path(name) for name in sources], base, Path(reference))
+    jobs = [
+        Job(name, to, clean)
+        for name, to, clean in zip(sources, outputs, references, strict=False)
+        if shard is None or shard.owns(Path(name).relative_to(base))
+    ]
     _check_mapping([job for job in jobs if single_file or is_image_name(job.source)])
     for folder in {job.destination.parent for job in jobs}:
         check_writable(folder)
