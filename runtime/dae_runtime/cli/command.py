@@ -179,7 +179,7 @@ def command(
     **values: Any,
 ) -> int:
     """Denoise IN (an image file, a folder, or a quoted pattern such as 'scans/*.png') to OUT (a folder, or for one image a
-    file whose suffix sets the format). - is a standard stream.
+    file whose suffix sets the format). - is a standard stream. IN and OUT may be URLs: s3://, gs://, az://.
 
     \b
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some files failed, 130 interrupted.

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from ..errors import InputError, OutputExistsError
 from ..jobs.entry import Settings
+from ..jobs.locations import check_local, path_of
 from ..jobs.merging import check_sharing
-from ..jobs.plan import Job, check_absent, check_writable, plan
+from ..jobs.places import storage_of
+from ..jobs.plan import Job, check_absent, plan
 from ..system.paths import check_reachable, identities_of, identity_of, is_folder
 from .request import FolderRequest
-from .resume import ResumeState, is_alone, load_resume_state, manifest_of, manifests_of, run_settings
+from .resume import ResumeState, has_manifest, is_alone, load_resume_state, manifest_of, manifests_of, run_settings
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class FolderPlan:
             ModelError: A model cannot be read.
             DaeError: Another run writes to the manifest.
         """
-        if self.starts_over or not any(map(os.path.lexists, manifests_of(self.request))):
+        if self.starts_over or not any(map(has_manifest, manifests_of(self.request))):
             return None
         return load_resume_state(self.jobs, self.settings, self.request)
 
@@ -116,7 +118,7 @@ class FolderPlan:
     def marks(self) -> dict[Job, str]:
         """Return notes on jobs for a printed plan."""
         exists = "exists: " + ("replaced" if self.replaces else "refused without --overwrite")
-        found = {job: exists for job in self.jobs if os.path.lexists(job.destination)}
+        found = {job: exists for job in self.jobs if storage_of(job.destination).exists(job.destination)}
         return found if self.past is None else found | self.past.marks(self.request.overwrite)
 
     def check(self) -> None:
@@ -133,7 +135,7 @@ class FolderPlan:
             self._check_outputs()
             self._check_report()
         if self.report is not None:
-            check_writable(self.report.parent)
+            storage_of(self.report.parent).check_writable(self.report.parent)
 
     def _check_outputs(self) -> None:
         if self.past is not None:
@@ -167,6 +169,9 @@ def plan_request(request: FolderRequest, models: Callable[[], Iterable[bytes | P
         DaeError: Another run shares out the same files in another way.
         ImageError: A folder cannot be read, or the output folder cannot be created or written to.
     """
+    for path, name in ((request.manifest, "the manifest"), (request.report, "the report"), (request.files_from, "the list")):
+        if path is not None:
+            check_local(path, name)
     manifest = manifest_of(request)
     jobs = plan(
         request.source,
@@ -181,6 +186,10 @@ def plan_request(request: FolderRequest, models: Callable[[], Iterable[bytes | P
     )
     found = FolderPlan(request, models, jobs, manifest)
     found.check_sharing()
+    if jobs:
+        output = path_of(request.output)
+        listed = request.files_from is None and len(jobs) > 1
+        storage_of(output).survey([job.destination for job in jobs], output if listed else None)
     if found._report is not None:
         _check_report_name(found._report, found)
     return found

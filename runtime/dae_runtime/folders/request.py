@@ -34,7 +34,8 @@ class FolderRequest:
     """
 
     source: PathLike
-    """An image file, a folder, or a glob (`**` for any depth). A path that exists is never taken as a glob."""
+    """An image file, a folder, or a glob (`**` for any depth). A path that exists is never taken as a glob. Or a URL of an
+    object or a folder of objects, `s3://bucket/folder`, `gs://...`, `az://...`; likewise for `output` and `reference`."""
     output: PathLike
     """For one file, a file with an image suffix, or a folder: one that exists, or a name that ends in a slash or has no
     suffix. Else a folder, in which the input's tree is mirrored; it must lie outside `source`."""

@@ -12,9 +12,12 @@ from pathlib import Path
 from ..errors import InputError, ModelError, OutputExistsError
 from ..inference import Controls
 from ..jobs.entry import Entry, Settings
-from ..jobs.manifest import Manifest, absolute, entry_of, file_stamp, manifest_path, read_manifest
+from ..jobs.locations import PARTS_NAME, WHOLE, ObjectPath, path_of
+from ..jobs.manifest import Manifest, absolute, entry_of, manifest_path, read_manifest
 from ..jobs.merging import join_manifests, shard_manifest
-from ..jobs.plan import Job
+from ..jobs.parts import has_parts, read_parts
+from ..jobs.places import storage_of
+from ..jobs.plan import Job, is_file_name
 from ..jobs.remaining import Remaining, is_foreign, remaining_jobs
 from ..system.messages import counted, listed
 from ..system.paths import is_folder
@@ -121,19 +124,28 @@ def load_resume_state(jobs: Sequence[Job], settings: Settings, request: FolderRe
     """
     whole, *own = manifests_of(request)
     manifest = own[0] if own else whole
-    size, _ = file_stamp(manifest)
+    size, _ = storage_of(manifest).stamp(manifest)
     # A shard's own first: where it is being merged, its lines come to the other before it goes. Others of the run share that.
-    entries = read_manifest(manifest, alone=is_alone(request))
+    entries = _read(manifest, alone=is_alone(request))
     if own:
         outputs = {absolute(job.destination) for job in jobs}
-        before = read_manifest(whole, alone=False)
+        before = _read(whole, alone=False)
         entries = {output: entry for output, entry in before.items() if output in outputs} | entries
+    if request.files_from is not None:
+        known = [job for job in jobs if entry_of(job, entries) is not None]
+        for paths in ([job.source for job in known], [job.destination for job in known]):
+            if paths:
+                storage_of(paths[0]).survey(paths, None)
     # Without --resume what failed is tried again, as a person expects of the same command.
     retry_failed = request.retry_failed or not request.resume
     remaining = remaining_jobs(jobs, entries, settings, retry_failed, request.overwrite)
     for job in remaining.complete:
         del entries[absolute(job.destination)]
     return ResumeState(remaining, entries, settings, manifest, size)
+
+
+def _read(manifest: Path, alone: bool) -> dict[str, Entry]:
+    return read_parts(manifest) if isinstance(manifest, ObjectPath) else read_manifest(manifest, alone)
 
 
 def manifest_of(request: FolderRequest) -> Path | None:
@@ -151,10 +163,17 @@ def manifests_of(request: FolderRequest) -> tuple[Path, ...]:
     Raises:
         InputError: The path has an image suffix.
     """
-    is_one_file = os.path.lexists(request.source) and not is_folder(request.source)
+    source, output = path_of(request.source), path_of(request.output)
+    if isinstance(source, ObjectPath):
+        is_one_file = request.files_from is None and storage_of(source).is_file(source)
+    else:
+        is_one_file = os.path.lexists(source) and not is_folder(source)
     if request.manifest is None and not request.resumes and is_one_file:
         return ()
-    whole = manifest_path(request.output, request.manifest)
+    if isinstance(output, ObjectPath) and request.manifest is None:
+        whole: Path = (output.parent if is_file_name(output) else output) / PARTS_NAME / WHOLE
+    else:
+        whole = manifest_path(request.output, request.manifest)
     return (whole,) if request.share is None else (whole, shard_manifest(whole, request.share))
 
 
@@ -171,13 +190,25 @@ def merge_manifests(output: str | os.PathLike[str]) -> tuple[Path, int]:
         InputError: There is neither a manifest nor one of a shard.
         DaeError: A shard is still running, or a manifest cannot be read or written.
     """
-    manifest = manifest_path(output) if is_folder(output) else Path(output)
+    if isinstance(folder := path_of(output), ObjectPath):
+        manifest: Path = folder / PARTS_NAME / WHOLE
+    else:
+        manifest = manifest_path(output) if is_folder(output) else folder
     count = join_manifests(manifest)
-    if not count and not os.path.lexists(manifest):
+    if not count and not has_manifest(manifest):
         raise InputError(
             f"{os.fspath(output)} has no manifest. Give the output folder of a run, or the --manifest of its shards."
         )
     return manifest, count
+
+
+def has_manifest(manifest: Path) -> bool:
+    """Tell whether there is a manifest at a path.
+
+    Raises:
+        ImageError: The store does not answer.
+    """
+    return has_parts(manifest) if isinstance(manifest, ObjectPath) else os.path.lexists(manifest)
 
 
 def is_alone(request: FolderRequest) -> bool:

@@ -1,4 +1,4 @@
-"""The input files of a run and their clean references."""
+"""The input files of a run."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import contextlib
 import glob
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import ImageError, InputError
-from ..images import IMAGE_SUFFIXES, find_images, image_names, is_image_name, log_passed_over
-from ..system.paths import check_reachable, is_file, is_folder
+from ..errors import InputError
+from ..images import IMAGE_SUFFIXES, image_names, is_image_name, log_passed_over
+from ..system.paths import check_reachable, is_folder
 from .listing import listed_names
 
 logger = logging.getLogger(__name__)
@@ -34,7 +33,7 @@ def find_sources(
     if files_from is not None:
         if not is_folder(path):
             raise InputError(f"a list of files (--files-from) needs a folder as input, which {path} is not.")
-        return path, _listed(path, files_from)
+        return path, listed_images(path, files_from)
     if is_folder(path):
         found = image_names(path, recursive)
         if not found:
@@ -58,7 +57,12 @@ def find_sources(
     return base, sorted(images, key=lambda name: name.replace(os.sep, "\0"))  # as paths are sorted
 
 
-def _listed(folder: Path, files_from: str | os.PathLike[str]) -> list[str]:
+def listed_images(folder: Path, files_from: str | os.PathLike[str]) -> list[str]:
+    """Return the images of a list, within a folder or below a URL; sorted, and each once.
+
+    Raises:
+        InputError: The list cannot be used, or names no image.
+    """
     names = sorted(set(listed_names(files_from)), key=lambda name: name.replace("/", "\0"))
     images = [os.fspath(folder / name) for name in names if is_image_name(name)]
     log_passed_over(folder, (name for name in names if not is_image_name(name)))
@@ -73,45 +77,6 @@ def _unreadable_folders(base: Path) -> list[str]:
     for _, folders, _ in os.walk(base, onerror=errors.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
     return [os.fspath(Path(error.filename)) for error in errors if error.filename]
-
-
-def find_references(sources: Sequence[Path], base: Path, root: Path) -> list[Path | None]:
-    """Return the clean image of each source, or None.
-
-    Args:
-        sources: At least one image file within `base`.
-        base: Base folder of the relative paths.
-        root: Folder with clean images of the same relative path (any image extension), or, for one source, a file.
-
-    Raises:
-        InputError: `root` is not a folder, or holds no image for any source.
-        ImageError: `root` cannot be reached.
-    """
-    check_reachable(root, "the reference")
-    if is_file(root) and len(sources) == 1:
-        return [root]
-    if not is_folder(root):
-        raise InputError(f"the reference {root} is not a folder of clean images.")
-    folders: dict[Path, dict[str, Path]] = {}
-    found: list[Path | None] = []
-    for source in sources:
-        folder = root / source.relative_to(base).parent
-        if folder not in folders:
-            images = _references_in(folder)
-            # By whole name first, then by stem: a clean a.png serves a noisy a.jpg.
-            folders[folder] = {path.stem: path for path in images} | {path.name: path for path in images}
-        found.append(folders[folder].get(source.name, folders[folder].get(source.stem)))
-    if not any(found):
-        raise InputError(f"the reference {root} holds no image with the name of an input, e.g. {sources[0].name}.")
-    return found
-
-
-def _references_in(folder: Path) -> list[Path]:
-    try:
-        return find_images(folder) if os.path.lexists(folder) else []
-    except ImageError as error:  # concerns the images of this folder only
-        logger.warning("no reference from there: %s", error)
-        return []
 
 
 def _has_folders(folder: Path) -> bool:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .entry import BEGUN, Settings
-from .manifest import Manifest, ManifestError, Stamp
+from .manifest import Manifest, ManifestError
 from .plan import Job
+from .storage import Stamp
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
 import io
 import json
 import os
@@ -19,12 +18,12 @@ from ..images import FORMATS
 from ..system.locks import lock
 from ..system.paths import check_reachable, open_regular
 from .entry import BEGUN, DONE, FAILED, Entry, Settings, read_entry
+from .locations import ObjectPath, is_url
 from .plan import Job, is_file_name
+from .storage import Stamp
 
 MANIFEST_NAME = "dae-manifest.jsonl"
 """Default name of the manifest in the output folder."""
-Stamp = tuple[int, int]
-"""Size in bytes and modification time in ns; a file with the same stamp counts as unchanged."""
 LONGEST_LINE = 2**20
 """Bytes; paths are far shorter, and a damaged file may be one line."""
 _FIRST_BYTES = b'{"path": '
@@ -108,6 +107,7 @@ class Manifest:
         output_sha256: str | None,
         level: float | None = None,
         lost: Sequence[str] = (),
+        output_stamp: Stamp | None = None,
     ) -> None:
         """Record the result of one file.
 
@@ -119,6 +119,7 @@ class Manifest:
             output_sha256: Of the output; None if there is none.
             level: Noise level that the model was given.
             lost: Metadata of the input that the output does not have.
+            output_stamp: Of the output; recorded for objects.
 
         Raises:
             ManifestError: The disk is full, or the file is gone.
@@ -133,9 +134,13 @@ class Manifest:
             output_sha256=output_sha256,
             level=None if level is None else round(level, 6),
             lost=lost,
+            output_mark=output_stamp[1] if output_stamp is not None and is_url(job.destination) else None,
         )
 
     def _append(self, job: Job, source_stamp: Stamp, **outcome: Any) -> None:
+        self._write(self._line(job, source_stamp, **outcome))
+
+    def _line(self, job: Job, source_stamp: Stamp, **outcome: Any) -> bytes:
         entry = Entry(
             path=absolute(job.source),
             output=absolute(job.destination),
@@ -147,7 +152,12 @@ class Manifest:
             quality=self.settings.quality,
             **dataclasses.asdict(self.settings.controls),
         )
-        line = json.dumps(dataclasses.asdict(entry)).encode("ascii") + b"\n"
+        values = dataclasses.asdict(entry)
+        if entry.output_mark is None:
+            del values["output_mark"]
+        return json.dumps(values).encode("ascii") + b"\n"
+
+    def _write(self, line: bytes) -> None:
         with self._lock:
             try:
                 if os.write(self._file, line) < len(line):
@@ -266,24 +276,8 @@ def entry_of(job: Job, entries: Mapping[str, Entry]) -> Entry | None:
     return None if entry is None or entry.path != absolute(job.source) else entry
 
 
-def file_sha256(path: str | os.PathLike[str]) -> str | None:
-    """Return a file's SHA-256 in hex, or None if it cannot be read."""
-    try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
-
-
-def file_stamp(path: Path) -> Stamp:
-    """Return the stamp of a file; zeros if it is gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
-
-
 def absolute(path: Path) -> str:
     """Return a path as the manifest has it."""
+    if isinstance(path, ObjectPath):
+        return str(path)
     return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links

@@ -13,7 +13,9 @@ from ..system.locks import lock
 from ..system.messages import counted
 from ..system.paths import open_regular
 from .entry import read_entry
+from .locations import ObjectPath
 from .manifest import LONGEST_LINE, MANIFEST_NAME, ManifestError, append_lines, in_use, open_locked
+from .parts import check_parts, join_parts
 from .shards import Shard
 
 _NAME = re.compile(r"([0-9]{1,7})-of-([0-9]{1,7})\.jsonl", re.ASCII)
@@ -21,6 +23,8 @@ _NAME = re.compile(r"([0-9]{1,7})-of-([0-9]{1,7})\.jsonl", re.ASCII)
 
 def shard_manifest(manifest: Path, shard: Shard) -> Path:
     """Return the path of a shard's own manifest, by that of the whole run."""
+    if isinstance(manifest, ObjectPath):
+        return manifest.parent / shard.label
     return shards_folder(manifest) / f"{shard.label}.jsonl"
 
 
@@ -57,6 +61,9 @@ def check_sharing(manifest: Path, shard: Shard | None) -> None:
         ManifestError: There are manifests of another number of shards, or a run in one process is writing the manifest.
         InputError: They cannot be read.
     """
+    if isinstance(manifest, ObjectPath):
+        check_parts(manifest, shard)
+        return
     counts = {other.count for other in manifests_of_shards(manifest).values()}
     if others := counts - ({shard.count} if shard else set()):
         where = manifest.parent if manifest.name == MANIFEST_NAME else manifest
@@ -82,6 +89,8 @@ def join_manifests(manifest: Path) -> int:
         ManifestError: A shard is still running, or a manifest cannot be read or written.
         InputError: The folder of manifests cannot be read.
     """
+    if isinstance(manifest, ObjectPath):
+        return join_parts(manifest)
     paths = manifests_of_shards(manifest)
     with contextlib.ExitStack() as stack:
         files = {path: stack.enter_context(os.fdopen(open_locked(path), "rb")) for path in paths}

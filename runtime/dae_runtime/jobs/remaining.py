@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DaeError
-from ..images import read_image
+from ..images import MAX_PIXELS
 from .entry import DONE, FAILED, Entry, Settings
-from .manifest import entry_of, file_sha256, file_stamp
+from .manifest import entry_of
+from .places import storage_of
 from .plan import Job
 
 
@@ -49,7 +49,7 @@ def remaining_jobs(
                 remaining.other_settings.append(job)
         elif entry.status == FAILED:
             (remaining.jobs if retry_failed else remaining.failed).append(job)
-        elif entry.output_sha256 is not None and file_sha256(job.destination) == entry.output_sha256:
+        elif entry.output_sha256 is not None and _is_as_written(job, entry):
             remaining.complete.append(job)
         elif not overwrite and entry.status == DONE and is_foreign(job, entry):
             remaining.edited.append(job)
@@ -61,11 +61,13 @@ def remaining_jobs(
 
 
 def _same_work(job: Job, entry: Entry, settings: Settings) -> bool:
-    return entry.settings == settings and (entry.source_bytes, entry.source_mtime_ns) == file_stamp(job.source)
+    return entry.settings == settings and (entry.source_bytes, entry.source_mtime_ns) == storage_of(job.source).stamp(
+        job.source
+    )
 
 
 def _has_other_output(job: Job, entry: Entry, settings: Settings) -> bool:
-    return entry.status == DONE and entry.settings != settings and os.path.lexists(job.destination)
+    return entry.status == DONE and entry.settings != settings and _exists(job)
 
 
 def is_foreign(job: Job, entry: Entry | None) -> bool:
@@ -73,18 +75,29 @@ def is_foreign(job: Job, entry: Entry | None) -> bool:
 
     A finished output that is no longer a valid image counts as damaged, not as foreign.
     """
-    if not os.path.lexists(job.destination):
+    if not _exists(job):
         return False
     if entry is None or entry.status == FAILED:
         return True
     if entry.output_sha256 is None:  # begun by a version that did not record it
         return False
-    return file_sha256(job.destination) != entry.output_sha256 and _is_whole(job.destination)
+    return not _is_as_written(job, entry) and _is_whole(job.destination)
+
+
+def _exists(job: Job) -> bool:
+    return storage_of(job.destination).exists(job.destination)
+
+
+def _is_as_written(job: Job, entry: Entry) -> bool:
+    storage = storage_of(job.destination)
+    if entry.output_mark is not None and storage.stamp(job.destination)[1] == entry.output_mark:
+        return True
+    return storage.sha256(job.destination) == entry.output_sha256
 
 
 def _is_whole(path: Path) -> bool:
     try:
-        read_image(path)
+        storage_of(path).read(path, MAX_PIXELS, None, None)
     except DaeError:
         return False
     return True
