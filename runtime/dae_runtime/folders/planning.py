@@ -13,6 +13,7 @@ from ..errors import InputError, OutputExistsError
 from ..jobs.entry import Settings
 from ..jobs.locations import check_local, path_of
 from ..jobs.merging import check_sharing
+from ..jobs.places import exists as path_exists
 from ..jobs.places import storage_of
 from ..jobs.plan import Job, check_absent, plan
 from ..system.paths import check_reachable, identities_of, identity_of, is_folder
@@ -118,7 +119,7 @@ class FolderPlan:
     def marks(self) -> dict[Job, str]:
         """Return notes on jobs for a printed plan."""
         exists = "exists: " + ("replaced" if self.replaces else "refused without --overwrite")
-        found = {job: exists for job in self.jobs if storage_of(job.destination).exists(job.destination)}
+        found = {job: exists for job in self.jobs if path_exists(job.destination)}
         return found if self.past is None else found | self.past.marks(self.request.overwrite)
 
     def check(self) -> None:

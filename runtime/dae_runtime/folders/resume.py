@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,11 +126,10 @@ def load_resume_state(jobs: Sequence[Job], settings: Settings, request: FolderRe
     manifest = own[0] if own else whole
     size, _ = storage_of(manifest).stamp(manifest)
     # A shard's own first: where it is being merged, its lines come to the other before it goes. Others of the run share that.
-    entries = _read(manifest, alone=is_alone(request))
+    outputs = {absolute(job.destination) for job in jobs} if own else None
+    entries = _read(manifest, is_alone(request), outputs)
     if own:
-        outputs = {absolute(job.destination) for job in jobs}
-        before = _read(whole, alone=False)
-        entries = {output: entry for output, entry in before.items() if output in outputs} | entries
+        entries = _read(whole, False, outputs) | entries
     if request.files_from is not None:
         known = [job for job in jobs if entry_of(job, entries) is not None]
         for paths in ([job.source for job in known], [job.destination for job in known]):
@@ -144,8 +143,8 @@ def load_resume_state(jobs: Sequence[Job], settings: Settings, request: FolderRe
     return ResumeState(remaining, entries, settings, manifest, size)
 
 
-def _read(manifest: Path, alone: bool) -> dict[str, Entry]:
-    return read_parts(manifest) if isinstance(manifest, ObjectPath) else read_manifest(manifest, alone)
+def _read(manifest: Path, alone: bool, outputs: Container[str] | None) -> dict[str, Entry]:
+    return read_parts(manifest, outputs) if isinstance(manifest, ObjectPath) else read_manifest(manifest, alone, outputs)
 
 
 def manifest_of(request: FolderRequest) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path, PurePath
@@ -117,8 +117,20 @@ def find_images(folder: str | os.PathLike[str], recursive: bool = False, *, warn
     return list(map(Path, image_names(folder, recursive, warn=warn)))
 
 
-def image_names(folder: str | os.PathLike[str], recursive: bool = False, *, warn: bool = True) -> list[str]:
+def image_names(
+    folder: str | os.PathLike[str],
+    recursive: bool = False,
+    *,
+    warn: bool = True,
+    keep: Callable[[str], bool] | None = None,
+) -> list[str]:
     """Return what `find_images` does, as text: a third of the memory, where there are very many.
+
+    Args:
+        folder: The folder.
+        recursive: Include sub-folders.
+        warn: Log what is skipped.
+        keep: Tells by its path whether an image is wanted; the memory is that of those which are.
 
     Raises:
         ImageError: The folder cannot be read.
@@ -128,7 +140,8 @@ def image_names(folder: str | os.PathLike[str], recursive: bool = False, *, warn
     try:
         for name, is_entry in _find(os.fspath(Path(folder)), recursive):
             if not is_entry or is_image_name(name):
-                found.append(name)
+                if keep is None or keep(name):
+                    found.append(name)
             else:
                 passed.append(name)
     except OSError as error:

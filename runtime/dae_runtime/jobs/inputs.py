@@ -6,26 +6,32 @@ import contextlib
 import glob
 import logging
 import os
-from pathlib import Path
+import sys
+from collections.abc import Callable
+from pathlib import Path, PurePath
 
 from ..errors import InputError
 from ..images import IMAGE_SUFFIXES, image_names, is_image_name, log_passed_over
 from ..system.paths import check_reachable, is_folder
 from .listing import listed_names
+from .shards import Shard
 
 logger = logging.getLogger(__name__)
 
 
 def find_sources(
-    source: str | os.PathLike[str], recursive: bool = False, files_from: str | os.PathLike[str] | None = None
+    source: str | os.PathLike[str],
+    recursive: bool = False,
+    files_from: str | os.PathLike[str] | None = None,
+    shard: Shard | None = None,
 ) -> tuple[Path, list[str]]:
     """Return the base folder of relative paths and the sorted image files; as text, as they may be very many.
 
     Sub-folders that cannot be read are among them, so that reading reports them. With `files_from`, the files are those that
-    `listed_names` yields, whether they exist or not.
+    `listed_names` yields, whether they exist or not. Of a folder or a list only the files of a shard are kept, perhaps none.
 
     Raises:
-        InputError: There is no image file, or the list cannot be used.
+        InputError: There is no image file, of any shard, or the list cannot be used.
         ImageError: The folder cannot be read.
     """
     check_reachable(source, "the input")
@@ -33,10 +39,11 @@ def find_sources(
     if files_from is not None:
         if not is_folder(path):
             raise InputError(f"a list of files (--files-from) needs a folder as input, which {path} is not.")
-        return path, listed_images(path, files_from)
+        return path, listed_images(path, files_from, shard)
     if is_folder(path):
-        found = image_names(path, recursive)
-        if not found:
+        seen = Seen(None if shard is None else shard.part_of(path))
+        found = image_names(path, recursive, keep=seen)
+        if not seen.any:
             hint = "" if recursive else " Include sub-folders with --recursive."
             raise InputError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)}).{hint}")
         if not recursive and _has_folders(path):
@@ -57,18 +64,38 @@ def find_sources(
     return base, sorted(images, key=lambda name: name.replace(os.sep, "\0"))  # as paths are sorted
 
 
-def listed_images(folder: Path, files_from: str | os.PathLike[str]) -> list[str]:
-    """Return the images of a list, within a folder or below a URL; sorted, and each once.
+class Seen:
+    """Asks a function about names, or wants all, and notes whether it was asked."""
+
+    def __init__(self, keep: Callable[[str], bool] | None) -> None:
+        self._keep, self.any = keep, False
+
+    def __call__(self, name: str) -> bool:
+        self.any = True
+        return self._keep is None or self._keep(name)
+
+
+def listed_images(folder: Path, files_from: str | os.PathLike[str], shard: Shard | None = None) -> list[str]:
+    """Return the images of a list, within a folder or below a URL; sorted, and each once. Of a shard, perhaps none.
 
     Raises:
         InputError: The list cannot be used, or names no image.
     """
-    names = sorted(set(listed_names(files_from)), key=lambda name: name.replace("/", "\0"))
-    images = [os.fspath(folder / name) for name in names if is_image_name(name)]
-    log_passed_over(folder, (name for name in names if not is_image_name(name)))
-    if not images:
+    images: set[str] = set()
+    passed: list[str] = []
+    seen = Seen(None if shard is None else shard.owns)
+    for name in listed_names(files_from):
+        if not is_image_name(name):
+            passed.append(sys.intern(PurePath(name).name))
+        elif seen(name):
+            images.add(name)
+    log_passed_over(folder, passed)
+    if not seen.any:
         raise InputError(f"the list {os.fspath(files_from)} names no image file ({', '.join(IMAGE_SUFFIXES)}).")
-    return images
+    base = f"{os.fspath(folder)}{'' if os.fspath(folder).endswith(os.sep) else os.sep}"
+    if base == f".{os.sep}":
+        base = ""
+    return [base + name for name in sorted(images, key=lambda name: name.replace("/", "\0"))]
 
 
 def _unreadable_folders(base: Path) -> list[str]:

@@ -12,15 +12,18 @@ from ..images import Image, find_images, read_image, save_image
 from ..system.atomic import remove_unfinished
 from ..system.paths import identity_of, is_file, is_folder, open_regular
 from .inputs import find_sources
+from .shards import Shard
 from .storage import Finished, Stamp
 
 
 class LocalStorage:
     """Files; see `Storage` for the methods."""
 
-    def find(self, source: Path, recursive: bool, files_from: str | os.PathLike[str] | None) -> tuple[Path, list[str]]:
+    def find(
+        self, source: Path, recursive: bool, files_from: str | os.PathLike[str] | None, shard: Shard | None
+    ) -> tuple[Path, list[str]]:
         """As `Storage.find`."""
-        return find_sources(source, recursive, files_from)
+        return find_sources(source, recursive, files_from, shard)
 
     def images_in(self, folder: Path) -> Sequence[Path]:
         """As `Storage.images_in`."""

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -240,7 +240,9 @@ def _check(path: Path, file: int, alone: bool, planned_bytes: int | None) -> Non
         os.lseek(file, 0, os.SEEK_SET)
 
 
-def read_manifest(path: str | os.PathLike[str], alone: bool | None = None) -> dict[str, Entry]:
+def read_manifest(
+    path: str | os.PathLike[str], alone: bool | None = None, outputs: Container[str] | None = None
+) -> dict[str, Entry]:
     """Return the last entry of each output by its path; empty if the file does not exist.
 
     Truncated or damaged lines are ignored.
@@ -249,6 +251,7 @@ def read_manifest(path: str | os.PathLike[str], alone: bool | None = None) -> di
         path: The file.
         alone: None to read it whatever other runs do. Else refuse one that another run writes to: true, in any way; false,
             for itself alone.
+        outputs: Those that are wanted, by their paths as the manifest has them; None for all.
 
     Raises:
         InputError: The file exists but cannot be read.
@@ -261,7 +264,7 @@ def read_manifest(path: str | os.PathLike[str], alone: bool | None = None) -> di
                 raise in_use(path)
             while line := file.readline(LONGEST_LINE):
                 entry = read_entry(line)
-                if entry is not None:
+                if entry is not None and (outputs is None or entry.output in outputs):
                     entries[entry.output] = entry
     except FileNotFoundError:
         return {}

@@ -14,8 +14,9 @@ from typing import cast
 from ..errors import ImageError, InputError, OutputExistsError
 from ..images import IMAGE_SUFFIXES, Image, image_bytes, is_image_name, log_passed_over, most_bytes, read_image_bytes
 from .bucket import Bucket, Found, TakenError
-from .inputs import listed_images
+from .inputs import Seen, listed_images
 from .locations import PARTS_NAME, ObjectPath
+from .shards import Shard
 from .storage import Finished, Stamp
 
 REQUESTS = 32
@@ -38,15 +39,18 @@ class ObjectStorage:
         self._heeds_create: bool | None = None
         self._lock = threading.Lock()
 
-    def find(self, source: Path, recursive: bool, files_from: str | os.PathLike[str] | None) -> tuple[Path, list[str]]:
+    def find(
+        self, source: Path, recursive: bool, files_from: str | os.PathLike[str] | None, shard: Shard | None
+    ) -> tuple[Path, list[str]]:
         """As `Storage.find`."""
         self._forget(source)
         if files_from is not None:
-            return source, listed_images(source, files_from)
+            return source, listed_images(source, files_from, shard)
         if self.is_file(source):
             return source.parent, [str(source)]
-        images = self._images(source, recursive, warn=True)
-        if not images:
+        seen = Seen(None if shard is None else shard.owns)
+        images = self._images(source, recursive, warn=True, keep=seen)
+        if not seen.any:
             hint = "" if recursive else " Include sub-folders with --recursive."
             raise InputError(
                 f"{source} holds no image ({', '.join(IMAGE_SUFFIXES)}).{hint} Stores take no patterns: give a folder, or "
@@ -56,7 +60,7 @@ class ObjectStorage:
 
     def images_in(self, folder: Path) -> Sequence[Path]:
         """As `Storage.images_in`."""
-        return self._images(folder, recursive=False, warn=False)
+        return self._images(folder, recursive=False, warn=False, keep=Seen(None))
 
     def is_file(self, path: Path) -> bool:
         """As `Storage.is_file`."""
@@ -180,7 +184,7 @@ class ObjectStorage:
             self._stamps[key] = stamp
         return stamp
 
-    def _images(self, folder: Path, recursive: bool, warn: bool) -> list[Path]:
+    def _images(self, folder: Path, recursive: bool, warn: bool, keep: Seen) -> list[Path]:
         prefix = _prefix(folder)
         objects: Iterable[Found] = self._bucket.walk(_key(folder)) if recursive else self._bucket.level(_key(folder))[1]
         images: list[Path] = []
@@ -193,8 +197,9 @@ class ObjectStorage:
             if _key(path) != found.key:  # an empty part, as in a//b: two names would become one
                 logger.warning("%s/%s: passed over, its name is none of a file", self._bucket.url, found.key)
             elif is_image_name(name):
-                self._stamps[found.key] = found.stamp
-                images.append(path)
+                if keep(name):
+                    self._stamps[found.key] = found.stamp
+                    images.append(path)
             else:
                 passed.append(name)
         if warn:

@@ -6,7 +6,7 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import cast
 
 from ..errors import ImageError, InputError
@@ -79,7 +79,7 @@ class PartManifest(Manifest):
         self._put(lines)
 
 
-def read_parts(folder: ObjectPath) -> dict[str, Entry]:
+def read_parts(folder: ObjectPath, outputs: Container[str] | None = None) -> dict[str, Entry]:
     """Return the last entry of each output, as `read_manifest` does, of the parts in a folder.
 
     Raises:
@@ -88,7 +88,8 @@ def read_parts(folder: ObjectPath) -> dict[str, Entry]:
     bucket, entries = Bucket(*folder.store), dict[str, Entry]()
     for key in sorted(found.key for found in bucket.walk(folder.key)):  # as they were written: the names begin with the time
         for line in bucket.get(key).splitlines(keepends=True):
-            if (entry := read_entry(line)) is not None:
+            entry = read_entry(line)
+            if entry is not None and (outputs is None or entry.output in outputs):
                 entries[entry.output] = entry
     return entries
 

@@ -23,6 +23,11 @@ def storage_of(path: Path) -> Storage:
     return _objects(*path.store) if isinstance(path, ObjectPath) else _LOCAL
 
 
+def exists(path: Path) -> bool:
+    """Tell whether a path is taken."""
+    return storage_of(path).exists(path)
+
+
 @cache
 def _objects(scheme: str, bucket: str) -> Storage:
     return ObjectStorage(scheme, bucket)

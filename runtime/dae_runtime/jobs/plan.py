@@ -14,7 +14,7 @@ from ..images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format, is_i
 from ..system.messages import counted, listed
 from ..system.paths import Identity, folders_around, identities_of, identity_of, is_folder, is_same
 from .locations import check_local, check_place, is_url, path_of
-from .places import storage_of
+from .places import exists, storage_of
 from .references import find_references
 from .shards import Shard
 
@@ -110,7 +110,7 @@ def plan(
     extension = _extension(format, suffix)
     target = path_of(output)
     check_place(output, "the output")
-    base, sources = storage_of(path_of(source)).find(path_of(source), recursive, files_from)
+    base, sources = storage_of(path_of(source)).find(path_of(source), recursive, files_from, shard)
     single_file = sources == [os.fspath(path_of(source))]
     if not single_file and (is_url(source) or is_url(output)):
         _check_prefixes(base, target)
@@ -128,7 +128,7 @@ def plan(
         outputs = (_destination(path, target, suffix, extension, single_file) for path in relative)
     references: Iterable[Path | None] = itertools.repeat(None)
     if reference is not None:
-        references = find_references([path_of(name) for name in sources], base, path_of(reference))
+        references = find_references([path_of(name) for name in sources], base, path_of(reference), shard is None)
     jobs = [
         Job(name, to, clean)
         for name, to, clean in zip(sources, outputs, references, strict=False)
@@ -286,7 +286,7 @@ def _resolved(path: Path, folders: dict[str, str]) -> tuple[str, str]:
 
 def check_absent(jobs: list[Job]) -> None:
     """Raise OutputExistsError if any output exists."""
-    existing = [job for job in jobs if storage_of(job.destination).exists(job.destination)]
+    existing = [job for job in jobs if exists(job.destination)]
     if existing:
         many = len(existing) > 1
         raise OutputExistsError(

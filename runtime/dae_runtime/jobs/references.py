@@ -13,16 +13,17 @@ from .places import storage_of
 logger = logging.getLogger(__name__)
 
 
-def find_references(sources: Sequence[Path], base: Path, root: Path) -> list[Path | None]:
+def find_references(sources: Sequence[Path], base: Path, root: Path, whole: bool = True) -> list[Path | None]:
     """Return the clean image of each source, or None.
 
     Args:
-        sources: At least one image file within `base`.
+        sources: Image files within `base`, at least one if they are the whole.
         base: Base folder of the relative paths.
         root: Folder with clean images of the same relative path (any image extension), or, for one source, a file.
+        whole: Whether the sources are all of a run, not a part, of which perhaps none has a reference.
 
     Raises:
-        InputError: `root` is not a folder, or holds no image for any source.
+        InputError: `root` is not a folder, or holds no image for any source of the whole.
         ImageError: `root` cannot be reached.
     """
     check_place(root, "the reference")
@@ -40,7 +41,7 @@ def find_references(sources: Sequence[Path], base: Path, root: Path) -> list[Pat
             # By whole name first, then by stem: a clean a.png serves a noisy a.jpg.
             folders[folder] = {path.stem: path for path in images} | {path.name: path for path in images}
         found.append(folders[folder].get(source.name, folders[folder].get(source.stem)))
-    if not any(found):
+    if whole and not any(found):
         raise InputError(f"the reference {root} holds no image with the name of an input, e.g. {sources[0].name}.")
     return found
 

@@ -10,7 +10,7 @@ from ..errors import DaeError
 from ..images import MAX_PIXELS
 from .entry import DONE, FAILED, Entry, Settings
 from .manifest import entry_of
-from .places import storage_of
+from .places import exists, storage_of
 from .plan import Job
 
 
@@ -67,7 +67,7 @@ def _same_work(job: Job, entry: Entry, settings: Settings) -> bool:
 
 
 def _has_other_output(job: Job, entry: Entry, settings: Settings) -> bool:
-    return entry.status == DONE and entry.settings != settings and _exists(job)
+    return entry.status == DONE and entry.settings != settings and exists(job.destination)
 
 
 def is_foreign(job: Job, entry: Entry | None) -> bool:
@@ -75,17 +75,13 @@ def is_foreign(job: Job, entry: Entry | None) -> bool:
 
     A finished output that is no longer a valid image counts as damaged, not as foreign.
     """
-    if not _exists(job):
+    if not exists(job.destination):
         return False
     if entry is None or entry.status == FAILED:
         return True
     if entry.output_sha256 is None:  # begun by a version that did not record it
         return False
     return not _is_as_written(job, entry) and _is_whole(job.destination)
-
-
-def _exists(job: Job) -> bool:
-    return storage_of(job.destination).exists(job.destination)
 
 
 def _is_as_written(job: Job, entry: Entry) -> bool:

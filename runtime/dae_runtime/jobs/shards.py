@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from ..errors import InputError
+from .locations import path_of
 
 MOST_SHARDS = 1_000_000
 _TEXT = re.compile(r"([0-9]{1,7})/([0-9]{1,7})", re.ASCII)
@@ -47,6 +49,10 @@ class Shard:
         folder, slash, file = PurePath(name).as_posix().rpartition("/")
         key = f"{folder}{slash}{file.rpartition('.')[0] or file}".encode("utf-8", "surrogateescape")
         return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") % self.count == self.index - 1
+
+    def part_of(self, base: Path) -> Callable[[str], bool]:
+        """Return the function that tells by the path of a file within `base` whether it is of this shard."""
+        return lambda path: self.owns(path_of(path).relative_to(base))
 
     @property
     def label(self) -> str:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ..images import Image
 from ..system.paths import Identity
+from .shards import Shard
 
 Stamp = tuple[int, int]
 """Size in bytes and modification time in ns, or of an object a number made of its ETag; a file with the same stamp counts as
@@ -31,7 +32,9 @@ class Finished:
 class Storage(Protocol):
     """A place of inputs and outputs. All methods but `find` may be called by several threads."""
 
-    def find(self, source: Path, recursive: bool, files_from: str | os.PathLike[str] | None) -> tuple[Path, list[str]]:
+    def find(
+        self, source: Path, recursive: bool, files_from: str | os.PathLike[str] | None, shard: Shard | None
+    ) -> tuple[Path, list[str]]:
         """Return the base of relative names and the sorted image files, as `find_sources` does."""
 
     def images_in(self, folder: Path) -> Sequence[Path]:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,23 @@ def test_a_list_needs_a_folder_and_an_image(tmp_path):
             plan(source, tmp_path / "out", files_from=tmp_path / "list")
     with pytest.raises(InputError, match="names no image file"):
         plan(tmp_path, Path(f"{tmp_path}-out"), files_from=tmp_path / "list")
+
+
+def test_a_share_of_a_list_or_a_folder_takes_the_memory_of_its_files(tmp_path):
+    names = [f"{number:06}-of-a-long-series-of-scans.png" for number in range(5000)]
+    (tmp_path / "list").write_text("\n".join(names))
+    (tmp_path / "in").mkdir()
+    for name in names[:2000]:
+        (tmp_path / "in" / name).touch()
+
+    def peak(files_from: Path | None, shard: Shard | None) -> int:
+        tracemalloc.start()
+        try:
+            plan(tmp_path / "in", tmp_path / "out", files_from=files_from, shard=shard)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    for files_from in (tmp_path / "list", None):
+        peak(files_from, None)  # imports, and what is cached
+        assert peak(files_from, Shard(1, 20)) < peak(files_from, None) / 4
