@@ -134,7 +134,7 @@ class Bucket:
             return list(found["common_prefixes"]), list(map(_found, found["objects"]))
 
     def heeds_create(self, prefix: str) -> bool:
-        """Try below a prefix whether the store refuses to create an object that there is already; leaves none."""
+        """Try below a prefix whether the store refuses to create an object that there is already, and delete it."""
         key = f"{prefix}/dae-probe-{secrets.token_hex(8)}".removeprefix("/")
         self.put(key, b"")
         try:
@@ -144,7 +144,8 @@ class Bucket:
         except ImageError:  # the condition is not implemented
             return False
         finally:
-            self.delete(key)
+            with contextlib.suppress(ImageError):  # many may write, and not delete
+                self.delete(key)
         return False
 
     @contextlib.contextmanager

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ..errors import ImageError, InputError
+from ..errors import DaeError, ImageError, InputError
 from ..images import Image, find_images, read_image, save_image
 from ..system.atomic import remove_unfinished
 from ..system.paths import identity_of, is_file, is_folder, open_regular
@@ -67,6 +67,14 @@ class LocalStorage:
     def sha256(self, path: Path) -> str | None:
         """As `Storage.sha256`."""
         return file_sha256(path)
+
+    def is_whole(self, path: Path) -> bool:
+        """As `Storage.is_whole`."""
+        try:
+            read_image(path)
+        except DaeError:
+            return False
+        return True
 
     def read(
         self,

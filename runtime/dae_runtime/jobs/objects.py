@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
-from ..errors import ImageError, InputError, OutputExistsError
+from ..errors import DaeError, ImageError, InputError, OutputExistsError
 from ..images import IMAGE_SUFFIXES, Image, image_bytes, is_image_name, log_passed_over, most_bytes, read_image_bytes
 from .bucket import Bucket, Found, TakenError
 from .inputs import Seen, listed_images
@@ -108,10 +108,18 @@ class ObjectStorage:
 
     def sha256(self, path: Path) -> str | None:
         """As `Storage.sha256`."""
-        try:
-            return hashlib.sha256(self._bucket.get(_key(path))).hexdigest()
-        except ImageError:
+        if self._look(_key(path)) == _GONE:
             return None
+        return hashlib.sha256(self._bucket.get(_key(path))).hexdigest()
+
+    def is_whole(self, path: Path) -> bool:
+        """As `Storage.is_whole`."""
+        content = self._bucket.get(_key(path))
+        try:
+            read_image_bytes(str(path), content)
+        except DaeError:
+            return False
+        return True
 
     def read(
         self,

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from ..errors import DaeError
-from ..images import MAX_PIXELS
 from .entry import DONE, FAILED, Entry, Settings
 from .manifest import entry_of
 from .places import exists, storage_of
@@ -81,7 +78,7 @@ def is_foreign(job: Job, entry: Entry | None) -> bool:
         return True
     if entry.output_sha256 is None:  # begun by a version that did not record it
         return False
-    return not _is_as_written(job, entry) and _is_whole(job.destination)
+    return not _is_as_written(job, entry) and storage_of(job.destination).is_whole(job.destination)
 
 
 def _is_as_written(job: Job, entry: Entry) -> bool:
@@ -89,11 +86,3 @@ def _is_as_written(job: Job, entry: Entry) -> bool:
     if entry.output_mark is not None and storage.stamp(job.destination)[1] == entry.output_mark:
         return True
     return storage.sha256(job.destination) == entry.output_sha256
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        storage_of(path).read(path, MAX_PIXELS, None, None)
-    except DaeError:
-        return False
-    return True

@@ -80,7 +80,18 @@ class Storage(Protocol):
         """Return the stamp of a file; zeros if it is gone."""
 
     def sha256(self, path: Path) -> str | None:
-        """Return the SHA-256 of a file in hex; None if it cannot be read."""
+        """Return the SHA-256 of a file in hex; None if it is gone, or cannot be read.
+
+        Raises:
+            ImageError: A store does not answer.
+        """
+
+    def is_whole(self, path: Path) -> bool:
+        """Tell whether a file is an image that can be read.
+
+        Raises:
+            ImageError: A store does not answer.
+        """
 
     def read(
         self,

@@ -33,7 +33,7 @@ class _Work:
     """A file being processed."""
 
     job: Job
-    source_stamp: Stamp
+    source_stamp: Stamp = (0, 0)
     """Of the input before it was read, to detect later changes."""
     seconds: float = 0.0
     image: Image | None = None
@@ -109,8 +109,9 @@ class Worker:
 
     def _load(self, job: Job) -> _Work:
         self._check_stop()
-        work, start = _Work(job, storage_of(job.source).stamp(job.source)), time.perf_counter()
+        work, start = _Work(job), time.perf_counter()
         try:
+            work.source_stamp = storage_of(job.source).stamp(job.source)
             # Two copies: as read, and denoised.
             work.image = self.options.read(job.source, lambda size: self.gate.enter(2 * size, self.stop))
         except MissingDependencyError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -66,6 +67,30 @@ def test_errors_that_stay_are_named_for_each_file(filled, trouble, pictures, blu
     trouble.rule = lambda method, path, count: ""
     again = dae_run_on(trouble, *command)
     assert f"3 of {len(pictures)} files denoised, {len(pictures) - 3} already complete" in again.stdout
+
+
+def test_a_listed_object_that_cannot_be_looked_at_fails_alone(filled, trouble, pictures, blur_file, dae_run_on):
+    trouble.rule = lambda method, path, count: "503" if path.endswith("/in/a.png") else ""
+    names = "\n".join(pictures)
+    command = ("-m", blur_file, f"{filled.url}/in", f"{filled.url}/out", "--files-from", "-")
+    done = dae_run_on(trouble, *command, input_=names)
+    assert done.returncode == 3, done.stderr
+    assert re.search(r"failed: s3://\S*/in/a\.png: cannot be (looked at|read): the store answers 503", done.stderr)
+    assert len(filled.objects("out")) == len(pictures) - 1
+
+
+def test_an_edited_output_that_cannot_be_read_now_is_not_replaced(filled, trouble, blur_file, dae_run_on):
+    command = ("-m", blur_file, f"{filled.url}/in", f"{filled.url}/out")
+    assert dae_run_on(filled, *command).returncode == 0
+    edited = encode(random_pixels((5, 5)), "png")
+    filled.put("out/a.png", edited)
+    filled.put("in/a.png", encode(random_pixels((6, 6)), "png"))
+    trouble.rule = lambda method, path, count: "503" if (method, path[-10:]) == ("GET", "/out/a.png") else ""
+    refused = dae_run_on(trouble, *command)
+    assert refused.returncode == 1
+    assert "out/a.png: cannot be read: the store answers 503" in refused.stderr
+    assert filled.objects("out")["a.png"] == edited
+    assert "1 file at output paths was not written by the run" in dae_run_on(filled, *command).stderr
 
 
 def test_a_manifest_that_cannot_be_written_ends_the_run(filled, trouble, blur_file, dae_run_on):
