@@ -89,7 +89,7 @@ class FolderRequest:
     input. None: all images."""
     shard: str | None = None
     """`I/N`: do only share I of N, from `1/N` to `N/N`: N processes, on any machines, do the whole, at the same time or not.
-    Each has a manifest of its own, which `dae-run --merge-manifests` joins, and a report of its own. None: all files."""
+    Each has a manifest of its own, which `merge_manifests` joins, and a report of its own. None: all files."""
 
     def __post_init__(self) -> None:
         for name in _PATHS:

@@ -131,10 +131,9 @@ def load_resume_state(jobs: Sequence[Job], settings: Settings, request: FolderRe
     if own:
         entries = _read(whole, False, outputs) | entries
     if request.files_from is not None:
-        known = [job for job in jobs if entry_of(job, entries) is not None]
-        for paths in ([job.source for job in known], [job.destination for job in known]):
-            if paths:
-                storage_of(paths[0]).survey(paths, None)
+        known = [job.source for job in jobs if entry_of(job, entries) is not None]
+        if known:
+            storage_of(known[0]).survey(known, None)
     # Without --resume what failed is tried again, as a person expects of the same command.
     retry_failed = request.retry_failed or not request.resume
     remaining = remaining_jobs(jobs, entries, settings, retry_failed, request.overwrite)

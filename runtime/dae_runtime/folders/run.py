@@ -13,6 +13,7 @@ from ..jobs.locations import ObjectPath, is_url, path_of
 from ..jobs.manifest import Manifest
 from ..jobs.parts import PartManifest
 from ..jobs.places import storage_of
+from ..jobs.plan import is_file_name
 from ..jobs.protection import Protection
 from ..jobs.results import FileResult, JobOptions
 from ..jobs.run import run_jobs
@@ -207,7 +208,8 @@ def open_run(
     denoiser.check(plan.request.controls)
     opened: contextlib.AbstractContextManager[Manifest | None]
     if plan.remaining:
-        folder = plan.remaining[0].destination.parent
+        output = path_of(plan.request.output)
+        folder = output.parent if is_file_name(output) else output
         if (warning := storage_of(folder).prepare(folder)) is not None:
             logger.warning("%s", warning)
     if isinstance(plan.manifest, ObjectPath):

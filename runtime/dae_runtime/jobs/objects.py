@@ -77,8 +77,8 @@ class ObjectStorage:
 
     def survey(self, paths: Sequence[Path], folder: Path | None) -> None:
         """List the folder, or look at each object, several at once."""
-        self._listed.clear()
         if folder is not None:
+            self._listed.clear()
             self._forget(folder)
             for found in self._bucket.walk(_key(folder)):
                 self._stamps[found.key] = found.stamp
