@@ -21,6 +21,7 @@ ENGINES = {
     "onnxruntime": {"dae_runtime.engine", "dae_export.precision"},  # to run a model, and for its quantizer
     "pyvips": {"dae_runtime.images"},
     "rawpy": {"dae_runtime.images"},
+    "obstore": {"dae_runtime.jobs"},
     "pillow_heif": {"dae_runtime.images"},
     "tf2onnx": {"dae_export.source"},
     "matplotlib": {"dae_train.data", "dae_train.runs", "dae_tools.level_picture"},  # letters of synthetic pages, and plots

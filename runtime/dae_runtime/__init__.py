@@ -27,7 +27,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .folders import FolderOutcome, FolderRequest, run_folder
+    from .folders import FolderOutcome, FolderRequest, merge_manifests, run_folder
     from .inference import Denoiser
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "ModelError",
     "OutputExistsError",
     "__version__",
+    "merge_manifests",
     "run_folder",
 ]
 
@@ -54,7 +55,7 @@ def __getattr__(name: str) -> Any:
         from .inference import Denoiser
 
         return Denoiser
-    if name in ("FolderOutcome", "FolderRequest", "run_folder"):
+    if name in ("FolderOutcome", "FolderRequest", "merge_manifests", "run_folder"):
         from . import folders
 
         return getattr(folders, name)

@@ -18,7 +18,7 @@ import click
 
 ROOT = Path(__file__).parents[2]
 TEXTS = ("CHANGELOG.md", "CONTRIBUTING.md")
-LANGUAGES = {".py": "python", ".js": "javascript", ".html": "html", ".sh": "bash"}
+LANGUAGES = {".py": "python", ".js": "javascript", ".html": "html", ".sh": "bash", ".sbatch": "bash", ".yaml": "yaml"}
 COMMANDS = ("dae-train", "dae-export", "dae-run")
 PACKAGES = {
     "dae_runtime": "Open a model, denoise arrays, files and folders. Needs neither TensorFlow nor Keras.",

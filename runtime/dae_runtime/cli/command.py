@@ -16,8 +16,9 @@ from ..errors import InputError
 from ..models import bundled_models, describe_models, find_model
 from ..system.bounds import LARGEST_SIDE_PX, MOST_IMAGES, MOST_MEMORY_MB, MOST_PIXELS, MOST_THREADS
 from ..system.command import EXIT_FAILED, PrintableFormatter, echo, run_command
+from ..system.messages import counted
 from .files import denoise_files, watch_folder
-from .options import RunOptions
+from .options import RunOptions, usage_errors
 from .streams import STANDARD, denoise_frames, denoise_image
 
 MIN_MEMORY_MB = 64
@@ -123,6 +124,16 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     help="Quality of JPEG, WebP and AVIF outputs, 1 to 100.  [default: of a JPEG input, else 95; AVIF 90]",
 )
 @click.option("--suffix", default="", help="Append to each output name: _clean turns a.png into a_clean.png.")
+@click.option(
+    "--files-from",
+    metavar="LIST",
+    help="Denoise the files of the folder IN that this list names: a relative name a line; - is standard input.",
+)
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Do share I of N of the files, 1/N to N/N: N processes on any machines do all of them.",
+)
 @click.option("--reference", metavar="DIR", help="Clean images of the same names; print PSNR and SSIM before and after.")
 @click.option("--report", metavar="FILE.html", help="Write an HTML report with images and quality figures.")
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs. Inputs are never changed.")
@@ -149,6 +160,9 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     help="Check that MODEL, or each bundled model, computes here what its exporter computed.",
 )
 @click.option("--contract", metavar="MODEL", help="Print the contract of a model file or bundled model as JSON.")
+@click.option(
+    "--merge-manifests", metavar="OUT", help="Make one manifest of those of the shards in OUT, once these have ended."
+)
 @click.option("--list-models", is_flag=True, help="Print the bundled models.")
 @click.option("--doctor", is_flag=True, help="Print the installation, the capabilities of the machine, and problems.")
 @click.option("-v", "--verbose", is_flag=True, help="Print more on standard error.")
@@ -159,12 +173,13 @@ def command(
     output: str | None,
     self_test: bool,
     contract: str | None,
+    merge_manifests: str | None,
     list_models: bool,
     doctor: bool,
     **values: Any,
 ) -> int:
     """Denoise IN (an image file, a folder, or a quoted pattern such as 'scans/*.png') to OUT (a folder, or for one image a
-    file whose suffix sets the format). - is a standard stream.
+    file whose suffix sets the format). - is a standard stream. IN and OUT may be URLs: s3://, gs://, az://.
 
     \b
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 finished but some files failed, 130 interrupted.
@@ -176,11 +191,13 @@ def command(
         (doctor, _doctor),
         (self_test, lambda: _self_test(options)),
         (contract is not None, lambda: _contract(contract or "")),
+        (merge_manifests is not None, lambda: _merge_manifests(merge_manifests or "")),
     )
     chosen = [action for wanted, action in actions if wanted]
     if len(chosen) > 1 or (chosen and source is not None):
         raise click.UsageError(
-            "--self-test, --contract, --list-models and --doctor exclude each other, IN and OUT: give one of them alone."
+            "--self-test, --contract, --merge-manifests, --list-models and --doctor exclude each other, IN and OUT: give one "
+            "of them alone."
         )
     if chosen:
         return chosen[0]()
@@ -221,6 +238,15 @@ def _contract(model: str) -> int:
     from ..engine.opening import contract_document
 
     click.echo(contract_document(find_model(model)))  # as it is: a program reads it
+    return 0
+
+
+def _merge_manifests(output: str) -> int:
+    from ..folders import merge_manifests
+
+    with usage_errors():
+        path, count = merge_manifests(output)
+    echo(f"{path}: {counted(count, 'manifest')} of shards merged into it")
     return 0
 
 

@@ -70,7 +70,7 @@ def watch_folder(source: str, output: str, options: RunOptions) -> int:
     from ..images import disable_cache
     from ..jobs.watch import HotFolder
 
-    options.refuse("--watch", "resume", "retry_failed", "dry_run", "reference", "report")
+    options.refuse("--watch", "resume", "retry_failed", "dry_run", "reference", "report", "files_from", "shard")
     request = options.request(source, output)
     with usage_errors():
         path = None if request.manifest is None else manifest_of(request)

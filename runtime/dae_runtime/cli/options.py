@@ -42,6 +42,8 @@ class RunOptions:
     quality: int | None
     reference: str | None
     report: str | None
+    files_from: str | None
+    shard: str | None
     overwrite: bool
     dry_run: bool
     manifest: str | None
@@ -107,6 +109,8 @@ class RunOptions:
             retry_failed=self.retry_failed,
             manifest=self.manifest,
             report=self.report,
+            files_from=self.files_from,
+            shard=self.shard,
         )
 
     def model_paths(self) -> list[Path]:

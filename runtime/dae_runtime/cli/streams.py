@@ -13,17 +13,18 @@ from typing import BinaryIO, TextIO, cast
 import click
 
 from ..errors import ImageError
+from ..jobs.locations import check_local
 from ..system.atomic import atomic_path, write_atomic
 from ..system.command import echo
 from ..system.messages import counted
-from ..system.paths import Identity, check_reachable, identity_in, identity_of, is_file, is_folder
+from ..system.paths import Identity, identity_in, identity_of, is_file, is_folder
 from ..system.standard_streams import binary_input, binary_output
 from .options import RunOptions, usage_errors
 
 STANDARD = "-"
 """Standard input or output."""
 _FILE_OPTIONS = (
-    *("suffix", "recursive", "reference", "report", "manifest"),
+    *("suffix", "recursive", "reference", "report", "manifest", "files_from", "shard"),
     *("resume", "retry_failed", "watch", "dry_run", "fail_fast"),
 )
 
@@ -84,7 +85,7 @@ def _check_names(source: str, output: str) -> None:
     with usage_errors():
         for name, what in ((source, "the input"), (output, "the output")):
             if name != STANDARD:
-                check_reachable(name, what)
+                check_local(name, what)
     ends = _regular_identity(source, sys.stdin), _regular_identity(output, sys.stdout)
     if ends[0] is not None and ends[0] == ends[1]:
         raise click.UsageError(f"the output {output} is also the input. Give another output.")

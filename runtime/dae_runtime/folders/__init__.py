@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from .outcome import Failure, FolderOutcome, Tally
     from .planning import FolderPlan, plan_request
     from .request import FolderRequest
-    from .resume import manifest_of, open_manifest, run_settings
+    from .resume import manifest_of, merge_manifests, open_manifest, run_settings
     from .run import job_options, open_run, run_folder
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Tally",
     "job_options",
     "manifest_of",
+    "merge_manifests",
     "open_manifest",
     "open_run",
     "plan_request",
@@ -32,7 +33,7 @@ __getattr__ = lazy_face(
         "outcome": ("Failure", "FolderOutcome", "Tally"),
         "planning": ("FolderPlan", "plan_request"),
         "request": ("FolderRequest",),
-        "resume": ("manifest_of", "open_manifest", "run_settings"),
+        "resume": ("manifest_of", "merge_manifests", "open_manifest", "run_settings"),
         "run": ("job_options", "open_run", "run_folder"),
     },
 )

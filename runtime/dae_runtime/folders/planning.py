@@ -11,10 +11,14 @@ from pathlib import Path
 
 from ..errors import InputError, OutputExistsError
 from ..jobs.entry import Settings
-from ..jobs.plan import Job, check_absent, check_writable, plan
+from ..jobs.locations import check_local, path_of
+from ..jobs.merging import check_sharing
+from ..jobs.places import exists as path_exists
+from ..jobs.places import storage_of
+from ..jobs.plan import Job, check_absent, plan
 from ..system.paths import check_reachable, identities_of, identity_of, is_folder
 from .request import FolderRequest
-from .resume import ResumeState, is_alone, load_resume_state, manifest_of, run_settings
+from .resume import ResumeState, has_manifest, is_alone, load_resume_state, manifest_of, manifests_of, run_settings
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,9 @@ class FolderPlan:
             ModelError: A model cannot be read.
             DaeError: Another run writes to the manifest.
         """
-        if self.manifest is None or self.starts_over or not os.path.lexists(self.manifest):
+        if self.starts_over or not any(map(has_manifest, manifests_of(self.request))):
             return None
-        return load_resume_state(self.jobs, self.manifest, self.settings, self.request)
+        return load_resume_state(self.jobs, self.settings, self.request)
 
     @property
     def starts_over(self) -> bool:
@@ -76,6 +80,15 @@ class FolderPlan:
         """Whether existing outputs are replaced, once `check` has passed."""
         return self.request.overwrite or self.past is not None
 
+    def check_sharing(self) -> None:
+        """Check that no other run shares out the same files in another way.
+
+        Raises:
+            DaeError: One does.
+        """
+        if self.manifest is not None:
+            check_sharing(manifests_of(self.request)[0], self.request.share)
+
     def may_replace(self, job: Job) -> bool:
         """Tell whether the file that a job's output would replace now may be replaced; reads that file."""
         return self.request.overwrite or (self.past is not None and self.past.accounts_for(job))
@@ -84,7 +97,7 @@ class FolderPlan:
         """Tell whether the file that the report would replace now may be replaced; reads that file."""
         from ..report import is_report
 
-        report, past = self.request.report, self.past
+        report, past = self._report, self.past
         if self.request.overwrite or report is None or past is None:
             return self.request.overwrite
         return bool(past.remaining.complete or any(past.knows(job) for job in self.jobs)) and is_report(report)
@@ -92,16 +105,21 @@ class FolderPlan:
     @cached_property
     def report(self) -> Path | None:
         """Path of the report; None for none, or if nothing is left to add to an earlier run's report."""
-        if self.request.report is None:
+        if (report := self._report) is None:
             return None
-        report = Path(self.request.report)
         idle = self.past is not None and not self.past.remaining.jobs
         return None if idle and not self.request.overwrite and os.path.lexists(report) else report
+
+    @property
+    def _report(self) -> Path | None:
+        """Path of the report as requested."""
+        report, share = self.request.report, self.request.share
+        return None if report is None else Path(share.report(os.fspath(report)) if share else report)
 
     def marks(self) -> dict[Job, str]:
         """Return notes on jobs for a printed plan."""
         exists = "exists: " + ("replaced" if self.replaces else "refused without --overwrite")
-        found = {job: exists for job in self.jobs if os.path.lexists(job.destination)}
+        found = {job: exists for job in self.jobs if path_exists(job.destination)}
         return found if self.past is None else found | self.past.marks(self.request.overwrite)
 
     def check(self) -> None:
@@ -118,7 +136,7 @@ class FolderPlan:
             self._check_outputs()
             self._check_report()
         if self.report is not None:
-            check_writable(self.report.parent)
+            storage_of(self.report.parent).check_writable(self.report.parent)
 
     def _check_outputs(self) -> None:
         if self.past is not None:
@@ -134,7 +152,7 @@ class FolderPlan:
             ) from error
 
     def _check_report(self) -> None:
-        report = self.request.report
+        report = self._report
         if report is not None and os.path.lexists(report) and not self.may_replace_report():
             raise OutputExistsError(f"{report} exists already. Replace it with --overwrite, or give another --report.")
 
@@ -149,8 +167,12 @@ def plan_request(request: FolderRequest, models: Callable[[], Iterable[bytes | P
     Raises:
         InputError: There is no input, two inputs have the same output, or the name of an output, report or manifest is
             taken or invalid.
+        DaeError: Another run shares out the same files in another way.
         ImageError: A folder cannot be read, or the output folder cannot be created or written to.
     """
+    for path, name in ((request.manifest, "the manifest"), (request.report, "the report"), (request.files_from, "the list")):
+        if path is not None:
+            check_local(path, name)
     manifest = manifest_of(request)
     jobs = plan(
         request.source,
@@ -160,10 +182,17 @@ def plan_request(request: FolderRequest, models: Callable[[], Iterable[bytes | P
         format=request.format,
         reference=request.reference,
         overwrite=True,  # check() judges existing outputs with the manifest of an earlier run
+        files_from=request.files_from,
+        shard=request.share,
     )
     found = FolderPlan(request, models, jobs, manifest)
-    if request.report is not None:
-        _check_report_name(Path(request.report), found)
+    found.check_sharing()
+    if jobs:
+        output = path_of(request.output)
+        listed = request.files_from is None and len(jobs) > 1
+        storage_of(output).survey([job.destination for job in jobs], output if listed else None)
+    if found._report is not None:
+        _check_report_name(found._report, found)
     return found
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..inference import Controls
+from ..jobs.shards import Shard
 from ..system.bounds import MOST_IMAGES, MOST_MEMORY_MB, MOST_PIXELS, check_whole, shown
 
 PathLike = str | os.PathLike[str]
-_PATHS = ("source", "output", "reference", "manifest", "report")
+_PATHS = ("source", "output", "reference", "manifest", "report", "files_from")
 _FLAGS = ("recursive", "overwrite", "fail_fast", "resume", "retry_failed")
 _RANGES = {
     "batch_size": (1, MOST_IMAGES),
@@ -33,7 +34,8 @@ class FolderRequest:
     """
 
     source: PathLike
-    """An image file, a folder, or a glob (`**` for any depth). A path that exists is never taken as a glob."""
+    """An image file, a folder, or a glob (`**` for any depth). A path that exists is never taken as a glob. Or a URL of an
+    object or a folder of objects, `s3://bucket/folder`, `gs://...`, `az://...`; likewise for `output` and `reference`."""
     output: PathLike
     """For one file, a file with an image suffix, or a folder: one that exists, or a name that ends in a slash or has no
     suffix. Else a folder, in which the input's tree is mirrored; it must lie outside `source`."""
@@ -82,6 +84,12 @@ class FolderRequest:
     the output's folder; none for a single file."""
     report: PathLike | None = None
     """HTML report with images and quality figures; None for none."""
+    files_from: PathLike | None = None
+    """List of the files of the folder `source` to denoise: relative names, one a line or ended by zero bytes; `-` is standard
+    input. None: all images."""
+    shard: str | None = None
+    """`I/N`: do only share I of N, from `1/N` to `N/N`: N processes, on any machines, do the whole, at the same time or not.
+    Each has a manifest of its own, which `merge_manifests` joins, and a report of its own. None: all files."""
 
     def __post_init__(self) -> None:
         for name in _PATHS:
@@ -101,7 +109,9 @@ class FolderRequest:
         for name, text in (("suffix", self.suffix), ("format", "" if self.format is None else self.format)):
             if not isinstance(text, str):
                 raise InputError(f"{name} must be text, not {shown(text)}.")
-        _ = self.controls  # checks them
+        if self.shard is not None and not isinstance(self.shard, str):
+            raise InputError(f"shard must be text such as '3/16', not {shown(self.shard)}.")
+        _ = self.controls, self.share  # checks them
         if self.value_range is not None:
             try:
                 low, high = (float(value) for value in self.value_range)
@@ -122,6 +132,11 @@ class FolderRequest:
     def controls(self) -> Controls:
         """What the user decides about the results."""
         return Controls(self.sigma, self.strength, self.luma, self.color, self.detail, self.bits)
+
+    @property
+    def share(self) -> Shard | None:
+        """The shard to do; None for all files."""
+        return None if self.shard is None else Shard.parse(self.shard)
 
     @property
     def resumes(self) -> bool:

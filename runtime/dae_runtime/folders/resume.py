@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ModelError, OutputExistsError
+from ..errors import InputError, ModelError, OutputExistsError
 from ..inference import Controls
 from ..jobs.entry import Entry, Settings
-from ..jobs.manifest import Manifest, absolute, entry_of, file_stamp, manifest_path, read_manifest
-from ..jobs.plan import Job
+from ..jobs.locations import PARTS_NAME, WHOLE, ObjectPath, path_of
+from ..jobs.manifest import Manifest, absolute, entry_of, manifest_path, read_manifest
+from ..jobs.merging import join_manifests, shard_manifest
+from ..jobs.parts import has_parts, read_parts
+from ..jobs.places import storage_of
+from ..jobs.plan import Job, is_file_name
 from ..jobs.remaining import Remaining, is_foreign, remaining_jobs
 from ..system.messages import counted, listed
 from ..system.paths import is_folder
@@ -127,15 +131,25 @@ def _text(value: float | None, name: str = "") -> str:
     return f"{255 * value:g} of 255" if name == "sigma" else f"{value:g}"
 
 
-def load_resume_state(jobs: Iterable[Job], manifest: Path, settings: Settings, request: FolderRequest) -> ResumeState:
-    """Return the state of the run of a manifest.
+def load_resume_state(jobs: Sequence[Job], settings: Settings, request: FolderRequest) -> ResumeState:
+    """Return the state of the earlier run of a request, by its manifests.
 
     Raises:
-        InputError: The manifest cannot be read.
-        DaeError: Another run writes to it.
+        InputError: A manifest cannot be read.
+        DaeError: Another run writes to one.
     """
-    size, _ = file_stamp(manifest)
-    entries = read_manifest(manifest, alone=is_alone(request))
+    whole, *own = manifests_of(request)
+    manifest = own[0] if own else whole
+    size, _ = storage_of(manifest).stamp(manifest)
+    # A shard's own first: where it is being merged, its lines come to the other before it goes. Others of the run share that.
+    outputs = {absolute(job.destination) for job in jobs} if own else None
+    entries = _read(manifest, is_alone(request), outputs)
+    if own:
+        entries = _read(whole, False, outputs) | entries
+    if request.files_from is not None:
+        known = [job.source for job in jobs if entry_of(job, entries) is not None]
+        if known:
+            storage_of(known[0]).survey(known, None)
     # Without --resume what failed is tried again, as a person expects of the same command.
     retry_failed = request.retry_failed or not request.resume
     remaining = remaining_jobs(jobs, entries, settings, retry_failed, request.overwrite)
@@ -145,25 +159,84 @@ def load_resume_state(jobs: Iterable[Job], manifest: Path, settings: Settings, r
     return ResumeState(remaining, entries, settings, manifest, size)
 
 
+def _read(manifest: Path, alone: bool, outputs: Container[str] | None) -> dict[str, Entry]:
+    return read_parts(manifest, outputs) if isinstance(manifest, ObjectPath) else read_manifest(manifest, alone, outputs)
+
+
 def manifest_of(request: FolderRequest) -> Path | None:
-    """Return the path of a request's manifest; None for none, which is the default for a single file.
+    """Return the path of the manifest that a request writes; None for none, which is the default for a single file.
 
     Raises:
         InputError: The path has an image suffix.
     """
-    is_one_file = os.path.lexists(request.source) and not is_folder(request.source)
+    return next(reversed(manifests_of(request)), None)
+
+
+def manifests_of(request: FolderRequest) -> tuple[Path, ...]:
+    """Return the paths of the manifests that a request reads, the earlier first: that of the whole run, and a shard's own.
+
+    Raises:
+        InputError: The path has an image suffix.
+    """
+    source, output = path_of(request.source), path_of(request.output)
+    if isinstance(source, ObjectPath):
+        is_one_file = request.files_from is None and storage_of(source).is_file(source)
+    else:
+        is_one_file = os.path.lexists(source) and not is_folder(source)
     if request.manifest is None and not request.resumes and is_one_file:
-        return None
-    return manifest_path(request.output, request.manifest)
+        return ()
+    if isinstance(output, ObjectPath) and request.manifest is None:
+        whole: Path = (output.parent if is_file_name(output) else output) / PARTS_NAME / WHOLE
+    else:
+        whole = manifest_path(request.output, request.manifest)
+    return (whole,) if request.share is None else (whole, shard_manifest(whole, request.share))
+
+
+def merge_manifests(output: str | os.PathLike[str]) -> tuple[Path, int]:
+    """Make one manifest of those of a run's shards, by which a run in one process, or in another number of shards, continues.
+
+    Args:
+        output: The output folder, or the manifest that the shards were given.
+
+    Returns:
+        The manifest, and the number of manifests merged into it; 0 if there are none any more.
+
+    Raises:
+        InputError: There is neither a manifest nor one of a shard.
+        DaeError: A shard is still running, or a manifest cannot be read or written.
+    """
+    if isinstance(folder := path_of(output), ObjectPath):
+        manifest: Path = folder / PARTS_NAME / WHOLE
+    else:
+        manifest = manifest_path(output) if is_folder(output) else folder
+    count = join_manifests(manifest)
+    if not count and not has_manifest(manifest):
+        raise InputError(
+            f"{os.fspath(output)} has no manifest. Give the output folder of a run, or the --manifest of its shards."
+        )
+    return manifest, count
+
+
+def has_manifest(manifest: Path) -> bool:
+    """Tell whether there is a manifest at a path.
+
+    Raises:
+        ImageError: The store does not answer.
+    """
+    return has_parts(manifest) if isinstance(manifest, ObjectPath) else os.path.lexists(manifest)
 
 
 def is_alone(request: FolderRequest) -> bool:
     """Tell whether no other run may write to a request's manifest; several may append to one that is given by name."""
-    return request.resumes or request.manifest is None
+    return request.resumes or request.manifest is None or request.share is not None
 
 
 def open_manifest(
-    path: Path | None, settings: Callable[[], Settings], alone: bool = False, planned_bytes: int | None = None
+    path: Path | None,
+    settings: Callable[[], Settings],
+    alone: bool = False,
+    planned_bytes: int | None = None,
+    check: Callable[[], None] | None = None,
 ) -> contextlib.AbstractContextManager[Manifest | None]:
     """Open a manifest for appending, if there is one.
 
@@ -172,12 +245,13 @@ def open_manifest(
         settings: Returns the settings of the run; called only with a path.
         alone: Whether no other run may write to it meanwhile.
         planned_bytes: As for `Manifest`.
+        check: As for `Manifest`.
 
     Raises:
         ModelError: A model cannot be read.
         DaeError: The manifest cannot be written.
     """
-    return contextlib.nullcontext() if path is None else Manifest(path, settings(), alone, planned_bytes)
+    return contextlib.nullcontext() if path is None else Manifest(path, settings(), alone, planned_bytes, check)
 
 
 def run_settings(

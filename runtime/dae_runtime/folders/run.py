@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from ..inference import Denoiser
 from ..jobs.journal import Journal
+from ..jobs.locations import ObjectPath, is_url, path_of
 from ..jobs.losses import compare_again
 from ..jobs.manifest import Manifest
+from ..jobs.parts import PartManifest
+from ..jobs.places import storage_of
+from ..jobs.plan import is_file_name
 from ..jobs.protection import Protection
 from ..jobs.results import FileResult, JobOptions
 from ..jobs.run import run_jobs
 from ..report import RunReport
-from ..system.atomic import remove_unfinished
 from .outcome import Failure, FolderOutcome, Tally
 from .planning import FolderPlan, plan_request
 from .request import FolderRequest
 from .resume import is_alone, open_manifest
+
+logger = logging.getLogger(__name__)
+
+STORE_TRANSFERS = 4
+"""Files that are read from a store and written to it while others are denoised."""
 
 
 def run_folder(
@@ -98,13 +107,16 @@ class FolderRun:
             DaeError: The manifest cannot be written.
         """
         if self._plan.past is not None:
-            remove_unfinished({job.destination.parent for job in self._plan.jobs})
+            folders = {job.destination.parent for job in self._plan.jobs}
+            storage_of(path_of(self._plan.request.output)).remove_unfinished(folders)
         request = self._plan.request
         if request.fail_fast and self._plan.past is not None and self._plan.past.remaining.contested:
             return
         results = run_jobs(
             self._denoiser,
-            self._plan.remaining,
+            self._manifest.announced(self._plan.remaining)
+            if isinstance(self._manifest, PartManifest)
+            else self._plan.remaining,
             job_options(request),
             may_replace=self._plan.may_replace,
             manifest=self._manifest,
@@ -112,6 +124,7 @@ class FolderRun:
             cancel=self._is_cancelled,
             step=self._step,
             finished=self._finished,
+            transfers=STORE_TRANSFERS if is_url(request.source) or is_url(request.output) else 1,
         )
         with contextlib.closing(results):
             for result in results:
@@ -215,10 +228,18 @@ def open_run(
     """
     denoiser.check(plan.request.controls)
     opened: contextlib.AbstractContextManager[Manifest | None]
-    if plan.manifest is None or plan.request.manifest is not None or plan.request.resumes:
-        opened = open_manifest(plan.manifest, lambda: plan.settings, is_alone(plan.request), plan.planned_bytes)
+    if plan.remaining:
+        output = path_of(plan.request.output)
+        folder = output.parent if is_file_name(output) else output
+        if (warning := storage_of(folder).prepare(folder)) is not None:
+            logger.warning("%s", warning)
+    if isinstance(plan.manifest, ObjectPath):
+        opened = PartManifest(plan.manifest, plan.settings)
+    elif plan.manifest is None or plan.request.manifest is not None or plan.request.resumes:
+        alone = is_alone(plan.request)
+        opened = open_manifest(plan.manifest, lambda: plan.settings, alone, plan.planned_bytes, plan.check_sharing)
     else:
-        opened = Journal(plan.manifest, plan.settings, plan.planned_bytes)
+        opened = Journal(plan.manifest, plan.settings, plan.planned_bytes, plan.check_sharing)
     with opened as manifest:
         yield FolderRun(plan, denoiser, manifest, cancel, step, finished)
 

@@ -6,7 +6,17 @@ from ..system.lazy import lazy_face
 
 if TYPE_CHECKING:
     from .codec import KINDS_OF_8_BITS, MAX_PIXELS, decode, encode, lost_metadata
-    from .files import Image, read_image, read_stream, save_image, warn_multi_image, write_image
+    from .files import (
+        Image,
+        image_bytes,
+        most_bytes,
+        read_image,
+        read_image_bytes,
+        read_stream,
+        save_image,
+        warn_multi_image,
+        write_image,
+    )
     from .names import (
         FORMATS,
         IMAGE_SUFFIXES,
@@ -36,15 +46,18 @@ __all__ = [
     "disable_cache",
     "encode",
     "find_images",
+    "image_bytes",
     "image_format",
     "image_names",
     "is_image_name",
     "kind_to_write",
     "log_passed_over",
     "lost_metadata",
+    "most_bytes",
     "parse_range",
     "raw_version",
     "read_image",
+    "read_image_bytes",
     "read_stream",
     "save_image",
     "warn_multi_image",
@@ -57,7 +70,17 @@ __getattr__ = lazy_face(
     __name__,
     {
         "codec": ("KINDS_OF_8_BITS", "MAX_PIXELS", "decode", "encode", "lost_metadata"),
-        "files": ("Image", "read_image", "read_stream", "save_image", "warn_multi_image", "write_image"),
+        "files": (
+            "Image",
+            "image_bytes",
+            "most_bytes",
+            "read_image",
+            "read_image_bytes",
+            "read_stream",
+            "save_image",
+            "warn_multi_image",
+            "write_image",
+        ),
         "names": (
             "FORMATS",
             "IMAGE_SUFFIXES",

@@ -17,7 +17,7 @@ from ..errors import ImageError, OutputExistsError
 from ..system.atomic import atomic_path
 from ..system.bounds import MOST_PIXELS, check_whole
 from ..system.paths import open_regular
-from .codec import MAX_PIXELS, decode, encode, lost_metadata
+from .codec import MAX_PIXELS, Decoded, decode, encode, lost_metadata
 from .headers import sniff
 from .names import RAW_SUFFIXES, kind_to_write
 from .pnm import Pixels
@@ -91,9 +91,37 @@ def read_image(
         raise ImageError(f"{os.fspath(path)}: cannot be read: {error.strerror or error}.") from error
     except ImageError as error:
         raise ImageError(f"{os.fspath(path)}: {error}.") from error
+    return _image(decoded, os.fspath(path))
+
+
+def read_image_bytes(
+    name: str,
+    content: bytes,
+    max_pixels: int = MAX_PIXELS,
+    before_allocate: Callable[[int], None] | None = None,
+    value_range: Range | None = None,
+) -> Image:
+    """Read the content of an image file as `read_image` does; `name` is for its suffix and for messages.
+
+    Raises:
+        ImageError, MissingDependencyError: As `read_image`.
+    """
+    try:
+        is_raw = Path(name).suffix.lower() in RAW_SUFFIXES
+        return _image(decode(content, max_pixels, before_allocate, value_range, is_raw), name)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}.") from error
+
+
+def _image(decoded: Decoded, name: str) -> Image:
     if decoded.has_more_images:
-        warn_multi_image(os.fspath(path))
+        warn_multi_image(name)
     return Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)
+
+
+def most_bytes(max_pixels: int) -> int:
+    """Return the most bytes that an image file of so many pixels may have."""
+    return _MOST_BYTES_PER_PIXEL * max_pixels + _MOST_METADATA_BYTES
 
 
 def read_stream(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -116,7 +144,7 @@ def read_stream(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> bytes:
         sniff(head)
     except ImageError:  # `decode` says so
         return head
-    limit = _MOST_BYTES_PER_PIXEL * max_pixels + _MOST_METADATA_BYTES
+    limit = most_bytes(max_pixels)
     parts, size = [head], len(head)
     while part := file.read(min(_PART_BYTES, limit + 1 - size)):
         parts.append(part)
@@ -200,6 +228,21 @@ def save_image(
         raise OutputExistsError(f"{name}: exists. Give another output, or allow overwriting.") from error
     except OSError as error:
         raise ImageError(f"{name}: cannot be written: {error.strerror or error}.") from error
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}.") from error
+
+
+def image_bytes(name: str, image: Image, quality: int | None = None) -> tuple[bytes, tuple[str, ...]]:
+    """Return the content of the file that `write_image` would write under a name, and the metadata that it does not have.
+
+    Raises:
+        ImageError, MissingDependencyError: As `write_image`.
+    """
+    pixels = _check_pixels(image.pixels, RANGE in image.metadata)
+    try:
+        kind = kind_to_write(name)
+        content = encode(pixels, kind, image.metadata, pages=image.pages, quality=quality)
+        return content, lost_metadata(image.metadata, kind, content)
     except ImageError as error:
         raise ImageError(f"{name}: {error}.") from error
 

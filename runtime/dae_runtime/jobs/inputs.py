@@ -1,4 +1,4 @@
-"""The input files of a run and their clean references."""
+"""The input files of a run."""
 
 from __future__ import annotations
 
@@ -6,30 +6,44 @@ import contextlib
 import glob
 import logging
 import os
-from collections.abc import Sequence
-from pathlib import Path
+import sys
+from collections.abc import Callable
+from pathlib import Path, PurePath
 
-from ..errors import ImageError, InputError
-from ..images import IMAGE_SUFFIXES, find_images, image_names, is_image_name
-from ..system.paths import check_reachable, is_file, is_folder
+from ..errors import InputError
+from ..images import IMAGE_SUFFIXES, image_names, is_image_name, log_passed_over
+from ..system.paths import check_reachable, is_folder
+from .listing import listed_names
+from .shards import Shard
 
 logger = logging.getLogger(__name__)
 
 
-def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tuple[Path, list[str]]:
+def find_sources(
+    source: str | os.PathLike[str],
+    recursive: bool = False,
+    files_from: str | os.PathLike[str] | None = None,
+    shard: Shard | None = None,
+) -> tuple[Path, list[str]]:
     """Return the base folder of relative paths and the sorted image files; as text, as they may be very many.
 
-    Sub-folders that cannot be read are among them, so that reading reports them.
+    Sub-folders that cannot be read are among them, so that reading reports them. With `files_from`, the files are those that
+    `listed_names` yields, whether they exist or not. Of a folder or a list only the files of a shard are kept, perhaps none.
 
     Raises:
-        InputError: There is no image file.
+        InputError: There is no image file, of any shard, or the list cannot be used.
         ImageError: The folder cannot be read.
     """
     check_reachable(source, "the input")
     path = Path(source)
+    if files_from is not None:
+        if not is_folder(path):
+            raise InputError(f"a list of files (--files-from) needs a folder as input, which {path} is not.")
+        return path, listed_images(path, files_from, shard)
     if is_folder(path):
-        found = image_names(path, recursive)
-        if not found:
+        seen = Seen(None if shard is None else shard.part_of(path))
+        found = image_names(path, recursive, keep=seen)
+        if not seen.any:
             hint = "" if recursive else " Include sub-folders with --recursive."
             raise InputError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)}).{hint}")
         if not recursive and _has_folders(path):
@@ -50,51 +64,46 @@ def find_sources(source: str | os.PathLike[str], recursive: bool = False) -> tup
     return base, sorted(images, key=lambda name: name.replace(os.sep, "\0"))  # as paths are sorted
 
 
+class Seen:
+    """Asks a function about names, or wants all, and notes whether it was asked."""
+
+    def __init__(self, keep: Callable[[str], bool] | None) -> None:
+        self._keep, self.any = keep, False
+
+    def __call__(self, name: str) -> bool:
+        self.any = True
+        return self._keep is None or self._keep(name)
+
+
+def listed_images(folder: Path, files_from: str | os.PathLike[str], shard: Shard | None = None) -> list[str]:
+    """Return the images of a list, within a folder or below a URL; sorted, and each once. Of a shard, perhaps none.
+
+    Raises:
+        InputError: The list cannot be used, or names no image.
+    """
+    images: set[str] = set()
+    passed: list[str] = []
+    seen = Seen(None if shard is None else shard.owns)
+    for name in listed_names(files_from):
+        if not is_image_name(name):
+            passed.append(sys.intern(PurePath(name).name))
+        elif seen(name):
+            images.add(name)
+    log_passed_over(folder, passed)
+    if not seen.any:
+        raise InputError(f"the list {os.fspath(files_from)} names no image file ({', '.join(IMAGE_SUFFIXES)}).")
+    base = f"{os.fspath(folder)}{'' if os.fspath(folder).endswith(os.sep) else os.sep}"
+    if base == f".{os.sep}":
+        base = ""
+    return [base + name for name in sorted(images, key=lambda name: name.replace("/", "\0"))]
+
+
 def _unreadable_folders(base: Path) -> list[str]:
     """Return the folders below a folder that a glob passes over because they cannot be read."""
     errors: list[OSError] = []
     for _, folders, _ in os.walk(base, onerror=errors.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
     return [os.fspath(Path(error.filename)) for error in errors if error.filename]
-
-
-def find_references(sources: Sequence[Path], base: Path, root: Path) -> list[Path | None]:
-    """Return the clean image of each source, or None.
-
-    Args:
-        sources: At least one image file within `base`.
-        base: Base folder of the relative paths.
-        root: Folder with clean images of the same relative path (any image extension), or, for one source, a file.
-
-    Raises:
-        InputError: `root` is not a folder, or holds no image for any source.
-        ImageError: `root` cannot be reached.
-    """
-    check_reachable(root, "the reference")
-    if is_file(root) and len(sources) == 1:
-        return [root]
-    if not is_folder(root):
-        raise InputError(f"the reference {root} is not a folder of clean images.")
-    folders: dict[Path, dict[str, Path]] = {}
-    found: list[Path | None] = []
-    for source in sources:
-        folder = root / source.relative_to(base).parent
-        if folder not in folders:
-            images = _references_in(folder)
-            # By whole name first, then by stem: a clean a.png serves a noisy a.jpg.
-            folders[folder] = {path.stem: path for path in images} | {path.name: path for path in images}
-        found.append(folders[folder].get(source.name, folders[folder].get(source.stem)))
-    if not any(found):
-        raise InputError(f"the reference {root} holds no image with the name of an input, e.g. {sources[0].name}.")
-    return found
-
-
-def _references_in(folder: Path) -> list[Path]:
-    try:
-        return find_images(folder) if os.path.lexists(folder) else []
-    except ImageError as error:  # concerns the images of this folder only
-        logger.warning("no reference from there: %s", error)
-        return []
 
 
 def _has_folders(folder: Path) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .entry import BEGUN, Settings
-from .manifest import Manifest, ManifestError, Stamp
+from .manifest import Manifest, ManifestError
 from .plan import Job
+from .storage import Stamp
 
 logger = logging.getLogger(__name__)
 
@@ -25,19 +27,23 @@ class Journal(Manifest):
         path: The file; opened, and so locked, at once if it exists.
         settings: Of this run.
         planned_bytes: As for `Manifest`.
+        check: As for `Manifest`.
 
     Raises:
         ManifestError: As for `Manifest`; also while the run lasts.
     """
 
-    def __init__(self, path: Path, settings: Settings, planned_bytes: int | None) -> None:
+    def __init__(
+        self, path: Path, settings: Settings, planned_bytes: int | None, check: Callable[[], None] | None = None
+    ) -> None:
         self.path, self.settings, self.done = path, settings, 0
-        self._planned_bytes, self._opening, self._opened, self._ended = planned_bytes, threading.Lock(), False, False
+        self._check, self._planned_bytes, self._opening = check, planned_bytes, threading.Lock()
+        self._opened, self._ended = False, False
         if os.path.lexists(path):
             self._open()
 
     def _open(self) -> None:
-        super().__init__(self.path, self.settings, alone=True, planned_bytes=self._planned_bytes)
+        super().__init__(self.path, self.settings, True, self._planned_bytes, self._check)
         self._opened = True
 
     def _append(self, job: Job, source_stamp: Stamp, **outcome: Any) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
 import io
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,13 +18,13 @@ from ..images import FORMATS
 from ..system.locks import lock
 from ..system.paths import check_reachable, open_regular
 from .entry import BEGUN, DONE, FAILED, Entry, Settings, read_entry
+from .locations import ObjectPath, is_url
 from .plan import Job, is_file_name
+from .storage import Stamp
 
 MANIFEST_NAME = "dae-manifest.jsonl"
 """Default name of the manifest in the output folder."""
-Stamp = tuple[int, int]
-"""Size in bytes and modification time in ns; a file with the same stamp counts as unchanged."""
-_LONGEST_LINE = 2**20
+LONGEST_LINE = 2**20
 """Bytes; paths are far shorter, and a damaged file may be one line."""
 _FIRST_BYTES = b'{"path": '
 """Start of every manifest, unless a crash cut its first line short; other files are never appended to."""
@@ -66,43 +65,25 @@ class Manifest:
         settings: Of this run.
         alone: Whether no other run may write to it meanwhile.
         planned_bytes: Its size when the run was planned by its content; None if it was not.
+        check: Called with the file open and locked; may raise.
 
     Raises:
         ManifestError: It cannot be opened or written to, another run writes to it, or has done so since the plan.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], settings: Settings, alone: bool = False, planned_bytes: int | None = None
+        self,
+        path: str | os.PathLike[str],
+        settings: Settings,
+        alone: bool = False,
+        planned_bytes: int | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self.path, self.settings = Path(path), settings
         self.done = 0
         """Files recorded as done."""
         self._lock = threading.Lock()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-            try:
-                self._check(alone, planned_bytes)
-            except BaseException:
-                os.close(self._file)
-                raise
-        except OSError as error:
-            text = f"the manifest {self.path} cannot be written: {error.strerror or error}. Give another with --manifest."
-            raise ManifestError(text) from error
-
-    def _check(self, alone: bool, planned_bytes: int | None) -> None:
-        if not lock(self._file, alone):
-            raise in_use(self.path)
-        size = os.fstat(self._file).st_size
-        if size and not _FIRST_BYTES.startswith(os.pread(self._file, len(_FIRST_BYTES), 0)):
-            text = (
-                f"{self.path} exists and is not a manifest; it stays unchanged. Give the manifest another name (--manifest)."
-            )
-            raise ManifestError(text)
-        if planned_bytes not in (None, size):
-            raise ManifestError(f"another run has written to {self.path} after this one was planned. Start this one again.")
-        if size and os.pread(self._file, 1, size - 1) != b"\n":
-            os.write(self._file, b"\n")
+        self._file = open_locked(self.path, alone, planned_bytes, check)
 
     def begin(self, job: Job, source_stamp: Stamp, output_sha256: str | None = None) -> None:
         """Record that an output is about to get its name, so that it is known as the run's if the run is killed.
@@ -126,6 +107,7 @@ class Manifest:
         output_sha256: str | None,
         level: float | None = None,
         lost: Sequence[str] = (),
+        output_stamp: Stamp | None = None,
     ) -> None:
         """Record the result of one file.
 
@@ -137,6 +119,7 @@ class Manifest:
             output_sha256: Of the output; None if there is none.
             level: Noise level that the model was given.
             lost: Metadata of the input that the output does not have.
+            output_stamp: Of the output; recorded for objects.
 
         Raises:
             ManifestError: The disk is full, or the file is gone.
@@ -151,9 +134,13 @@ class Manifest:
             output_sha256=output_sha256,
             level=None if level is None else round(level, 6),
             lost=lost,
+            output_mark=output_stamp[1] if output_stamp is not None and is_url(job.destination) else None,
         )
 
     def _append(self, job: Job, source_stamp: Stamp, **outcome: Any) -> None:
+        self._write(self._line(job, source_stamp, **outcome))
+
+    def _line(self, job: Job, source_stamp: Stamp, **outcome: Any) -> bytes:
         entry = Entry(
             path=absolute(job.source),
             output=absolute(job.destination),
@@ -165,7 +152,12 @@ class Manifest:
             quality=self.settings.quality,
             **dataclasses.asdict(self.settings.controls),
         )
-        line = json.dumps(dataclasses.asdict(entry)).encode("ascii") + b"\n"
+        values = dataclasses.asdict(entry)
+        if entry.output_mark is None:
+            del values["output_mark"]
+        return json.dumps(values).encode("ascii") + b"\n"
+
+    def _write(self, line: bytes) -> None:
         with self._lock:
             try:
                 if os.write(self._file, line) < len(line):
@@ -184,7 +176,73 @@ class Manifest:
         self.close()
 
 
-def read_manifest(path: str | os.PathLike[str], alone: bool | None = None) -> dict[str, Entry]:
+def append_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """Append whole lines to a manifest, and return when they are on the disk.
+
+    Raises:
+        ManifestError: As for `Manifest`.
+    """
+    with os.fdopen(open_locked(path), "ab") as file:
+        try:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as error:
+            raise ManifestError(f"the manifest {path} cannot be written: {error.strerror or error}.") from error
+
+
+def open_locked(
+    path: Path, alone: bool = True, planned_bytes: int | None = None, check: Callable[[], None] | None = None
+) -> int:
+    """Open a manifest to read and append, and lock it; arguments and errors as for `Manifest`.
+
+    Returns:
+        The file's descriptor, at the start of the file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            _check(path, file, alone, planned_bytes)
+            if check is not None:
+                _ask(check, path, file)
+        except BaseException:
+            os.close(file)
+            raise
+    except OSError as error:
+        text = f"the manifest {path} cannot be written: {error.strerror or error}. Give another with --manifest."
+        raise ManifestError(text) from error
+    return file
+
+
+def _ask(check: Callable[[], None], path: Path, file: int) -> None:
+    """Call a check; where it raises, leave no empty file behind."""
+    try:
+        check()
+    except DaeError:
+        if os.fstat(file).st_size == 0:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _check(path: Path, file: int, alone: bool, planned_bytes: int | None) -> None:
+    if not lock(file, alone):
+        raise in_use(path)
+    size = os.fstat(file).st_size
+    if size and not _FIRST_BYTES.startswith(os.pread(file, len(_FIRST_BYTES), 0)):
+        raise ManifestError(
+            f"{path} exists and is not a manifest; it stays unchanged. Give the manifest another name (--manifest)."
+        )
+    if planned_bytes not in (None, size):
+        raise ManifestError(f"another run has written to {path} after this one was planned. Start this one again.")
+    if size and os.pread(file, 1, size - 1) != b"\n":
+        os.write(file, b"\n")
+        os.lseek(file, 0, os.SEEK_SET)
+
+
+def read_manifest(
+    path: str | os.PathLike[str], alone: bool | None = None, outputs: Container[str] | None = None
+) -> dict[str, Entry]:
     """Return the last entry of each output by its path; empty if the file does not exist.
 
     Truncated or damaged lines are ignored.
@@ -193,6 +251,7 @@ def read_manifest(path: str | os.PathLike[str], alone: bool | None = None) -> di
         path: The file.
         alone: None to read it whatever other runs do. Else refuse one that another run writes to: true, in any way; false,
             for itself alone.
+        outputs: Those that are wanted, by their paths as the manifest has them; None for all.
 
     Raises:
         InputError: The file exists but cannot be read.
@@ -203,9 +262,9 @@ def read_manifest(path: str | os.PathLike[str], alone: bool | None = None) -> di
         with io.BufferedReader(open_regular(path)) as file:
             if alone is not None and not lock(file.fileno(), alone):
                 raise in_use(path)
-            while line := file.readline(_LONGEST_LINE):
+            while line := file.readline(LONGEST_LINE):
                 entry = read_entry(line)
-                if entry is not None:
+                if entry is not None and (outputs is None or entry.output in outputs):
                     entries[entry.output] = entry
     except FileNotFoundError:
         return {}
@@ -220,24 +279,8 @@ def entry_of(job: Job, entries: Mapping[str, Entry]) -> Entry | None:
     return None if entry is None or entry.path != absolute(job.source) else entry
 
 
-def file_sha256(path: str | os.PathLike[str]) -> str | None:
-    """Return a file's SHA-256 in hex, or None if it cannot be read."""
-    try:
-        with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
-
-
-def file_stamp(path: Path) -> Stamp:
-    """Return the stamp of a file; zeros if it is gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
-
-
 def absolute(path: Path) -> str:
     """Return a path as the manifest has it."""
+    if isinstance(path, ObjectPath):
+        return str(path)
     return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
 
 from ..errors import ImageError, InputError, OutputExistsError
 from ..images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format, is_image_name, written_suffix
 from ..system.messages import counted, listed
-from ..system.paths import Identity, check_reachable, folders_around, identities_of, identity_of, is_folder, is_same
-from .inputs import find_references, find_sources
+from ..system.paths import Identity, folders_around, identities_of, identity_of, is_folder, is_same
+from .locations import check_local, check_place, is_url, path_of
+from .places import exists, storage_of
+from .references import find_references
+from .shards import Shard
 
 PathLike = str | os.PathLike[str]
 
@@ -37,17 +41,17 @@ class Job:
     @property
     def source(self) -> Path:
         """The file."""
-        return Path(self._folder + self._name)
+        return path_of(self._folder + self._name)
 
     @property
     def destination(self) -> Path:
         """The output."""
-        return Path(self._to_folder + self._to_name)
+        return path_of(self._to_folder + self._to_name)
 
     @property
     def reference(self) -> Path | None:
         """The clean image to compare with, if any."""
-        return None if self._reference is None else Path(self._reference)
+        return None if self._reference is None else path_of(self._reference)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and self._names() == other._names()
@@ -77,6 +81,8 @@ def plan(
     format: str | None = None,
     reference: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    files_from: PathLike | None = None,
+    shard: Shard | None = None,
 ) -> list[Job]:
     """Map every input to its output; writes nothing and opens no image.
 
@@ -89,6 +95,8 @@ def plan(
         format: Extension of the outputs, such as `png`; None to keep each input's, but `tif` for camera raw.
         reference: Folder with clean images of the same relative path (any image extension), or, for one input file, a file.
         overwrite: Allow existing outputs.
+        files_from: List of the files within the folder `source` to take, as for `listed_names`; None for all images.
+        shard: Return only jobs of this shard, perhaps none; None for all.
 
     Returns:
         Jobs, sorted by source name. A sub-folder that cannot be read is one of them, so that reading reports it.
@@ -99,13 +107,14 @@ def plan(
         OutputExistsError: Outputs exist and `overwrite` is false.
         ImageError: The folder cannot be read, or the output folder cannot be created or written to.
     """
-    extension = _extension(format)
-    _check_suffix(suffix)
-    check_reachable(output, "the output")
-    base, sources = find_sources(source, recursive)
-    target = Path(output)
-    single_file = sources == [os.fspath(Path(source))]
-    if not single_file:
+    extension = _extension(format, suffix)
+    target = path_of(output)
+    check_place(output, "the output")
+    base, sources = storage_of(path_of(source)).find(path_of(source), recursive, files_from, shard)
+    single_file = sources == [os.fspath(path_of(source))]
+    if not single_file and (is_url(source) or is_url(output)):
+        _check_prefixes(base, target)
+    elif not single_file:
         # Outputs at another depth are not matched again, unless the pattern matches every depth.
         any_depth = is_folder(source) or "**" in os.fspath(source)
         _check_folders(base, output, any_depth)
@@ -113,17 +122,21 @@ def plan(
             _check_outside({Path(name).parent for name in sources}, output)
     if single_file and target.suffix and not _means_folder(output):
         _check_file_name(target, suffix, format)
-        jobs = [Job(sources[0], target)]
+        outputs: Iterable[Path] = [target]
     else:
-        relative = (Path(name).relative_to(base) for name in sources)
+        relative = (path_of(name).relative_to(base) for name in sources)
         outputs = (_destination(path, target, suffix, extension, single_file) for path in relative)
-        jobs = list(map(Job, sources, outputs))
+    references: Iterable[Path | None] = itertools.repeat(None)
     if reference is not None:
-        references = find_references([job.source for job in jobs], base, Path(reference))
-        jobs = [Job(job.source, job.destination, path) for job, path in zip(jobs, references, strict=True)]
+        references = find_references([path_of(name) for name in sources], base, path_of(reference), shard is None)
+    jobs = [
+        Job(name, to, clean)
+        for name, to, clean in zip(sources, outputs, references, strict=False)
+        if shard is None or shard.owns(path_of(name).relative_to(base))
+    ]
     _check_mapping([job for job in jobs if single_file or is_image_name(job.source)])
     for folder in {job.destination.parent for job in jobs}:
-        check_writable(folder)
+        storage_of(folder).check_writable(folder)
     if not overwrite:
         check_absent(jobs)
     return jobs
@@ -150,7 +163,9 @@ def _check_file_name(output: Path, suffix: str, format: str | None) -> None:
         )
 
 
-def _extension(format: str | None) -> str | None:
+def _extension(format: str | None, suffix: str) -> str | None:
+    if "/" in suffix or os.sep in suffix or "\0" in suffix:
+        raise InputError(f"the suffix {suffix!r} must be part of a file name, without path separators.")
     if format is None:
         return None
     extension = "." + format.lower().removeprefix(".")
@@ -170,20 +185,14 @@ def plan_folder(
             suffix contains a path separator.
         ImageError: The output cannot be created or written to.
     """
-    base, target, extension = Path(source), Path(output), _extension(format)
-    _check_suffix(suffix)
+    base, target, extension = Path(source), Path(output), _extension(format, suffix)
     for path, what in ((source, "the input"), (output, "the output")):
-        check_reachable(path, what)
+        check_local(path, what)
     if not is_folder(base):
         raise InputError(f"{base} is not a folder. Only a folder can be watched.")
     _check_folders(base, output, any_depth=True)
-    check_writable(target)
+    storage_of(target).check_writable(target)
     return lambda path: _destination(path.relative_to(base), target, suffix, extension)
-
-
-def _check_suffix(suffix: str) -> None:
-    if "/" in suffix or os.sep in suffix or "\0" in suffix:
-        raise InputError(f"the suffix {suffix!r} must be part of a file name, without path separators.")
 
 
 def _destination(relative: Path, output: Path, suffix: str, extension: str | None, named: bool = False) -> Path:
@@ -199,10 +208,21 @@ def _check_folders(base: Path, output: PathLike, any_depth: bool) -> None:
         _refuse_inside(output, "is the input folder")
     if any_depth and any(folder == outside or is_same(folder, outside) for folder in around):
         _refuse_inside(output, f"lies inside the input folder {base}")
+    _check_not_file(output)
+
+
+def _check_not_file(output: PathLike) -> None:
     if os.path.lexists(output) and not is_folder(output):
         raise InputError(f"several images need a folder as output, but {output} is a file.")
     if is_file_name(output):
         raise InputError(f"several images need a folder as output, not a file; for a folder with this name give {output}/")
+
+
+def _check_prefixes(base: Path, output: Path) -> None:
+    """Check an input and an output of which one is a URL."""
+    if output.is_relative_to(base):
+        _refuse_inside(output, "is the input" if output == base else f"lies inside the input {base}")
+    _check_not_file(output)
 
 
 def _check_outside(folders: set[Path], output: PathLike) -> None:
@@ -214,16 +234,6 @@ def _check_outside(folders: set[Path], output: PathLike) -> None:
 
 def _refuse_inside(output: PathLike, where: str) -> NoReturn:
     raise InputError(f"the output {output} {where}; a second run would denoise its own results. Give a folder outside it.")
-
-
-def check_writable(folder: Path) -> None:
-    """Check that a folder can be created and written to, without creating it."""
-    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    if not is_folder(there):
-        raise InputError(f"the folder {folder} cannot be created: {there} is a file. Give another output.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        what = "cannot be written to" if there == folder else f"cannot be created in {there}"
-        raise ImageError(f"the folder {folder} {what}: Permission denied, or a read-only disk. Give another output.")
 
 
 def _check_mapping(jobs: list[Job]) -> None:
@@ -276,7 +286,7 @@ def _resolved(path: Path, folders: dict[str, str]) -> tuple[str, str]:
 
 def check_absent(jobs: list[Job]) -> None:
     """Raise OutputExistsError if any output exists."""
-    existing = [job for job in jobs if os.path.lexists(job.destination)]
+    existing = [job for job in jobs if exists(job.destination)]
     if existing:
         many = len(existing) > 1
         raise OutputExistsError(

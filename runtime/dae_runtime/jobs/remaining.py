@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from ..errors import DaeError
-from ..images import read_image
 from .entry import DONE, FAILED, Entry, Settings
-from .manifest import entry_of, file_sha256, file_stamp
+from .manifest import entry_of
+from .places import exists, storage_of
 from .plan import Job
 
 
@@ -56,7 +53,7 @@ def _place(job: Job, entry: Entry, remaining: Remaining, settings: Settings, ret
     same_work = _same_work(job, entry, settings)
     if same_work and entry.status == FAILED and not retry_failed:
         return remaining.failed
-    if same_work and entry.output_sha256 is not None and file_sha256(job.destination) == entry.output_sha256:
+    if same_work and entry.output_sha256 is not None and _is_as_written(job, entry):
         return remaining.complete
     if _has_other_output(job, entry, settings):
         remaining.other_settings.append(job)
@@ -67,11 +64,13 @@ def _place(job: Job, entry: Entry, remaining: Remaining, settings: Settings, ret
 
 
 def _same_work(job: Job, entry: Entry, settings: Settings) -> bool:
-    return entry.settings == settings and (entry.source_bytes, entry.source_mtime_ns) == file_stamp(job.source)
+    return entry.settings == settings and (entry.source_bytes, entry.source_mtime_ns) == storage_of(job.source).stamp(
+        job.source
+    )
 
 
 def _has_other_output(job: Job, entry: Entry, settings: Settings) -> bool:
-    return entry.status == DONE and entry.settings != settings and os.path.lexists(job.destination)
+    return entry.status == DONE and entry.settings != settings and exists(job.destination)
 
 
 def is_foreign(job: Job, entry: Entry | None) -> bool:
@@ -79,18 +78,17 @@ def is_foreign(job: Job, entry: Entry | None) -> bool:
 
     A finished output that is no longer a valid image counts as damaged, not as foreign.
     """
-    if not os.path.lexists(job.destination):
+    if not exists(job.destination):
         return False
     if entry is None or entry.status == FAILED:
         return True
     if entry.output_sha256 is None:  # begun by a version that did not record it
         return False
-    return file_sha256(job.destination) != entry.output_sha256 and _is_whole(job.destination)
+    return not _is_as_written(job, entry) and storage_of(job.destination).is_whole(job.destination)
 
 
-def _is_whole(path: Path) -> bool:
-    try:
-        read_image(path)
-    except DaeError:
-        return False
-    return True
+def _is_as_written(job: Job, entry: Entry) -> bool:
+    storage = storage_of(job.destination)
+    if entry.output_mark is not None and storage.stamp(job.destination)[1] == entry.output_mark:
+        return True
+    return storage.sha256(job.destination) == entry.output_sha256

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..images import MAX_PIXELS, Image, read_image
+from ..images import MAX_PIXELS, Image
 from ..inference import DEFAULT_CONTROLS, Controls
 from ..pixels.scores import Scores
-from .manifest import Stamp
+from .places import storage_of
 from .plan import Job
+from .storage import Stamp
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class JobOptions:
 
     def read(self, path: Path, before_allocate: Callable[[int], None] | None = None) -> Image:
         """Read an image as `read_image` does, with these limits and this range."""
-        return read_image(path, self.max_pixels, before_allocate, self.value_range)
+        return storage_of(path).read(path, self.max_pixels, before_allocate, self.value_range)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from ..inference import ENGINE_SHARE, Denoiser
 from ..system.processor import available_cpus
 from ..system.threads import Gate, ordered_map
 from .manifest import Manifest
+from .places import storage_of
 from .plan import Job
 from .protection import Protection
 from .results import FileResult, JobOptions
@@ -41,6 +42,7 @@ def run_jobs(
     step: Callable[[], None] | None = None,
     finished: Callable[[FileResult], None] | None = None,
     protection: Protection | None = None,
+    transfers: int = 1,
 ) -> Generator[FileResult, None, None]:
     """Denoise files in parallel and yield their results in order.
 
@@ -59,6 +61,7 @@ def run_jobs(
         finished: Called after each file, by any thread and in any order: before its result comes, where files run in groups.
         protection: The files that stay whatever `may_replace` says; None for the inputs and references of `jobs`, if that is
             a list.
+        transfers: How many files are read and written while others are denoised: more where each takes long, as in a store.
 
     Yields:
         One result per job, in order. A file that cannot be read, denoised or written has an `error`; the run continues.
@@ -84,8 +87,7 @@ def run_jobs(
         finished=finished,
     )
     chunks = itertools.takewhile(lambda chunk: not worker.is_stopped(), _group_jobs(jobs, options.batch_size))
-    # One thread more than can denoise: it reads and writes meanwhile.
-    for results in ordered_map(chunks, worker.process, slots + 1, worker.stop):
+    for results in ordered_map(chunks, worker.process, slots + transfers, worker.stop):
         yield from results
 
 
@@ -104,7 +106,4 @@ def _group_jobs(jobs: Iterable[Job], batch_size: int | None) -> Iterator[list[Jo
 
 
 def _file_bytes(job: Job) -> int:
-    try:
-        return job.source.stat().st_size
-    except OSError:
-        return 0
+    return storage_of(job.source).size(job.source)

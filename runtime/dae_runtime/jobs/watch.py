@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..images import find_images
-from .manifest import Stamp, file_stamp
+from .local import file_stamp
 from .plan import Job, plan_folder
 from .protection import Protection
+from .storage import Stamp
 
 if TYPE_CHECKING:
     from .results import FileResult

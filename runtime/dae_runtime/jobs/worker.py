@@ -9,21 +9,21 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from statistics import fmean
 
 from ..errors import CancelledError, DaeError, ImageError, MissingDependencyError
-from ..images import Image, save_image
+from ..images import Image
 from ..inference import Controls, Denoiser, by_shape, windows
 from ..pixels.arrays import Array
 from ..system.messages import describe_error, may_pass
-from ..system.paths import identity_of
 from ..system.threads import Gate
 from .losses import compare, loses_depth, loses_unasked
-from .manifest import Manifest, ManifestError, Stamp, file_sha256, file_stamp
+from .manifest import Manifest, ManifestError
+from .places import storage_of
 from .plan import Job
 from .protection import Protection
 from .results import FileResult, JobOptions
+from .storage import Finished, Stamp
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class _Work:
     """A file being processed."""
 
     job: Job
-    source_stamp: Stamp
+    source_stamp: Stamp = (0, 0)
     """Of the input before it was read, to detect later changes."""
     seconds: float = 0.0
     image: Image | None = None
@@ -109,8 +109,9 @@ class Worker:
 
     def _load(self, job: Job) -> _Work:
         self._check_stop()
-        work, start = _Work(job, file_stamp(job.source)), time.perf_counter()
+        work, start = _Work(job), time.perf_counter()
         try:
+            work.source_stamp = storage_of(job.source).stamp(job.source)
             # Two copies: as read, and denoised.
             work.image = self.options.read(job.source, lambda size: self.gate.enter(2 * size, self.stop))
         except MissingDependencyError:
@@ -193,7 +194,7 @@ class Worker:
         seconds = work.seconds + time.perf_counter() - start
         if self.manifest is not None:
             digest = None if work.error else work.output_sha256
-            self.manifest.record(job, work.source_stamp, work.error, seconds, digest, level, work.lost)
+            self.manifest.record(job, work.source_stamp, work.error, seconds, digest, level, work.lost, work.output_stamp)
         stamp = None if work.error else work.output_stamp
         return FileResult(
             job, work.error, seconds, scores, reference_error, loss, depth_loss, level, stamp, work.may_pass, work.lost
@@ -201,12 +202,11 @@ class Worker:
 
     def _write(self, work: _Work, image: Image) -> None:
         try:
-            work.job.destination.parent.mkdir(parents=True, exist_ok=True)
-            work.lost = save_image(
+            work.lost, work.output_stamp = storage_of(work.job.destination).save(
                 work.job.destination,
                 image,
-                overwrite=lambda: self._may_replace(work.job),
-                before_move=lambda path: self._begin(work, path),
+                may_replace=lambda: self._may_replace(work.job),
+                begin=lambda finished: self._begin(work, finished),
                 quality=self.options.quality,
             )
         except (MissingDependencyError, ManifestError):
@@ -220,12 +220,11 @@ class Worker:
             logger.debug("%s", work.job.destination, exc_info=True)
             work.refuse(f"{os.fspath(work.job.destination)}: {describe_error(error)}", error)
 
-    def _begin(self, work: _Work, finished: Path) -> None:
+    def _begin(self, work: _Work, finished: Finished) -> None:
         """Note the output before it gets its name: a file that comes there later is another's."""
-        work.output_stamp = file_stamp(finished)
-        self.protection.note(work.job, identity_of(finished))
+        self.protection.note(work.job, finished.identity)
         if self.manifest is not None:
-            work.output_sha256 = file_sha256(finished)
+            work.output_sha256 = finished.digest()
             self.manifest.begin(work.job, work.source_stamp, work.output_sha256)
 
     def _may_replace(self, job: Job) -> bool:

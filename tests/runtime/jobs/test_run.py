@@ -14,7 +14,8 @@ from dae_runtime import Denoiser
 from dae_runtime.engine import stopping
 from dae_runtime.images import Image, read_image, write_image
 from dae_runtime.inference.controls import Controls
-from dae_runtime.jobs.manifest import Manifest, Settings, file_sha256, read_manifest
+from dae_runtime.jobs.local import file_sha256
+from dae_runtime.jobs.manifest import Manifest, Settings, read_manifest
 from dae_runtime.jobs.plan import plan
 from dae_runtime.jobs.run import run_jobs, threads_for
 from dae_runtime.jobs.worker import JobOptions

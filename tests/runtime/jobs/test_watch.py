@@ -5,7 +5,7 @@ import os
 import pytest
 
 from dae_runtime import InputError
-from dae_runtime.jobs.manifest import file_stamp
+from dae_runtime.jobs.local import file_stamp
 from dae_runtime.jobs.watch import HotFolder
 from dae_runtime.jobs.worker import FileResult
 

@@ -7,16 +7,15 @@ import pytest
 from builders import random_pixels
 from dae_runtime import Denoiser, MissingDependencyError
 from dae_runtime.images import Image, write_image
-from dae_runtime.jobs import losses
-from dae_runtime.jobs import results as folder_results
-from dae_runtime.jobs import worker as folder_worker
-from dae_runtime.jobs.manifest import Manifest, Settings, file_stamp, read_manifest
+from dae_runtime.jobs import local, losses
+from dae_runtime.jobs.local import file_stamp
+from dae_runtime.jobs.manifest import Manifest, Settings, read_manifest
 from dae_runtime.jobs.plan import plan
 from dae_runtime.jobs.remaining import remaining_jobs
 from dae_runtime.jobs.run import run_jobs
 from dae_runtime.jobs.worker import JobOptions
 
-PLACES = {"read_image": folder_results, "save_image": folder_worker}
+PLACES = {"read_image": local, "save_image": local}
 
 
 def test_bad_files_keep_their_place_and_stop_nothing(tmp_path, blur: Denoiser):

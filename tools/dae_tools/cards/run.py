@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dae_runtime.contract import RunDirectory, read_description
-from dae_runtime.jobs.manifest import file_sha256
+from dae_runtime.jobs.local import file_sha256
 from dae_train.judging.history import read_history
 
 from .errors import CardError

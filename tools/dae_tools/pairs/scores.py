@@ -11,7 +11,7 @@ from statistics import fmean
 from dae_runtime.errors import InputError
 from dae_runtime.images import find_images, read_image
 from dae_runtime.inference import Denoiser
-from dae_runtime.jobs.inputs import find_references
+from dae_runtime.jobs.references import find_references
 from dae_runtime.pixels.arrays import Array
 from dae_runtime.pixels.scores import Scores, score
 
