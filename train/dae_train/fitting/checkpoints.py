@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 
 from dae_runtime.contract import check_network_file
 from dae_runtime.system.atomic import atomic_path
 
 from ..errors import RunError
 from ..learning import optimizers  # noqa: F401  # makes its optimizers known to Keras, which reads them from files
+
+Share = Callable[[Callable[[], list[npt.NDArray[Any]]]], list[npt.NDArray[Any]]]
 
 
 def save_model(model: keras.Model, path: Path) -> None:
@@ -43,13 +48,14 @@ def load_model(path: Path) -> keras.Model:
         raise RunError(f"{path} cannot be loaded ({error}). Restore it, or start the run again with --overwrite.") from error
 
 
-def load_last(path: Path, denoiser: keras.Model, optimizer: Any) -> int:
+def load_last(path: Path, denoiser: keras.Model, optimizer: Any, share: Share = lambda make: make()) -> int:
     """Restore weights and optimizer state into a network and an optimizer of the same structure.
 
     Args:
         path: File of `save_with_optimizer`.
         denoiser: Changed in place.
         optimizer: Changed in place; built if necessary.
+        share: Returns what its argument returns in the process that has the file.
 
     Returns:
         The number of weight updates so far.
@@ -57,14 +63,23 @@ def load_last(path: Path, denoiser: keras.Model, optimizer: Any) -> int:
     Raises:
         RunError: The file is damaged or has another network.
     """
+    if not optimizer.built:
+        optimizer.build(denoiser.trainable_variables)
+    variables = [*denoiser.weights, *optimizer.variables]
+    for variable, saved in zip(variables, share(lambda: _saved(path, variables)), strict=True):
+        variable.assign(saved)
+    return int(keras.ops.convert_to_numpy(optimizer.iterations))
+
+
+def _saved(path: Path, variables: list[Any]) -> list[npt.NDArray[Any]]:
+    """Return the values of weights and optimizer state in a file of `save_with_optimizer`, checked against these variables."""
     try:
         check_network_file(path)
         loaded = keras.models.load_model(path)
-        denoiser.set_weights(loaded.get_weights())
-        if not optimizer.built:
-            optimizer.build(denoiser.trainable_variables)
-        for variable, saved in zip(optimizer.variables, loaded.optimizer.variables, strict=True):
-            variable.assign(saved)
+        arrays = [np.array(keras.ops.convert_to_numpy(v)) for v in (*loaded.weights, *loaded.optimizer.variables)]
+        expected, received = [tuple(v.shape) for v in variables], [array.shape for array in arrays]
+        if received != expected:
+            raise ValueError(f"expected arrays of the shapes {expected}, received {received}")
+        return arrays
     except Exception as error:
         raise RunError(f"{path} cannot be resumed from ({error}). Start the run again with --overwrite.") from error
-    return int(optimizer.iterations.numpy() if hasattr(optimizer.iterations, "numpy") else optimizer.iterations)
