@@ -68,8 +68,9 @@ def connect(processes: Processes) -> Any:
         ConfigError: The coordinator cannot listen, JAX has been in use, or this process is connected with others.
     """
     if _Watch.processes is not None:
-        if _Watch.processes != processes:
-            raise ConfigError(f"this program already trains as {_Watch.processes}, not as {processes}. Start another one.")
+        if _Watch.processes != processes or _Watch.failed is not None:
+            state = "has ended in an error" if _Watch.failed is not None else f"is that of {_Watch.processes}"
+            raise ConfigError(f"the connection of this program {state}: it cannot train as {processes}. Start a new program.")
         return _Watch.client
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # JAX's own words on the end of another process
     import jax
@@ -126,7 +127,6 @@ def watched() -> Iterator[None]:
     """End the process where the block fails since another has ended; after its own errors let it end without waiting."""
     try:
         yield
-        _Watch.failed = None
     except BaseException as error:
         if not interrupted() and isinstance(error, RuntimeError | ValueError) and _LOST.search(str(error)):
             check_others()

@@ -69,11 +69,7 @@ class Group:
                 f"the processes have different numbers of devices: {', '.join(f'{n} has {each[n]}' for n in sorted(each))}. "
                 "Give all the same, with CUDA_VISIBLE_DEVICES or --device cpu."
             )
-        if batch_size % devices and count > 1:
-            raise ConfigError(
-                f"a batch of {batch_size} images cannot be split evenly over {devices} devices of {count} processes. "
-                f"Choose a --batch-size that is a multiple of {devices}, or another number of processes."
-            )
+        check_split(batch_size, devices, count)
         if batch_size % devices:
             _LOG.warning("a batch of %d images is not a multiple of %d devices: training on one", batch_size, devices)
         elif devices > 1:
@@ -196,14 +192,32 @@ def check_backend(processes: Processes) -> None:
         )
 
 
+def check_split(batch_size: int, devices: int, processes: int) -> None:
+    """Check that batches can be split equally over all devices of several processes.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    if processes > 1 and batch_size % devices:
+        raise ConfigError(
+            f"a batch of {batch_size} images cannot be split equally over {devices} devices of {processes} processes. "
+            f"Choose a --batch-size that is a multiple of {devices}, or another number of processes."
+        )
+
+
 @contextlib.contextmanager
-def joined(processes: Processes | None) -> Iterator[Group]:
+def joined(processes: Processes | None, resumes: bool) -> Iterator[Group]:
     """Connect this process with the others.
 
     A process that ends early ends the others, each with `connection.EXIT_LOST`.
 
+    Args:
+        processes: The place of this one; None: it trains alone.
+        resumes: Whether it continues a run.
+
     Raises:
-        ConfigError: The backend is not JAX, the coordinator cannot listen, or the processes expect different numbers of them.
+        ConfigError: The backend is not JAX, the coordinator cannot listen, or the processes differ in how many they expect or
+            in whether they continue a run.
     """
     processes = processes or Processes()
     if processes.count == 1:
@@ -213,9 +227,13 @@ def joined(processes: Processes | None) -> Iterator[Group]:
     client = connection.connect(processes)
     with connection.watched():
         group = Group(processes, client)
-        expected = group.share(lambda: processes.count)
-        if expected != processes.count:
+        own = {"count": processes.count, "resumes": resumes}
+        expected = group.share(lambda: own)
+        if expected["count"] != processes.count:
             raise ConfigError(
-                f"{processes.count} processes are expected here, and {expected} by process 0. Give all the same number."
+                f"{processes.count} processes are expected here, {expected['count']} by process 0. Give all the same number."
             )
+        if expected != own:
+            this, other = ("continues a run", "starts one") if resumes else ("starts a run", "continues one")
+            raise ConfigError(f"process {processes.index} {this}, and process 0 {other}. Give --resume to all or to none.")
         yield group

@@ -116,7 +116,7 @@ def train(
     """
     check_reachable(output, "the run directory")
     folder, custom = Path(output), Custom(model, noise, loss, tuple(callbacks))
-    with joined(processes) as group:
+    with joined(processes, resumes=False) as group:
         if group.leads:
             check_output(folder, overwrite)  # before the slow parts; nothing is deleted until they succeed
         config = custom.begin(config)
@@ -165,7 +165,7 @@ def resume(
     """
     check_reachable(output, "the run directory")
     run, custom = RunDirectory(Path(output)), Custom(model, noise, loss, tuple(callbacks))
-    with joined(processes) as group:
+    with joined(processes, resumes=True) as group:
         recorded = from_mapping(group.share(lambda: to_mapping(read_config(run))), str(run.description))
         custom.resume(recorded, str(run.root))
         done: int | None = group.share(lambda: _done(run))
