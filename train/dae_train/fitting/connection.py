@@ -15,6 +15,7 @@ import itertools
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -34,7 +35,7 @@ HEARTBEAT_S = 30
 """Time without a sign of life after which a process counts as dead."""
 _LEAVE_MS = 3000  # for the others to say what is wrong before the coordinator goes
 _SHUTDOWN_S = 86_400  # at the end of the program: the others may go on alone, such as to export
-_LOST = re.compile("gloo|nccl|connection (closed|reset)|coordination", re.IGNORECASE)
+_LOST = re.compile(r"\b(gloo|nccl|connection (closed|reset)|coordination)", re.IGNORECASE)
 _FAILURE = "dae_train/failure"
 _REMEDY = "Look at what it said, then start all again with --resume."
 
@@ -72,6 +73,8 @@ def connect(processes: Processes) -> Any:
             state = "has ended in an error" if _Watch.failed is not None else f"is that of {_Watch.processes}"
             raise ConfigError(f"the connection of this program {state}: it cannot train as {processes}. Start a new program.")
         return _Watch.client
+    if processes.index == 0:
+        _check_port(int(str(processes.coordinator).rpartition(":")[2]))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # JAX's own words on the end of another process
     import jax
     from jax._src.distributed import global_state  # its only store of keys and values
@@ -100,11 +103,26 @@ def connect(processes: Processes) -> Any:
     if failure:
         raise ConfigError(
             f"process {processes.index} cannot train with others at {processes.coordinator}: {failure} "
-            "Choose a free port, and train before anything else uses JAX."
+            "Train in a new program, before anything else uses JAX."
         )
     _Watch.processes, _Watch.client = processes, global_state.client
     _Watch.words = f"another process of this training has ended. {_REMEDY}"
     return _Watch.client
+
+
+def _check_port(port: int) -> None:
+    """Check that the coordinator can listen on a port: where it cannot, JAX may end in a segmentation fault.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    try:
+        socket.create_server(("", port)).close()
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise ConfigError(
+            f"process 0 cannot listen on port {port}: {reason}. Choose another for --coordinator, in all processes."
+        ) from error
 
 
 def meet() -> None:

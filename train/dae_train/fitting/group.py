@@ -62,19 +62,21 @@ class Group:
         import jax
         import keras
 
-        count, devices = self.processes.count, jax.device_count()
-        each = Counter(device.process_index for device in jax.devices())
+        count = self.processes.count
+        devices = jax.devices() if count > 1 else jax.local_devices()
+        each = Counter(device.process_index for device in devices)
         if len(set(each.values())) > 1:
             raise ConfigError(
                 f"the processes have different numbers of devices: {', '.join(f'{n} has {each[n]}' for n in sorted(each))}. "
                 "Give all the same, with CUDA_VISIBLE_DEVICES or --device cpu."
             )
-        check_split(batch_size, devices, count)
-        if batch_size % devices:
-            _LOG.warning("a batch of %d images is not a multiple of %d devices: training on one", batch_size, devices)
-        elif devices > 1:
-            connection.meet()
-            names = keras.distribution.list_devices(jax.default_backend())
+        check_split(batch_size, len(devices), count)
+        if batch_size % len(devices):
+            _LOG.warning("a batch of %d images is not a multiple of %d devices: training on one", batch_size, len(devices))
+        elif len(devices) > 1:
+            if count > 1:
+                connection.meet()
+            names = [f"{device.platform}:{device.id}" for device in devices]
             self.distribution = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
@@ -103,7 +105,7 @@ class Group:
         key = connection.next_key()
         if self.leads:
             value = make()
-            self._client.key_value_set(key, json.dumps(value, default=float))
+            self._client.key_value_set(key, json.dumps(value, default=lambda number: number.item()))
             return value
         return json.loads(self._wait(self._client.blocking_key_value_get, key))
 
