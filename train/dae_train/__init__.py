@@ -12,6 +12,7 @@ from .runs import Outcome, resume, train
 from .settings.config import DataSettings, RunConfig, from_mapping, from_toml, to_toml
 from .settings.networks import PRESETS, NetworkSettings, ResidualSettings, preset_settings
 from .settings.noise import NoiseSettings
+from .settings.processes import Processes
 from .settings.training import TrainingSettings
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "NetworkSettings",
     "NoiseSettings",
     "Outcome",
+    "Processes",
     "ResidualSettings",
     "RunConfig",
     "RunError",

@@ -21,12 +21,14 @@ from .data.sources import check_source
 from .errors import ConfigError, DataError
 from .fitting.custom import Custom
 from .fitting.device import DEVICES, backend
+from .fitting.group import check_backend
 from .noise import check_request
 from .runs import Outcome, read_config
 from .settings.config import GENERAL_PRESET, RunConfig
 from .settings.flags import check_same, command_line, default_output, merge
 from .settings.networks import PRESETS
 from .settings.noise import FitRequest
+from .settings.processes import Processes
 from .settings.trained_file import find_init
 from .settings.training import LEARNING_RATES, LOSSES, PRECISIONS, SCHEDULES, SUPERVISIONS, TrainingSettings
 
@@ -127,9 +129,24 @@ KERAS_BACKEND selects the framework: tensorflow (default) or jax.
 )
 @click.option("--patience", type=int, help="Stop after N epochs without a lower validation loss; 0: never.  [default: 0]")
 @click.option("--device", default="auto", show_default=True, help=f"{', '.join(DEVICES)}.")
+@click.option(
+    "--processes", type=int, help="Number of processes that train together, on any machines; needs KERAS_BACKEND=jax."
+)
+@click.option("--process-id", type=int, help="Number of this one of them, from 0; process 0 alone writes RUN.")
+@click.option("--coordinator", metavar="HOST:PORT", help="Address of process 0, with a free port, for all of them.")
 @click.option("--resume", is_flag=True, help="Continue the run in RUN with its settings.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in RUN.")
-def command(output: str | None, config: str | None, device: str, resume: bool, overwrite: bool, **given: Any) -> int:
+def command(
+    output: str | None,
+    config: str | None,
+    device: str,
+    processes: int | None,
+    process_id: int | None,
+    coordinator: str | None,
+    resume: bool,
+    overwrite: bool,
+    **given: Any,
+) -> int:
     """Train a denoiser on DATA: synthetic (default, needs no download), mnist, fashion_mnist, a folder of images, or an
     .npz or .npy file.
     """
@@ -142,21 +159,27 @@ def command(output: str | None, config: str | None, device: str, resume: bool, o
     if device not in DEVICES:
         raise click.UsageError(f"--device must be one of {', '.join(DEVICES)}, not {device!r}.")
     try:
-        run, settings = _resumed(output, config, overwrite, given) if resume else _new(output, config, given)
+        place = _place(processes, process_id, coordinator)
+        if resume:
+            run = _resumed(output, config, overwrite, given, reads=place.index == 0)
+        else:
+            run, settings = _new(output, config, given)
     except (ConfigError, DataError, InputError) as error:
         raise click.UsageError(str(error)) from error
     before = None if resume else _described_ns(run)
+    shared: dict[str, Any] = {"device": device, "verbose": _verbosity(), "processes": place}
     try:
         if resume:
-            outcome = runs.resume(run.root, epochs=given["epochs"], device=device, verbose=_verbosity())
+            outcome = runs.resume(run.root, epochs=given["epochs"], **shared)
         else:
             line = command_line(settings, given, config)
-            outcome = runs.train(settings, run.root, device=device, overwrite=overwrite, verbose=_verbosity(), command=line)
+            outcome = runs.train(settings, run.root, overwrite=overwrite, command=line, **shared)
     except BaseException as error:
-        if not interrupted() and not isinstance(error, KeyboardInterrupt):
+        if place.index or (not interrupted() and not isinstance(error, KeyboardInterrupt)):
             raise
         return _interrupted(run, before)
-    _report(outcome)
+    if place.index == 0:
+        _report(outcome)
     return 0
 
 
@@ -178,16 +201,31 @@ def _new(output: str | None, config: str | None, given: dict[str, Any]) -> tuple
     return RunDirectory(Path(output) if output else default_output(settings)), settings
 
 
-def _resumed(output: str | None, config: str | None, overwrite: bool, given: dict[str, Any]) -> tuple[RunDirectory, RunConfig]:
+def _resumed(output: str | None, config: str | None, overwrite: bool, given: dict[str, Any], reads: bool) -> RunDirectory:
+    """Return the run directory, checked against the command line if this process reads it."""
     for flag, present in (("--config", config), ("--overwrite", overwrite)):
         if present:
             raise ConfigError(f"--resume uses the settings of the run. Omit {flag}.")
     _check_paths(output, config, given)
     run = RunDirectory(Path(output) if output else default_output(merge(None, given)))
-    settings = read_config(run)
-    Custom().check(settings, str(run.root))
-    check_same(settings, given)
-    return run, settings
+    if reads:
+        settings = read_config(run)
+        Custom().check(settings, str(run.root))
+        check_same(settings, given)
+    return run
+
+
+def _place(count: int | None, index: int | None, coordinator: str | None) -> Processes:
+    """Return the place of this process among those that train together."""
+    if count is None:
+        if index is not None or coordinator is not None:
+            raise ConfigError("--process-id and --coordinator belong to --processes, the number of processes. Give it too.")
+        return Processes()
+    if count > 1 and index is None:
+        raise ConfigError(f"--processes {count} needs --process-id, the number of this process from 0 to {count - 1}.")
+    place = Processes(count, index or 0, coordinator)
+    check_backend(place)
+    return place
 
 
 def _check_paths(output: str | None, config: str | None, given: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from dae_train.data.image_set import to_unit
 from dae_train.judging.history import COLUMNS, best_epoch, out_of_patience, read_history, write_history
 from dae_train.learning.optimizers import learning_rate, warmup_steps
 from dae_train.runs import resume
-from dae_train.runs.run import continue_from
+from dae_train.runs.continuation import continue_from
 from dae_train.settings.config import from_mapping
 
 pytestmark = pytest.mark.slow

@@ -29,17 +29,27 @@ class BatchPlan:
     seed: int
     augment: bool = False
     """Whether to rotate and flip the patches at random."""
+    part: int = 0
+    """Number of this process, from 0, among those that share each batch."""
+    parts: int = 1
+    """How many share each batch, equally: a divisor of its size."""
+
+    @property
+    def rows(self) -> slice:
+        """The rows of each batch that this process computes."""
+        share = self.batch_size // self.parts
+        return slice(self.part * share, (self.part + 1) * share)
 
     def batch(self, step: int) -> tuple[FloatArray, FloatArray]:
-        """Return the batch of a step, counted from the beginning of the run.
+        """Return the `rows` of the batch of a step, counted from the beginning of the run.
 
         Returns:
             Input and target, float32 (N, H, W, C) in [0, 1]; see `patches.cut`.
         """
-        return cut(self.images, self.places(step), self.patch)
+        return cut(self.images, self.places(step)[self.rows], self.patch)
 
     def places(self, step: int) -> Places:
-        """Return the patch positions of a step; see `patches.draw_places`."""
+        """Return the patch positions of the whole batch of a step; see `patches.draw_places`."""
         epoch, position = divmod(step, self.steps_per_epoch)
         rng = np.random.default_rng([self.seed, _PLACES, step])
         return draw_places(self.images, self._indices(epoch, position), self.patch, rng, self.augment)

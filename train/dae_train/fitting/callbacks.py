@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,36 @@ _LOG = logging.getLogger("dae_train")
 _RANDOM = 4  # part of the seed, one number for each use
 
 Logs = dict[str, Any]
+
+
+class Outside(keras.callbacks.Callback):  # type: ignore[misc]
+    """Calls another callback outside the scope of the distribution, in which every process must create the same variables."""
+
+    def __init__(self, callback: keras.callbacks.Callback, outside: Callable[[], AbstractContextManager[None]]) -> None:
+        super().__init__()
+        self.callback = callback
+
+        def wrapped(hook: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **named: Any) -> Any:
+                with outside():
+                    return hook(*arguments, **named)
+
+            return call
+
+        for name in dir(callback):
+            hook = getattr(callback, name)
+            if name.startswith("on_") and not getattr(
+                hook, "_is_default", False
+            ):  # Keras calls those of batches if they exist
+                setattr(self, name, wrapped(hook))
+
+    def set_model(self, model: keras.Model) -> None:
+        """Pass the model on."""
+        self.callback.set_model(model)
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Pass the parameters on."""
+        self.callback.set_params(params)
 
 
 class ReseedEpoch(keras.callbacks.Callback):  # type: ignore[misc]
@@ -48,21 +79,29 @@ class Validation(keras.callbacks.Callback):  # type: ignore[misc]
         clean: Any,
         batch_size: int,
         weights: Any = None,
+        share: Callable[[Callable[[], dict[str, float]]], dict[str, float]] = lambda make: make(),
     ) -> None:
         """Call `refresh`, which copies the weights to `evaluator`, before each evaluation.
 
         `noisy` is the input of the network, with levels if it takes them; `weights` are the loss weights of the images, None
-        for equal ones.
+        for equal ones. `share` returns the metrics in every process, evaluated in one.
         """
         super().__init__()
         self.evaluator, self.refresh, self.noisy, self.clean, self.batch_size = evaluator, refresh, noisy, clean, batch_size
-        self.weights = weights
+        self.weights, self.share = weights, share
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Add `val_loss` and the metrics; the progress bar, which runs last, shows them."""
         assert logs is not None  # Keras always passes them
+        metrics = self.share(self._evaluate)
+        logs.update({f"val_{name}": value for name, value in metrics.items()})
+        for name, words in (("loss", "loss"), ("val_loss", "loss of the validation images")):
+            if not math.isfinite(logs[name]):
+                raise TrainError(f"the {words} became {logs[name]} in epoch {epoch + 1}. Use a lower learning rate (--lr).")
+
+    def _evaluate(self) -> dict[str, float]:
         self.refresh()
-        metrics = self.evaluator.evaluate(
+        metrics: dict[str, float] = self.evaluator.evaluate(
             self.noisy,
             self.clean,
             batch_size=self.batch_size,
@@ -70,10 +109,7 @@ class Validation(keras.callbacks.Callback):  # type: ignore[misc]
             sample_weight=self.weights,
             return_dict=True,
         )
-        logs.update({f"val_{name}": value for name, value in metrics.items()})
-        for name, words in (("loss", "loss"), ("val_loss", "loss of the validation images")):
-            if not math.isfinite(logs[name]):
-                raise TrainError(f"the {words} became {logs[name]} in epoch {epoch + 1}. Use a lower learning rate (--lr).")
+        return metrics
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]

@@ -109,7 +109,7 @@ def _start_jax(device: str, deterministic: bool) -> str | None:
 
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")  # type: ignore[no-untyped-call]
-    first = jax.devices()[0]
+    first = jax.local_devices()[0]
     return None if first.platform == "cpu" else f"GPU {first.device_kind}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Protocol
 
 import keras
@@ -28,7 +29,7 @@ class Feed(Protocol):
     """A source of batches for a Keras model."""
 
     def batch(self, step: int) -> Arrays:
-        """Return the model inputs of a step, counted from the start of the run."""
+        """Return the rows of this process of the model inputs of a step, counted from the start of the run."""
 
     def tensors(self) -> tuple[list[Any], Any, Any]:
         """Return the inputs of a Keras model, and the network input and target derived from them."""
@@ -51,10 +52,11 @@ class HostFeed:
         return self._pending.pop(step).result()
 
     def _cut(self, step: int) -> Arrays:
-        image, target = self.plan.batch(step)
-        if self.noise is not None:
-            image = self.noise(image, step)
-        return (image,) if image is target else (image, target)
+        if self.noise is None:
+            image, target = self.plan.batch(step)
+            return (image,) if image is target else (image, target)
+        image, target = replace(self.plan, parts=1, part=0).batch(step)  # the noise of a row may depend on the other rows
+        return self.noise(image, step)[self.plan.rows], target[self.plan.rows]
 
     def tensors(self) -> tuple[list[Any], Any, Any]:
         """See `Feed`."""
@@ -76,7 +78,7 @@ class DeviceFeed:
 
     def batch(self, step: int) -> Arrays:
         """Return (N, 5) int32; see `Cutter.call`."""
-        return (self._flat(self.plan.places(step)),)
+        return (self._flat(self.plan.places(step)[self.plan.rows]),)
 
     def _flat(self, places: Places) -> Places:
         image, row, column, symmetry = places.T

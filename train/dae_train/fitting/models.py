@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from ..networks import FULL_PRECISION, build_network, copy_network, fake_quantized, start_at_mean, start_from
 from ..settings.config import RunConfig
+from ..settings.processes import Processes
 from ..settings.training import TrainingSettings
 from .device import on_gpu
+from .group import Group
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Models:
     trained: keras.Model
     """Computes in the precision of the run."""
     evaluated: keras.Model
-    """`trained` itself, or a float32 twin with the averaged weights."""
+    """`trained` itself, or a float32 twin with the averaged weights, of this process alone."""
     saved: keras.Model
     """`evaluated` itself, or its twin without fake quantization."""
 
@@ -31,10 +34,12 @@ class Models:
             return
         twin.set_weights(self.trained.get_weights())
         for variable, mean in zip(twin.trainable_variables, averages or [], strict=averages is not None):
-            variable.assign(keras.ops.copy(mean))  # JAX would share the buffer
+            variable.assign(np.array(keras.ops.convert_to_numpy(mean)))  # JAX would share the buffer
 
 
-def build_models(config: RunConfig, fresh: bool, mean: float, custom: keras.Model | None = None) -> Models:
+def build_models(
+    config: RunConfig, fresh: bool, mean: float, custom: keras.Model | None = None, group: Group | None = None
+) -> Models:
     """Build the models of a run.
 
     Args:
@@ -42,6 +47,7 @@ def build_models(config: RunConfig, fresh: bool, mean: float, custom: keras.Mode
         fresh: Whether the run starts, with random weights or those of `training.init`.
         mean: Mean value of the clean training images, in [0, 1].
         custom: Network of the program, copied with its weights.
+        group: The processes and devices that train; None: one process on one device.
 
     Raises:
         ConfigError: The network of `training.init` has another structure, or `custom` cannot be copied.
@@ -60,10 +66,21 @@ def build_models(config: RunConfig, fresh: bool, mean: float, custom: keras.Mode
     elif custom is None:
         start_at_mean(network, mean)
     trained = fake_quantized(network) if training.qat else network
-    if not training.ema and dtype == FULL_PRECISION:
+    group = group or Group(Processes())
+    if group.distribution is not None:
+        trained = _spread(trained, lambda: fake_quantized(build(dtype)) if training.qat else build(dtype), group)
+    elif not training.ema and dtype == FULL_PRECISION:
         return Models(trained, trained, network)
     twin = build(FULL_PRECISION)
     return Models(trained, fake_quantized(twin) if training.qat else twin, twin)
+
+
+def _spread(network: keras.Model, build: Callable[[], keras.Model], group: Group) -> keras.Model:
+    """Return a network of the same structure and weights, on all devices."""
+    with group.scope():
+        spread = build()
+        spread.set_weights(network.get_weights())
+    return spread
 
 
 def compute_dtype(training: TrainingSettings) -> str:

@@ -19,10 +19,12 @@ from ..learning.optimizers import averages, make_optimizer
 from ..noise import LeveledNoise, NoiseLayer, add_custom, draw_leveled, draw_noisy
 from ..settings.networks import takes_sigma
 from ..settings.noise import VALIDATION_SEED, CustomNoise
-from .callbacks import Recorder, ReseedEpoch, Validation, tensorboard
+from ..settings.processes import Processes
+from .callbacks import Outside, Recorder, ReseedEpoch, Validation, tensorboard
 from .checkpoints import load_last, save_model, save_with_optimizer
 from .custom import Custom, check_loss
 from .device import on_gpu
+from .group import Group
 from .input_pipeline import BatchNoise, BatchStream, DeviceFeed, Feed, HostFeed, fits_device
 from .models import Models, compute_dtype
 from .preparation import Prepared
@@ -47,6 +49,8 @@ class Session:
     """Functions of the program, if any."""
     validation: list[FloatArray]
     """Network input of the validation images; see `draw`."""
+    group: Group
+    """The processes and devices that train."""
 
     def draw(self, images: Images, clean: Images, seed: int) -> list[FloatArray]:
         """Return images of one size with the noise of the run, and their levels if the network is given these."""
@@ -54,7 +58,7 @@ class Session:
 
     def restore(self, path: Path) -> int:
         """Restore weights and optimizer state; return the number of weight updates so far."""
-        return load_last(path, self.models.trained, self.trainer.optimizer)
+        return load_last(path, self.models.trained, self.trainer.optimizer, self.group.share_arrays)
 
     def fit(self, rows: list[Row], verbose: int, *callbacks: keras.callbacks.Callback) -> None:
         """Train the remaining epochs and append them to `rows`.
@@ -67,23 +71,24 @@ class Session:
         training = self.prepared.config.training
         steps = training.steps_per_epoch
         assert steps is not None  # the preparation filled it in
-        self.trainer.fit(
-            BatchStream(self.feed, len(rows) * steps),
-            steps_per_epoch=steps,
-            initial_epoch=len(rows),
-            epochs=training.epochs,
-            verbose=verbose,
-            shuffle=False,  # the plan shuffles
-            callbacks=[
-                *callbacks,
-                self.trainer.meter,
-                ReseedEpoch(training.seed),
-                self._validation(),
-                Recorder(rows, training.patience, self._save),
-                *tensorboard(self.run.tensorboard),
-                *self.custom.callbacks,
-            ],
-        )
+        judging = [
+            self._validation(),
+            Recorder(rows, training.patience, self._save),
+            *(tensorboard(self.run.tensorboard) if self.group.leads else []),
+            *(self.custom.callbacks if self.group.leads else ()),
+        ]
+        if self.group.distribution is not None:
+            judging = [Outside(callback, self.group.outside) for callback in judging]
+        with self.group.scope():
+            self.trainer.fit(
+                BatchStream(self.feed, len(rows) * steps),
+                steps_per_epoch=steps,
+                initial_epoch=len(rows),
+                epochs=training.epochs,
+                verbose=verbose,
+                shuffle=False,  # the plan shuffles
+                callbacks=[*callbacks, self.trainer.meter, ReseedEpoch(training.seed), *judging],
+            )
 
     def _validation(self) -> Validation:
         network = self.models.evaluated
@@ -93,7 +98,15 @@ class Session:
         evaluator.compile(loss=setup.loss, metrics=setup.metrics)
         size = max(1, _VALIDATION_BATCH_PX // (setup.target.shape[1] * setup.target.shape[2]))
         given = setup.given if len(setup.given) > 1 else setup.given[0]
-        return Validation(evaluator, lambda: self._copy_averages_to(network), given, setup.target, size, setup.weights)
+        return Validation(
+            evaluator,
+            lambda: self._copy_averages_to(network),
+            given,
+            setup.target,
+            size,
+            setup.weights,
+            self.group.share,
+        )
 
     def _copy_averages_to(self, twin: keras.Model) -> None:
         """Copy the averaged weights to a twin; the weights themselves without `ema`."""
@@ -104,6 +117,8 @@ class Session:
 
         The best model has averaged weights, the last one raw weights with the averages in its optimizer.
         """
+        if not self.group.leads:
+            return
         write_history(self.run.history, rows)
         saved = self.models.saved
         if improved:
@@ -113,7 +128,9 @@ class Session:
         save_with_optimizer(saved, self.trainer.optimizer, self.run.last_model)
 
 
-def open_session(prepared: Prepared, run: RunDirectory, models: Models, custom: Custom | None = None) -> Session:
+def open_session(
+    prepared: Prepared, run: RunDirectory, models: Models, custom: Custom | None = None, group: Group | None = None
+) -> Session:
     """Connect the models of a run with its data, noise and optimizer; nothing is written.
 
     Args:
@@ -121,12 +138,13 @@ def open_session(prepared: Prepared, run: RunDirectory, models: Models, custom: 
         run: Its directory.
         models: From `build_models`.
         custom: Functions of the program, if any.
+        group: The processes and devices that train; None: one process on one device.
 
     Raises:
         ConfigError: The teacher cannot be used, or a function of the program returned something invalid.
     """
     config, plan = prepared.config, prepared.plan
-    custom = custom or Custom()
+    custom, group = custom or Custom(), group or Group(Processes())
     noise = custom.noise
     if custom.loss is not None:
         check_loss(custom.loss, config.model.channels or 1)
@@ -137,17 +155,19 @@ def open_session(prepared: Prepared, run: RunDirectory, models: Models, custom: 
     batch_noise = None if config.noise.once else _batch_noise(prepared, noise)
     # Determinism disables XLA in TensorFlow, which then may gather 8-bit images on the host.
     on_host = training.deterministic or batch_noise is not None
+    plan = dataclasses.replace(plan, part=group.processes.index, parts=group.processes.count)
     feed = HostFeed(plan, batch_noise) if on_host else choose_feed(plan)
     meter = Meter(plan.batch_size, _MEASURE_EVERY if on_gpu() else 1)
-    layer = NoiseLayer(recipes, config.noise.clip, training.seed)
-    if takes_sigma(config.model):
-        layer = LeveledNoise(recipes, config.noise.clip, training.seed, plan.images.noisy is not None)
-    trainer = build_trainer(models.trained, feed, layer, training, meter, custom.loss)
-    optimizer = make_optimizer(config, plan.steps_per_epoch, compute_dtype(training))
-    optimizer.build(models.trained.trainable_variables)
-    trainer.compile(optimizer, auto_scale_loss=False)
+    with group.scope():
+        layer = NoiseLayer(recipes, config.noise.clip, training.seed)
+        if takes_sigma(config.model):
+            layer = LeveledNoise(recipes, config.noise.clip, training.seed, plan.images.noisy is not None)
+        trainer = build_trainer(models.trained, feed, layer, training, meter, custom.loss)
+        optimizer = make_optimizer(config, plan.steps_per_epoch, compute_dtype(training))
+        optimizer.build(models.trained.trainable_variables)
+        trainer.compile(optimizer, auto_scale_loss=False)
     validation = _drawn(prepared, prepared.validation.input, prepared.validation.clean, VALIDATION_SEED, noise)
-    return Session(prepared, run, models, trainer, feed, custom, validation)
+    return Session(prepared, run, models, trainer, feed, custom, validation, group)
 
 
 def choose_feed(plan: BatchPlan) -> Feed:

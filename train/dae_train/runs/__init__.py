@@ -1,6 +1,7 @@
 """Training runs and their directories."""
 
-from .run import Outcome, continue_from, resume, train
+from .continuation import continue_from
+from .run import Outcome, resume, train
 from .run_files import claim, read_config, rewrite_description, write_description
 
 __all__ = [

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -18,13 +19,25 @@ from ..errors import ConfigError, RunError
 from ..fitting import device as devices
 from ..fitting.custom import Custom
 from ..fitting.custom import Loss as CustomLoss
+from ..fitting.group import Group, joined
 from ..fitting.preparation import Prepared, prepare
 from ..judging.history import Row, best_epoch, out_of_patience, read_history, write_history
-from ..settings.config import RunConfig
+from ..settings.config import RunConfig, from_mapping, to_mapping
 from ..settings.noise import CustomNoise
+from ..settings.processes import Processes
 from ..settings.trained_file import find_init
 from ..settings.training import CONSTANT
-from .run_files import check_output, claim, locked, read_config, remove_unfinished, rewrite_description, write_description
+from .continuation import continue_from
+from .run_files import (
+    check_output,
+    claim,
+    locked,
+    read_config,
+    remove_unfinished,
+    rewrite_description,
+    versions,
+    write_description,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -33,6 +46,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("dae_train")
 
+_COMPUTING = ("dae-toolkit", "keras", "jax", "jaxlib", "numpy", "pyvips")  # packages on whose versions numbers depend
 _REMEDY = "Remove the cause, such as a full disk; a run that had begun keeps its last checkpoint, and --resume continues it."
 
 
@@ -65,6 +79,7 @@ def train(
     overwrite: bool = False,
     verbose: int = 0,
     command: str = "",
+    processes: Processes | None = None,
 ) -> Outcome:
     """Train a denoiser into a new run directory.
 
@@ -87,9 +102,13 @@ def train(
         overwrite: Whether an existing run may be deleted, unless the new one needs its network.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
         command: Command that repeats the run, recorded in `run.toml`.
+        processes: The place of this process among several that train together, each called with the same arguments and its
+            own `Processes.index`; see docs/training-processes.md. Process 0 alone writes, draws and calls `callbacks`.
+            Where another process ends, this one is ended with exit code 4.
 
     Returns:
-        The result; `Outcome.run` has the paths of all files, `run.best_model` that of the trained network.
+        The result, the same in every process; `Outcome.run` has the paths of all files, `run.best_model` that of the trained
+        network.
 
     Raises:
         TrainError: Settings, model, noise, loss, images or folder cannot be used, or the loss is not finite.
@@ -98,16 +117,19 @@ def train(
     """
     check_reachable(output, "the run directory")
     folder, custom = Path(output), Custom(model, noise, loss, tuple(callbacks))
-    check_output(folder, overwrite)  # before the slow parts; nothing is deleted until they succeed
-    config = custom.begin(config)
-    _check_kept(config, folder)
-    prepared = prepare(config)
-    described = devices.start(device, config.training.seed, config.training.deterministic)
-    current = _open(prepared, RunDirectory(folder), described, True, custom)
-    with locked(folder):
-        run = claim(folder, overwrite)
-        write_description(run, prepared.config, command, {"device": described, **_named(custom), **prepared.record})
-        return _train(current, verbose)
+    with joined(processes, resumes=False) as group:
+        if group.leads:
+            check_output(folder, overwrite)  # before the slow parts; nothing is deleted until they succeed
+        config = custom.begin(config)
+        if group.leads:
+            _check_kept(config, folder)
+        prepared = prepare(config)
+        current, described = _open(prepared, RunDirectory(folder), device, True, custom, group)
+        with _written(folder, group):
+            if group.leads:
+                run = claim(folder, overwrite)
+                write_description(run, prepared.config, command, {"device": described, **_named(custom), **prepared.record})
+            return _train(current, verbose)
 
 
 @system_errors(RunError, _REMEDY)
@@ -121,6 +143,7 @@ def resume(
     epochs: int | None = None,
     device: str = "auto",
     verbose: int = 0,
+    processes: Processes | None = None,
 ) -> Outcome:
     """Continue an interrupted run as if it had not been interrupted.
 
@@ -133,6 +156,7 @@ def resume(
         epochs: New number of epochs, at least those done; only with the `constant` schedule. Recorded in `run.toml`.
         device: `auto`, `cpu` or `gpu`: for the whole process.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
+        processes: As for `train`; their number may be another than before. Process 0 alone reads the run directory.
 
     Raises:
         TrainError: There is no run, it is damaged, its images have changed, or it needs a custom model, noise or loss that is
@@ -142,20 +166,37 @@ def resume(
     """
     check_reachable(output, "the run directory")
     run, custom = RunDirectory(Path(output)), Custom(model, noise, loss, tuple(callbacks))
-    recorded = read_config(run)
-    custom.resume(recorded, str(run.root))
-    fresh = not run.last_model.exists()
-    if not fresh and not run.best_model.is_file():
+    with joined(processes, resumes=True) as group:
+        recorded = from_mapping(group.share(lambda: to_mapping(read_config(run))), str(run.description))
+        custom.resume(recorded, str(run.root))
+        done: int | None = group.share(lambda: _done(run))
+        config = _with_epochs(recorded, epochs, done or 0)
+        with _written(run.root, group):
+            if group.leads:
+                remove_unfinished(run)
+            prepared = prepare(config, done is None)
+            current, _ = _open(prepared, run, device, done is None, custom, group)
+            if group.leads and config.training.epochs != recorded.training.epochs:
+                rewrite_description(run, prepared.config)
+            return _train(current, verbose)
+
+
+def _written(output: Path, group: Group) -> contextlib.AbstractContextManager[None]:
+    """Lock the run directory in the process that writes it."""
+    return locked(output) if group.leads else contextlib.nullcontext()
+
+
+def _done(run: RunDirectory) -> int | None:
+    """Return the number of epochs of a run; None before its first checkpoint.
+
+    Raises:
+        RunError: The best model is missing.
+    """
+    if not run.last_model.exists():
+        return None
+    if not run.best_model.is_file():
         raise RunError(f"{run.best_model}, the best model so far, is missing. Restore it, or start again with --overwrite.")
-    config = _with_epochs(recorded, epochs, 0 if fresh else len(read_history(run.history)))
-    with locked(run.root):
-        remove_unfinished(run)
-        prepared = prepare(config, fresh)
-        described = devices.start(device, config.training.seed, config.training.deterministic)
-        current = _open(prepared, run, described, fresh, custom)
-        if config.training.epochs != recorded.training.epochs:
-            rewrite_description(run, prepared.config)
-        return _train(current, verbose)
+    return len(read_history(run.history))
 
 
 def _check_kept(config: RunConfig, output: Path) -> None:
@@ -191,7 +232,15 @@ def _named(custom: Custom) -> dict[str, Any]:
     return {"custom": custom.names} if custom.names else {}
 
 
-def _open(prepared: Prepared, run: RunDirectory, described: str, fresh: bool, custom: Custom) -> Session:
+def _open(
+    prepared: Prepared, run: RunDirectory, device: str, fresh: bool, custom: Custom, group: Group
+) -> tuple[Session, str]:
+    """Start the framework and build what trains; return it, and the name of the device."""
+    training = prepared.config.training
+    group.agree(_facts(prepared, custom))
+    described = devices.start(device, training.seed, training.deterministic)
+    group.distribute(prepared.plan.batch_size)
+    described += group.words
     from ..fitting.memory import check_step
     from ..fitting.models import build_models  # needs the started framework
     from ..fitting.session import open_session
@@ -199,37 +248,33 @@ def _open(prepared: Prepared, run: RunDirectory, described: str, fresh: bool, cu
     if not devices.on_gpu():
         check_step(prepared.config.model, prepared.config.training, prepared.plan.batch_size, prepared.patch)
     _LOG.info("training on %s", described)
-    models = build_models(prepared.config, fresh, prepared.mean, custom.model)
-    return open_session(prepared, run, models, custom)
+    models = build_models(prepared.config, fresh, prepared.mean, custom.model, group)
+    return open_session(prepared, run, models, custom, group), described
+
+
+def _facts(prepared: Prepared, custom: Custom) -> dict[str, Any]:
+    """Return what processes that train together must have in common: all but where their files lie, and who calls back."""
+    tables = to_mapping(prepared.config)
+    for table, names in (("data", ("source", "target", "validation_groups")), ("training", ("init", "teacher"))):
+        for name in names:
+            tables[table].pop(name, None)  # their digests are compared
+    named = {name: words for name, words in custom.names.items() if name != "callbacks"}
+    numbers = {name: number for name, number in versions().items() if name in _COMPUTING}
+    return {**tables, "custom": named, "versions": numbers}
 
 
 def _train(current: Session, verbose: int) -> Outcome:
     """Train the rest of a run."""
     from . import results
 
-    run, training = current.run, current.prepared.config.training
-    rows = continue_from(run, current.restore) if run.last_model.exists() else []
-    write_history(run.history, rows)
-    results.write_calibration(run, current)
+    run, training, group = current.run, current.prepared.config.training, current.group
+    begun = group.share(run.last_model.exists)
+    rows: list[Row] = continue_from(run, current.restore, group.share) if begun else []
+    if group.leads:
+        write_history(run.history, rows)
+        results.write_calibration(run, current)
     if len(rows) < training.epochs and not out_of_patience(rows, training.patience):
-        current.fit(rows, verbose)
-    test = results.write_results(run, current, rows)
+        current.fit(rows, verbose if group.leads else 0)
+    test = group.share(lambda: results.write_results(run, current, rows))
     speed, waiting = (median(row[name] for row in rows) for name in ("images_per_s", "waiting"))
     return Outcome(run, len(rows), best_epoch(rows), test, speed, waiting)
-
-
-def continue_from(run: RunDirectory, restore: Callable[[Path], int]) -> list[Row]:
-    """Restore the last model of a run and return the history up to it.
-
-    The history is written before the model: a kill in between leaves an extra row, which is trained again.
-
-    Raises:
-        RunError: Model and history do not match.
-    """
-    step = restore(run.last_model)
-    rows = read_history(run.history)
-    kept = [row for row in rows if row["step"] <= step]
-    if not kept or kept[-1]["step"] != step:
-        raise RunError(f"{run.last_model} is at step {step}, which {run.history} lacks. Start the run again with --overwrite.")
-    _LOG.info("continuing after epoch %d", len(kept))
-    return kept

@@ -119,7 +119,7 @@ def write_description(run: RunDirectory, config: RunConfig, command: str, record
         command: The command that repeats the run.
         record: Further facts about the run, for people.
     """
-    records = {"command": command, "versions": _versions(), "record": dict(record)}
+    records = {"command": command, "versions": versions(), "record": dict(record)}
     write_atomic(run.description, to_toml(config, records).encode())
 
 
@@ -143,7 +143,8 @@ def read_config(run: RunDirectory) -> RunConfig:
     return from_mapping(read_description(run), str(run.description))
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of Python, this toolkit and the packages that training uses."""
     found = {"python": sys.version.split()[0], "dae-toolkit": __version__}
     for package in PACKAGES:
         try:
