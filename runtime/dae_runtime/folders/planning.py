@@ -52,7 +52,7 @@ class FolderPlan:
         """
         if self.manifest is None or self.starts_over or not os.path.lexists(self.manifest):
             return None
-        return load_resume_state(self.jobs, self.manifest, self.settings, self.request)
+        return load_resume_state(self.jobs, self.manifest, self.settings, self.request, tuple(self.models()))
 
     @property
     def starts_over(self) -> bool:
