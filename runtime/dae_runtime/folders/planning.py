@@ -56,7 +56,7 @@ class FolderPlan:
         """
         if self.starts_over or not any(map(has_manifest, manifests_of(self.request))):
             return None
-        return load_resume_state(self.jobs, self.settings, self.request)
+        return load_resume_state(self.jobs, self.settings, self.request, tuple(self.models()))
 
     @property
     def starts_over(self) -> bool:

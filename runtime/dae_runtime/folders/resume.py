@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError, ModelError, OutputExistsError
-from ..inference import Controls
+from ..errors import InputError, OutputExistsError
+from ..inference import Controls, models_digest, name_of_digest
 from ..jobs.entry import Entry, Settings
 from ..jobs.locations import PARTS_NAME, WHOLE, ObjectPath, path_of
 from ..jobs.manifest import Manifest, absolute, entry_of, manifest_path, read_manifest
@@ -38,6 +37,8 @@ class ResumeState:
     """The manifest or journal of the earlier run."""
     manifest_bytes: int
     """Its size before it was read."""
+    models: Sequence[bytes | Path] = ()
+    """The models of this run."""
 
     def knows(self, job: Job) -> bool:
         """Tell whether the earlier run had a job that is not complete, whatever came of it."""
@@ -106,7 +107,8 @@ class ResumeState:
     def _other_settings(self, job: Job) -> str:
         entry = self.entry(job)
         if entry.model_sha256 != self.settings.model_sha256:
-            return f"another model (SHA-256 {entry.model_sha256[:12]}..., this one's is {self.settings.model_sha256[:12]}...)"
+            before, now = (name_of_digest(each.model_sha256, self.models) for each in (entry, self.settings))
+            return f"another model, {before} instead of {now}"
         if entry.settings.value_range != self.settings.value_range:
             return f"the range {_range_text(entry.settings.value_range)} instead of {_range_text(self.settings.value_range)}"
         if entry.settings.quality != self.settings.quality:
@@ -131,7 +133,9 @@ def _text(value: float | None, name: str = "") -> str:
     return f"{255 * value:g} of 255" if name == "sigma" else f"{value:g}"
 
 
-def load_resume_state(jobs: Sequence[Job], settings: Settings, request: FolderRequest) -> ResumeState:
+def load_resume_state(
+    jobs: Sequence[Job], settings: Settings, request: FolderRequest, models: Sequence[bytes | Path]
+) -> ResumeState:
     """Return the state of the earlier run of a request, by its manifests.
 
     Raises:
@@ -156,7 +160,7 @@ def load_resume_state(jobs: Sequence[Job], settings: Settings, request: FolderRe
     if request.report is None:
         for job in remaining.complete:
             del entries[absolute(job.destination)]
-    return ResumeState(remaining, entries, settings, manifest, size)
+    return ResumeState(remaining, entries, settings, manifest, size, models)
 
 
 def _read(manifest: Path, alone: bool, outputs: Container[str] | None) -> dict[str, Entry]:
@@ -271,10 +275,4 @@ def run_settings(
     Raises:
         ModelError: A file cannot be read.
     """
-    digest = hashlib.sha256()
-    try:
-        for model in models:
-            digest.update(model if isinstance(model, bytes) else model.read_bytes())
-    except OSError as error:
-        raise ModelError(f"the model {error.filename} cannot be read: {error.strerror or error}.") from error
-    return Settings(digest.hexdigest(), controls, value_range, quality)
+    return Settings(models_digest(models), controls, value_range, quality)

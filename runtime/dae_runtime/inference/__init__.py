@@ -7,6 +7,7 @@ from ..system.lazy import lazy_face
 if TYPE_CHECKING:
     from .controls import DEFAULT_CONTROLS, Controls
     from .denoiser import Denoiser
+    from .digests import models_digest, name_of_digest
     from .grouping import by_shape, windows
     from .limits import ENGINE_SHARE
 
@@ -16,6 +17,8 @@ __all__ = [
     "Controls",
     "Denoiser",
     "by_shape",
+    "models_digest",
+    "name_of_digest",
     "windows",
 ]
 
@@ -24,6 +27,7 @@ __getattr__ = lazy_face(
     {
         "controls": ("DEFAULT_CONTROLS", "Controls"),
         "denoiser": ("Denoiser",),
+        "digests": ("models_digest", "name_of_digest"),
         "grouping": ("by_shape", "windows"),
         "limits": ("ENGINE_SHARE",),
     },

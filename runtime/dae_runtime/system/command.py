@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import importlib.util
 import logging
 import os
@@ -133,6 +134,13 @@ def require(command: str, extra: str, *modules: str) -> None:
             f"{command} needs {', '.join(missing)}, which the base install leaves out. "
             f"Install it with: pip install 'edge-denoiser[{extra}]', or in a checkout: pip install '.[{extra}]'"
         )
+
+
+def import_quietly(name: str) -> Any:
+    """Import a module that loads TensorFlow, without the messages of its start; errors are raised as exceptions."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with buffered_stderr():
+        return importlib.import_module(name)
 
 
 @contextlib.contextmanager

@@ -171,7 +171,7 @@ def test_a_report_names_all_models_that_worked(tmp_path, dae_run):
         assert heading
         assert set(heading[1].removeprefix("Denoised with ").split(" and ")) == {
             "gray",
-            *(["photo", "color"] if source == "in" else []),  # the noise is too strong for `photo`, which measured it
+            *(["color"] if source == "in" else []),  # the noise is too strong for `photo`
         }
         (tmp_path / "r.html").unlink()
 

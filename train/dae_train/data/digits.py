@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dae_runtime.system.command import import_quietly
+
 from ..errors import DataError
 from . import array_files
 from .image_set import ImageSet, Pixels, array_digest
@@ -48,7 +50,8 @@ def _load(name: str) -> dict[str, Pixels]:
     single_file = cache_folder() / f"{name}.npz"
     if single_file.is_file():
         return _load_single(single_file)
-    import keras  # takes seconds; not needed with a single cached file
+    import_quietly("keras")  # takes seconds; not needed with a single cached file
+    import keras
 
     try:
         with _socket_timeout(_TIMEOUT_S):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from importlib.util import find_spec
 
 from dae_runtime.errors import DeviceError, MissingDependencyError
-from dae_runtime.system.command import buffered_stderr
+from dae_runtime.system.command import import_quietly
 
 from ..errors import ConfigError
 
@@ -35,9 +34,7 @@ def backend() -> str:
 
 def load_backend() -> None:
     """Import the framework, which takes seconds; `start` does so if necessary."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors are raised as exceptions
-    with buffered_stderr():  # no setting silences the startup messages
-        import_module(backend())
+    import_quietly(backend())
 
 
 def start(device: str, seed: int, deterministic: bool) -> str:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dae_runtime.system.command import import_quietly
 from dae_runtime.system.paths import is_folder
 
 from ..data.folders import read_some
@@ -131,7 +132,8 @@ def _fit_any(folder: Path) -> NoiseFit | CameraFit:
         white = None
     if white is not None and (white.deviation(_MIDDLE) >= FAINT or white.structure <= WHITE_UP_TO):
         return white
-    from .fit_camera import fit_camera_folder  # loads Keras
+    import_quietly("keras")
+    from .fit_camera import fit_camera_folder
 
     _LOG.info("measuring correlated noise by making pictures; this takes up to a minute")
     try:
