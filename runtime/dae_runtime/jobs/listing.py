@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from ..errors import InputError
@@ -34,7 +33,7 @@ def listed_names(files_from: str | os.PathLike[str]) -> Iterator[str]:
         if not name:
             continue
         text = os.fsdecode(name)
-        parts = PurePosixPath(text).parts
+        parts = [part for part in text.split("/") if part not in ("", ".")]
         if not parts or text.startswith("/") or ".." in parts:
             raise InputError(
                 f"name {number} of the list {os.fspath(files_from)} is {text!r}. Names are relative to the input folder, and "

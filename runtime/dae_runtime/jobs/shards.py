@@ -46,7 +46,8 @@ class Shard:
         Args:
             name: Relative to the input folder.
         """
-        folder, slash, file = PurePath(name).as_posix().rpartition("/")
+        text = name.replace(os.sep, "/") if isinstance(name, str) else name.as_posix()
+        folder, slash, file = text.rpartition("/")
         key = f"{folder}{slash}{file.rpartition('.')[0] or file}".encode("utf-8", "surrogateescape")
         return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") % self.count == self.index - 1
 

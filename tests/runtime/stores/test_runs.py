@@ -130,6 +130,17 @@ def test_shards_lists_reports_and_references(tmp_path, server, pictures, expecte
     assert "(mean of 1 file with a reference)" in compared.stdout, compared.stderr
 
 
+def test_a_local_manifest_of_outputs_in_a_store(tmp_path, server, pictures, blur_file, dae_run_on):
+    fill(server, pictures)
+    notes = tmp_path / "notes.jsonl"
+    command = ("-m", blur_file, f"{server.url}/in", f"{server.url}/out", "-r", "--manifest", notes)
+    assert dae_run_on(server, *command).returncode == 0
+    assert notes.read_bytes().count(b'"output_mark": ') == len(pictures)
+    assert not [key for key in server.keys("out") if "dae-manifest" in key]
+    again = dae_run_on(server, *command)
+    assert f"0 of {len(pictures)} files denoised, {len(pictures)} already complete" in again.stdout
+
+
 def test_one_object(tmp_path, server, pictures, expected, blur_file, dae_run_on):
     fill(server, pictures)
     for output in (f"{server.url}/one/a.png", f"{server.url}/two/", tmp_path / "a.png"):
