@@ -129,7 +129,8 @@ def meet() -> None:
     """Make the first computation of all devices; its library tells on standard output that it is connected."""
     from jax.experimental.multihost_utils import sync_global_devices
 
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     real = os.dup(1)
     with buffered_stderr():
         os.dup2(2, 1)
