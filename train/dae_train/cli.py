@@ -127,7 +127,7 @@ KERAS_BACKEND selects the framework: tensorflow (default) or jax.
 )
 @click.option("--patience", type=int, help="Stop after N epochs without a lower validation loss; 0: never.  [default: 0]")
 @click.option("--device", default="auto", show_default=True, help=f"{', '.join(DEVICES)}.")
-@click.option("--resume", is_flag=True, help="Continue the run in RUN with its settings.")
+@click.option("--resume", is_flag=True, help="Continue the run in the folder of --output, with the settings of its run.toml.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in RUN.")
 def command(output: str | None, config: str | None, device: str, resume: bool, overwrite: bool, **given: Any) -> int:
     """Train a denoiser on DATA: synthetic (default, needs no download), mnist, fashion_mnist, a folder of images, or an
