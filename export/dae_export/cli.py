@@ -40,6 +40,9 @@ class _SourcePath(ReachablePath):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         named = ctx is not None and ctx.params.get("program") in PROGRAMS and value in (ALL, *bundled_models())
+        if not named and value in bundled_models() and not os.path.lexists(value):
+            text = f"dae-run -m {value} takes its name. Give a run directory of dae-train or a .keras file, or --for PROGRAM."
+            self.fail(f"{value} is a bundled model, an .onnx file already: {text}", param, ctx)
         return Path(value) if named else super().convert(value, param, ctx)
 
 
@@ -57,7 +60,7 @@ class _SourcePath(ReachablePath):
     "--sigma",
     type=click.FloatRange(0, 255, min_open=True),
     metavar="S",
-    help="With --for: build this noise level, 0 to 255, into a model that is given it.",
+    help="With --for: build this noise level, 0 to 255, into a model that is given it; darktable gives 25 itself.",
 )
 @click.option("--name", help="Model name stored in the file [default: the name of the run].")
 @click.option("--quantize", is_flag=True, help="Write an INT8 model.")
@@ -171,8 +174,7 @@ def command(
 
     plan = plan_export(source, output, chosen)
     _load_tensorflow(verbose)
-    result = carry_out(plan)
-    _print(summary(result), quiet)
+    _print(summary(carry_out(plan)), quiet)
 
 
 def _export_for(

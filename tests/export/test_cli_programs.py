@@ -23,6 +23,9 @@ def test_a_bundled_model_by_its_name(tmp_path, monkeypatch):
     assert wrote.endswith("fp32, NCHW, any size, RGB, for darktable)")
     assert parity.endswith("dB between the two")
     assert from_json((tmp_path / "denoise-photo.json").read_text("utf-8")).layout == "NCHW"
+    *_, level, given = invoke(command, "photo", "--for", "darktable", "-o", tmp_path / "d.dtmodel").stdout.splitlines()
+    assert level.startswith("level    input sigma, N x 1 x H x W")
+    assert given == "         darktable gives 25 of 255 for every image; --sigma S builds another level in"
     assert "level    last channel of noisy" in invoke(command, "photo", "--for", "vapoursynth", "--dtype", "fp16").stdout
     (tmp_path / "photo").mkdir()  # not a run directory, so the bundled model is meant
     assert invoke(command, "photo", "--for", "triton", "-o", tmp_path).exit_code == 0
@@ -53,7 +56,8 @@ def _described(small):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("photo",), "does not exist"),
+        *(((name,), f"{name} is a bundled model, an .onnx file already: dae-run -m {name}") for name in bundled_models()),
+        (("photo", "-o", "p.onnx"), "Give a run directory of dae-train or a .keras file, or --for PROGRAM"),
         (("no-such-model", "--for", "plain"), "does not exist"),
         (("photo", "--for", "gimp"), "darktable"),
         (("all", "--for", "plain", "--name", "x"), "all writes many files"),

@@ -134,7 +134,7 @@ KERAS_BACKEND selects the framework: tensorflow (default) or jax.
 )
 @click.option("--process-id", type=int, help="Number of this one of them, from 0; process 0 alone writes RUN.")
 @click.option("--coordinator", metavar="HOST:PORT", help="Address of process 0, with a free port, for all of them.")
-@click.option("--resume", is_flag=True, help="Continue the run in RUN with its settings.")
+@click.option("--resume", is_flag=True, help="Continue the run in the folder of --output, with the settings of its run.toml.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in RUN.")
 def command(
     output: str | None,

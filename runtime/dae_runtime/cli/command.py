@@ -146,9 +146,9 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
 @click.option(
     "--resume",
     is_flag=True,
-    help="Skip files that failed before, too; with --overwrite, keep what is complete. The same command continues without it.",
+    help="Do not try again what failed before. With --overwrite: replace only what is not complete with these settings.",
 )
-@click.option("--retry-failed", is_flag=True, help="Like --resume, and retry files that failed before.")
+@click.option("--retry-failed", is_flag=True, help="Like --resume, but try again what failed before.")
 @click.option("--watch", is_flag=True, help="Watch the folder IN and denoise new files until interrupted.")
 @click.option(
     "--raw", metavar="WxHxC", help="Denoise raw frames of 8 bits, or WxHxCx16, from IN to OUT.  [default: standard streams]"

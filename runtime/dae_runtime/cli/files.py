@@ -68,12 +68,14 @@ def watch_folder(source: str, output: str, options: RunOptions) -> int:
     """Denoise new files of a folder until the process is interrupted, or until one fails with `fail_fast`."""
     from ..folders import Tally, job_options, manifest_of, open_manifest, run_settings
     from ..images import disable_cache
+    from ..jobs.journal import Journal
+    from ..jobs.manifest import read_manifest
     from ..jobs.watch import HotFolder
 
     options.refuse("--watch", "resume", "retry_failed", "dry_run", "reference", "report", "files_from", "shard")
     request = options.request(source, output)
     with usage_errors():
-        path = None if request.manifest is None else manifest_of(request)
+        path = manifest_of(request)
         folder = HotFolder(
             source,
             output,
@@ -82,15 +84,18 @@ def watch_folder(source: str, output: str, options: RunOptions) -> int:
             format=options.format,
             overwrite=options.overwrite,
         )
-    with (
-        options.open_denoiser() as denoiser,
-        open_manifest(
-            path, lambda: run_settings(denoiser.sources, request.controls, request.value_range, request.quality)
-        ) as manifest,
-    ):
+    assert path is not None  # only a folder is watched
+    with options.open_denoiser() as denoiser, contextlib.ExitStack() as stack:
         denoiser.check(options.controls)
+        settings = run_settings(denoiser.sources, request.controls, request.value_range, request.quality)
+        kept = 0
+        with contextlib.suppress(ImageError):  # the folder cannot be read now; the loop says so and waits
+            kept = 0 if options.overwrite else folder.recall(read_manifest(path), settings)
+        named = request.manifest is not None
+        manifest = stack.enter_context(open_manifest(path, lambda: settings) if named else Journal(path, settings, None))
         if not options.quiet:
-            echo(f"watching {source}; interrupt to stop", err=True)
+            before = f"; {kept} kept from before" if kept else ""
+            echo(f"watching {source}{before}; interrupt to stop", err=True)
         disable_cache()
         tally = Tally(0)
         try:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..images import find_images
-from .local import file_stamp
+from .entry import DONE, Entry, Settings
+from .local import file_sha256, file_stamp
+from .manifest import entry_of
 from .plan import Job, plan_folder
 from .protection import Protection
 from .storage import Stamp
@@ -71,6 +74,29 @@ class HotFolder:
         self._retries: dict[Path, tuple[int, int]] = {}
         self.protection = Protection()
         """For `run_jobs`: the files of the folder."""
+
+    def recall(self, entries: Mapping[str, Entry], settings: Settings) -> int:
+        """Take over what earlier runs have done with the same settings, from their manifest; return how many are complete.
+
+        An input that has changed since is found as a changed one, and its output is replaced; an output that was changed since
+        counts as another program's.
+
+        Raises:
+            ImageError: The folder cannot be read now.
+        """
+        complete = 0
+        for path in find_images(self._source, self._recursive, warn=False):
+            job = Job(path, self._destination(path))
+            entry, stamp = entry_of(job, entries), file_stamp(job.source)
+            if entry is None or entry.status != DONE or entry.settings != settings:
+                continue
+            if entry.output_sha256 is None or file_sha256(job.destination) != entry.output_sha256:
+                continue
+            self._owners[job.destination], self._written[job.destination] = path, file_stamp(job.destination)
+            if (entry.source_bytes, entry.source_mtime_ns) == stamp:
+                self._taken[path] = stamp
+                complete += 1
+        return complete
 
     def look(self) -> list[Job]:
         """Return the jobs that are new since the last scan, and those whose failure may have passed.

@@ -60,6 +60,10 @@ class ProgramFile:
         if contract.sigma is not None:
             form, high = FORMS[contract.sigma.form], contract.sigma.high
             lines.append(f"level    {form}: standard deviation, where white is 1, up to {high:.3f}")
+            if given := DEMANDS[self.program].given_sigma:
+                lines.append(
+                    f"         {self.program} gives {given:g} of 255 for every image; --sigma S builds another level in"
+                )
         return "\n".join(lines)
 
 

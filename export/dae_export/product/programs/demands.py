@@ -17,6 +17,8 @@ class Demands:
     """Whether images always have three channels: a gray network then takes each for itself."""
     sigma: str | None = "value"
     """Form of the noise level, one of `dae_runtime.contract.SIGMA_FORMS`; None where the program gives none."""
+    given_sigma: float | None = None
+    """The one noise level that the program gives for every image, of 255; None where it may be any."""
     free_size: bool = False
     """Whether the program hands over images of any size, whatever the file says."""
     no_int8: str = ""
@@ -24,7 +26,7 @@ class Demands:
 
 
 DEMANDS = {
-    "darktable": Demands(".dtmodel", color=True, sigma="map", free_size=True),
+    "darktable": Demands(".dtmodel", color=True, sigma="map", given_sigma=25, free_size=True),
     "ffmpeg": Demands(sigma=None, free_size=True),
     "vapoursynth": Demands(sigma="plane", free_size=True),
     "openvino": Demands(no_int8="OpenVINO 2026.4 crashes on some of them"),
