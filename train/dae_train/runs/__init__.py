@@ -1,11 +1,12 @@
 """Training runs and their directories."""
 
-from .run import Outcome, continue_from, resume, train
+from .run import Outcome, connect, continue_from, resume, train
 from .run_files import claim, read_config, rewrite_description, write_description
 
 __all__ = [
     "Outcome",
     "claim",
+    "connect",
     "continue_from",
     "read_config",
     "resume",
