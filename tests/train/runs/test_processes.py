@@ -13,8 +13,8 @@ from dae_train.judging.history import Row, read_history
 from process_group import COMMAND, free_port, run_all, run_group
 
 SETTINGS = """
-layers = dict(encoder_kernels_px=(3, 3), encoder_strides=(1, 2), decoder_kernels_px=(3, 3), decoder_strides=(2, 1))
-model = preset_settings("v2", encoder_filters=(4, 8), decoder_filters=(4,), batch_norm=True, dropout=0.1, **layers)
+layers = dict(encoder_kernels_px=(3,), encoder_strides=(1,), decoder_kernels_px=(3, 3), decoder_strides=(1, 1))
+model = preset_settings("v2", encoder_filters=(4,), decoder_filters=(4,), batch_norm=True, dropout=0.1, **layers)
 noise, data = NoiseSettings("gaussian:0.3"), DataSettings(sys.argv[5], patch_px=16)
 short = TrainingSettings(epochs=4, steps_per_epoch=50, batch_size=8, schedule="constant", optimizer="adam", learning_rate=1e-3)
 first = str(folder / "first.keras")
@@ -69,8 +69,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory, digits_file: Path) -> Path:
     from dae_train.networks import build_network
 
     folder = tmp_path_factory.mktemp("runs")
-    layers = {"encoder_kernels_px": (3, 3), "encoder_strides": (1, 2), "decoder_kernels_px": (3, 3), "decoder_strides": (2, 1)}
-    small = {"encoder_filters": (4, 8), "decoder_filters": (4,), "batch_norm": True, "dropout": 0.1, "channels": 1}
+    layers = {"encoder_kernels_px": (3,), "encoder_strides": (1,), "decoder_kernels_px": (3, 3), "decoder_strides": (1, 1)}
+    small = {"encoder_filters": (4,), "decoder_filters": (4,), "batch_norm": True, "dropout": 0.1, "channels": 1}
     build_network(preset_settings("v2", **layers, **small)).save(folder / "first.keras")
     for count in (1, 2):
         for code, said in run_group(SETTINGS + TRAIN, count, folder, digits_file):
