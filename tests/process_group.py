@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 import keras
 import numpy as np
-from dae_train import DataSettings, NoiseSettings, Processes, RunConfig, TrainingSettings, preset_settings, resume, train
+from dae_train import DataSettings, NoiseSettings, Processes, RunConfig, TrainingSettings
+from dae_train import connect, preset_settings, resume, train
 from dae_train.fitting.input_pipeline import HostFeed
 count, index, coordinator, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
 place = Processes(count, index, coordinator)

@@ -8,7 +8,7 @@ Importing this package loads no framework; the first call that trains does. See 
 """
 
 from .errors import ConfigError, DataError, RunError, TrainError
-from .runs import Outcome, resume, train
+from .runs import Outcome, connect, resume, train
 from .settings.config import DataSettings, RunConfig, from_mapping, from_toml, to_toml
 from .settings.networks import PRESETS, NetworkSettings, ResidualSettings, preset_settings
 from .settings.noise import NoiseSettings
@@ -29,6 +29,7 @@ __all__ = [
     "RunError",
     "TrainError",
     "TrainingSettings",
+    "connect",
     "from_mapping",
     "from_toml",
     "preset_settings",

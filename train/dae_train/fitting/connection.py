@@ -150,12 +150,16 @@ def watched() -> Iterator[None]:
         if not interrupted() and isinstance(error, RuntimeError | ValueError) and _LOST.search(str(error)):
             check_others()
             _end()
-        _Watch.failed = EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_FAILED
-        words = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
-        index = _Watch.processes.index if _Watch.processes else 0
-        with contextlib.suppress(Exception):  # the coordinator may be gone
-            _Watch.client.key_value_set(_FAILURE, f"process {index}: {words}", allow_overwrite=True)
+        stopped = isinstance(error, KeyboardInterrupt)
+        _fail("interrupted" if stopped else str(error), EXIT_INTERRUPTED if stopped else EXIT_FAILED)
         raise
+
+
+def _fail(words: str, code: int) -> None:
+    """Note that this process ends by an error of its own, and tell the others."""
+    _Watch.failed, index = code, _Watch.processes.index if _Watch.processes else 0
+    with contextlib.suppress(Exception):  # the coordinator may be gone
+        _Watch.client.key_value_set(_FAILURE, f"process {index}: {words}", allow_overwrite=True)
 
 
 def check_others() -> None:
@@ -191,6 +195,8 @@ def _end() -> NoReturn:
 
 def _leave() -> None:
     """After an error end without JAX's own end, which waits for the others; let them say first what they know."""
+    if _Watch.failed is None and hasattr(sys, "last_type") and _Watch.processes is not None:
+        _fail("an error of its program", EXIT_FAILED)
     if _Watch.failed is None:
         return
     for stream in (sys.stdout, sys.stderr):

@@ -123,6 +123,24 @@ class Group:
         with np.load(packed, allow_pickle=False) as loaded:
             return [loaded[f"arr_{number}"] for number in range(len(loaded.files))]
 
+    def check_start(self, resumes: bool) -> None:
+        """Check that all processes begin the same.
+
+        Raises:
+            ConfigError: They differ in how many they expect, or in whether they continue a run.
+        """
+        own = {"count": self.processes.count, "resumes": resumes}
+        expected = self.share(lambda: own)
+        if expected["count"] != own["count"]:
+            raise ConfigError(
+                f"{own['count']} processes are expected here, {expected['count']} by process 0. Give all the same number."
+            )
+        if expected != own:
+            this, other = ("continues a run", "starts one") if resumes else ("starts a run", "continues one")
+            raise ConfigError(
+                f"process {self.processes.index} {this}, and process 0 {other}. Give --resume to all or to none."
+            )
+
     def agree(self, facts: Mapping[str, Any]) -> None:
         """Check that all processes train the same.
 
@@ -208,18 +226,13 @@ def check_split(batch_size: int, devices: int, processes: int) -> None:
 
 
 @contextlib.contextmanager
-def joined(processes: Processes | None, resumes: bool) -> Iterator[Group]:
-    """Connect this process with the others.
+def joined(processes: Processes | None) -> Iterator[Group]:
+    """Connect this process with the others; None: it trains alone.
 
     A process that ends early ends the others, each with `connection.EXIT_LOST`.
 
-    Args:
-        processes: The place of this one; None: it trains alone.
-        resumes: Whether it continues a run.
-
     Raises:
-        ConfigError: The backend is not JAX, the coordinator cannot listen, or the processes differ in how many they expect or
-            in whether they continue a run.
+        ConfigError: The backend is not JAX or is already in use, or the coordinator cannot listen.
     """
     processes = processes or Processes()
     if processes.count == 1:
@@ -228,14 +241,4 @@ def joined(processes: Processes | None, resumes: bool) -> Iterator[Group]:
     check_backend(processes)
     client = connection.connect(processes)
     with connection.watched():
-        group = Group(processes, client)
-        own = {"count": processes.count, "resumes": resumes}
-        expected = group.share(lambda: own)
-        if expected["count"] != processes.count:
-            raise ConfigError(
-                f"{processes.count} processes are expected here, {expected['count']} by process 0. Give all the same number."
-            )
-        if expected != own:
-            this, other = ("continues a run", "starts one") if resumes else ("starts a run", "continues one")
-            raise ConfigError(f"process {processes.index} {this}, and process 0 {other}. Give --resume to all or to none.")
-        yield group
+        yield Group(processes, client)

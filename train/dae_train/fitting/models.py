@@ -52,6 +52,11 @@ def build_models(
     Raises:
         ConfigError: The network of `training.init` has another structure, or `custom` cannot be copied.
     """
+    group = group or Group(Processes())
+    if custom is not None and group.processes.count > 1:
+        weights = group.share_arrays(custom.get_weights)  # a program may have drawn others in each process
+        custom = copy_network(custom, None)
+        custom.set_weights(weights)
 
     def build(dtype: str) -> keras.Model:
         if custom is not None:
@@ -66,7 +71,6 @@ def build_models(
     elif custom is None:
         start_at_mean(network, mean)
     trained = fake_quantized(network) if training.qat else network
-    group = group or Group(Processes())
     if group.distribution is not None:
         trained = _spread(trained, lambda: fake_quantized(build(dtype)) if training.qat else build(dtype), group)
     elif not training.ema and dtype == FULL_PRECISION:
@@ -76,10 +80,10 @@ def build_models(
 
 
 def _spread(network: keras.Model, build: Callable[[], keras.Model], group: Group) -> keras.Model:
-    """Return a network of the same structure and weights, on all devices."""
+    """Return a network of the same structure on all devices, with the weights that it has in process 0."""
     with group.scope():
         spread = build()
-        spread.set_weights(network.get_weights())
+        spread.set_weights(group.share_arrays(network.get_weights))
     return spread
 
 

@@ -66,6 +66,18 @@ class Outcome:
     """Fraction of time in which the device waited for them, in the median epoch."""
 
 
+def connect(processes: Processes) -> None:
+    """Connect this process with others that will train together, before its program uses JAX, such as to build a network.
+
+    `train` and `resume` do so if it has not been done. See docs/training-processes.md.
+
+    Raises:
+        ConfigError: The backend is not JAX or is already in use, or process 0 cannot listen on its port.
+    """
+    with joined(processes):
+        pass
+
+
 @system_errors(RunError, _REMEDY)
 def train(
     config: RunConfig,
@@ -117,7 +129,8 @@ def train(
     """
     check_reachable(output, "the run directory")
     folder, custom = Path(output), Custom(model, noise, loss, tuple(callbacks))
-    with joined(processes, resumes=False) as group:
+    with joined(processes) as group:
+        group.check_start(resumes=False)
         if group.leads:
             check_output(folder, overwrite)  # before the slow parts; nothing is deleted until they succeed
         config = custom.begin(config)
@@ -166,7 +179,8 @@ def resume(
     """
     check_reachable(output, "the run directory")
     run, custom = RunDirectory(Path(output)), Custom(model, noise, loss, tuple(callbacks))
-    with joined(processes, resumes=True) as group:
+    with joined(processes) as group:
+        group.check_start(resumes=True)
         recorded = from_mapping(group.share(lambda: to_mapping(read_config(run))), str(run.description))
         custom.resume(recorded, str(run.root))
         done: int | None = group.share(lambda: _done(run))
