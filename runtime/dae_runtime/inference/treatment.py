@@ -214,7 +214,7 @@ def _without_common_noise(
     if gray.model.sigma is not None:
         told = np.array([advise_level(plane) for plane in luma], np.float32) if levels is None else levels[chosen]
     share = controls.shares.luma
-    add_luma_change(part, luma, gray.denoise(luma, Shares(share, share), cancel, told))
+    add_luma_change(part, gray.denoise(luma, Shares(share, share), cancel, told, overwrite=True))
     if part is not result:
         result[chosen] = part
     return result

@@ -38,15 +38,22 @@ def luma_plane(image: Array) -> Array:
     """Return the mean of three channels, (N, H, W, 1) of (N, H, W, 3 or more), in the dtype of the image."""
     plane = np.empty((*image.shape[:3], 1), image.dtype)
     for rows in strips(image.shape[1]):
-        red, green, blue = (convert(image[:, rows, :, channel : channel + 1], np.float32) for channel in range(3))
-        plane[:, rows] = convert((red + green + blue) * np.float32(1 / 3), image.dtype)
+        plane[:, rows] = _luma(image[:, rows])
     return plane
 
 
-def add_luma_change(image: Array, before: Array, after: Array) -> None:
-    """Add the change of a plane to the colors of (N, H, W, C), in place, clipped to the range of integers; alpha stays."""
+def _luma(image: Array) -> Array:
+    red, green, blue = (convert(image[..., channel : channel + 1], np.float32) for channel in range(3))
+    return convert((red + green + blue) * np.float32(1 / 3), image.dtype)
+
+
+def add_luma_change(image: Array, after: Array) -> None:
+    """Add what has changed since `luma_plane` to the colors of (N, H, W, C), in place, clipped as integers are; alpha stays.
+
+    The plane of before is computed again, strip by strip: it need not be kept.
+    """
     for rows in strips(image.shape[1]):
-        change = convert(after[:, rows], np.float32) - convert(before[:, rows], np.float32)
+        change = convert(after[:, rows], np.float32) - convert(_luma(image[:, rows]), np.float32)
         for channel in range(3):
             plane = image[:, rows, :, channel : channel + 1]
             plane[:] = convert(convert(plane, np.float32) + change, image.dtype)

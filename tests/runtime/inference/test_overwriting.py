@@ -15,7 +15,8 @@ from dae_runtime.images import Image, write_image
 from dae_runtime.inference import open_model
 from dae_runtime.jobs.plan import plan
 from dae_runtime.jobs.run import run_jobs
-from dae_runtime.pixels.common_noise import add_luma_change, luma_plane
+from dae_runtime.models import bundled
+from dae_runtime.pixels.common_noise import add_luma_change, has_common_noise, luma_plane
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,22 @@ def test_a_large_image_takes_its_memory_once(form):
 
 def test_the_brightness_of_a_large_image_is_changed_in_strips():
     image = random_pixels((1, 6000, 600, 3))
-    assert growth(lambda: add_luma_change(image, image[..., :1], luma_plane(image))) < 0.75 * image.nbytes
+    assert growth(lambda: add_luma_change(image, luma_plane(image))) < 0.75 * image.nbytes
+
+
+def test_noise_that_is_equal_in_all_channels_takes_one_plane_more(tmp_path, monkeypatch):
+    """That of the brightness, which is denoised in its place."""
+    (tmp_path / "gray.onnx").write_bytes(make_model())
+    (tmp_path / "photo.onnx").write_bytes(make_model(channels=3))
+    monkeypatch.setattr(bundled, "MODEL_FOLDER", tmp_path)
+    noise = np.random.default_rng(0).normal(0, 12, (18000, 600, 1))
+    image = np.rint(noise + np.array([100, 120, 140])).astype(np.uint8)
+    assert has_common_noise(image)
+    with Denoiser(device="cpu", threads=1, tile_px=128) as denoiser:
+        expected = denoiser.denoise(image)
+        assert len(denoiser.models_used) == 2
+        assert growth(lambda: denoiser.denoise(image, overwrite_input=True)) < 0.6 * image.nbytes
+    np.testing.assert_array_equal(image, expected)
 
 
 def test_a_file_that_fails_halfway_is_not_tried_again_on_its_own_remains(tmp_path, monkeypatch):
