@@ -28,6 +28,7 @@ ENGINES = {
     "keras": {
         "dae_export.source",
         "dae_tools.accelerator",
+        "dae_tools.blend",
         "dae_tools.layers",
         "dae_tools.pack_network",
         *(f"dae_train.{room}" for room in ("data", "noise", "networks", "learning", "judging", "fitting", "runs")),

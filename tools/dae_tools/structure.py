@@ -52,7 +52,8 @@ ORDER: dict[str, tuple[str, ...]] = {
         "cli __init__",
     ),
     "dae_tools": (
-        "accelerator camera_noise formats gaussian int8_speed layers ocr_errors pack_network public_names site structure",
+        "accelerator blend camera_noise formats gaussian int8_speed layers ocr_errors pack_network public_names site "
+        "structure",
         "fit_level pairs plan_memory runtime_bench export_bench",
         "cards level_picture noise_numbers",
         "controls crops",

@@ -12,7 +12,7 @@ from builders import BLUR, make_model, random_pixels
 from dae_runtime import Denoiser, InputError, ModelError
 from dae_runtime.contract import SigmaInput
 from dae_runtime.diagnosis.self_test import self_test
-from dae_runtime.pixels.level import USUAL
+from dae_runtime.pixels.level import GRAY
 
 GAIN = 8.0
 
@@ -60,7 +60,7 @@ def test_a_level_that_is_not_told_is_advised_for_each_image(told: Denoiser):
     measured, levels = ([level(image) for image in batch] for level in (told.measure, told.advise))
     np.testing.assert_allclose(measured, [0.02, 0.05, 0.1], rtol=0.25)
     np.testing.assert_allclose(levels[1:], np.add(measured[1:], 1 / 255), rtol=1e-6)
-    assert USUAL / 255 < levels[0] < measured[0] + 1 / 255  # near the usual one
+    assert GRAY.usual / 255 < levels[0] < measured[0] + 1 / 255  # near the usual one
     clean = told.denoise(batch)
     np.testing.assert_array_equal(clean, told.denoise(batch, sigma=levels))
     np.testing.assert_array_equal(list(told.stream(batch)), clean)

@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from builders import random_pixels
 from dae_runtime.pixels.level import (
-    EVEN,
-    HARMLESS,
+    COLOR,
+    GRAY,
     MOST_ADDED,
     MOST_ADDED_SHARE,
     NEAR,
-    UNEVEN,
-    USUAL,
+    Advice,
     advise_level,
     advised,
     measure_level,
@@ -24,6 +23,7 @@ from dae_tools.camera_noise import add_correlated, add_mosaic, add_white, blur
 
 levels = st.floats(0, 1)
 unevennesses = st.floats(0, 3)
+kinds = st.sampled_from([GRAY, COLOR])
 
 
 def slopes(height: int = 240, width: int = 320) -> np.ndarray:
@@ -51,19 +51,19 @@ def test_noise_is_told_as_measured_and_a_little_more(add, level):
     measured, told = 255 * measure_level(noisy), 255 * advise_level(noisy)
     assert 0.6 * level < measured < 1.5 * level
     more = measured + min(MOST_ADDED_SHARE * measured, MOST_ADDED)
-    if abs(np.log(more / USUAL)) >= NEAR:
-        assert level > USUAL
+    if abs(np.log(more / COLOR.usual)) >= NEAR:
+        assert level > COLOR.usual
         assert told == pytest.approx(more)
     else:
-        assert abs(np.log(told / USUAL)) < 0.9 * abs(np.log(more / USUAL))
-        assert (told > USUAL) == (more > USUAL)
+        assert abs(np.log(told / COLOR.usual)) < 0.9 * abs(np.log(more / COLOR.usual))
+        assert (told > COLOR.usual) == (more > COLOR.usual)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_texture_of_many_kinds_is_told_a_harmless_level(channels):
-    image = foliage()[..., :channels]
-    assert 255 * measure_level(image) > 1.4 * HARMLESS
-    assert 255 * advise_level(image) == pytest.approx(HARMLESS)
+    image, harmless = foliage()[..., :channels], (GRAY if channels == 1 else COLOR).harmless
+    assert 255 * measure_level(image) > 1.4 * harmless
+    assert 255 * advise_level(image) == pytest.approx(harmless)
 
 
 def test_noise_on_texture_is_told_when_it_is_stronger_than_the_texture():
@@ -80,7 +80,7 @@ def test_a_drawing_is_told_a_harmless_level():
     page = np.full((200, 300), 255, np.uint8)
     page[20:180:12, 20:280] = 0
     page[40:160, 60:70] = 128
-    assert 255 * advise_level(page[..., None]) <= HARMLESS
+    assert 255 * advise_level(page[..., None]) <= GRAY.harmless
 
 
 @pytest.mark.parametrize("shape", [(9, 80, 3), (20, 63, 3), (63, 200, 1)])
@@ -97,31 +97,32 @@ def test_an_image_reads_the_same_every_time_and_is_not_changed(dtype):
     assert advise_level(image) == advise_level(image.copy())
 
 
-@given(levels, unevennesses)
-def test_what_is_told_lies_between_the_harmless_and_the_usual_or_the_measured_level_and_a_little_more(level, unevenness):
-    told = 255 * advised(level, unevenness)
-    assert min(255 * level, HARMLESS) - 1e-6 <= told <= min(255, max(255 * level + MOST_ADDED, USUAL)) + 1e-6
+@given(levels, unevennesses, kinds)
+def test_what_is_told_lies_between_the_harmless_and_the_usual_or_the_measured_level_and_a_little_more(level, unevenness, kind):
+    told = 255 * advised(level, unevenness, kind)
+    assert min(255 * level, kind.harmless) - 1e-6 <= told <= min(255, max(255 * level + MOST_ADDED, kind.usual)) + 1e-6
 
 
-@given(levels, unevennesses, unevennesses)
-def test_less_is_told_the_more_the_blocks_differ(level, one, other):
+@given(levels, unevennesses, unevennesses, kinds)
+def test_less_is_told_the_more_the_blocks_differ(level, one, other, kind):
     even, uneven = sorted((one, other))
-    assert advised(level, uneven) <= advised(level, even) + 1e-9
+    assert advised(level, uneven, kind) <= advised(level, even, kind) + 1e-9
 
 
-@given(levels, levels, unevennesses)
-def test_more_is_told_the_more_is_measured(one, other, unevenness):
+@given(levels, levels, unevennesses, kinds)
+def test_more_is_told_the_more_is_measured(one, other, unevenness, kind):
     weak, strong = sorted((one, other))
-    assert advised(weak, unevenness) <= advised(strong, unevenness) + 1e-9
+    assert advised(weak, unevenness, kind) <= advised(strong, unevenness, kind) + 1e-9
 
 
-def test_ends_and_middle():
-    level, usual = 9 / 255, (USUAL - MOST_ADDED) / 255
-    limit = UNEVEN + 0.04 * 4  # strong noise may be less even
-    assert 255 * advised(level, EVEN) == pytest.approx(10)
-    assert 255 * advised(level, limit) == pytest.approx(HARMLESS)
-    assert 255 * advised(level, limit - (UNEVEN - EVEN) / 2) == pytest.approx((10 * HARMLESS) ** 0.5)
-    assert advised(0, 0.3) == 0
-    assert advised(level, None) == level
-    assert USUAL - 0.1 < 255 * advised(usual, EVEN) <= USUAL
-    assert 255 * advised(1 / 255, EVEN) == pytest.approx(1.2)
+@pytest.mark.parametrize("kind", [GRAY, COLOR])
+def test_ends_and_middle(kind: Advice):
+    level, usual = 9 / 255, (kind.usual - MOST_ADDED) / 255
+    limit = kind.uneven + 0.04 * 4  # strong noise may be less even
+    assert 255 * advised(level, kind.even, kind) == pytest.approx(10)
+    assert 255 * advised(level, limit, kind) == pytest.approx(kind.harmless)
+    assert 255 * advised(level, limit - (kind.uneven - kind.even) / 2, kind) == pytest.approx((10 * kind.harmless) ** 0.5)
+    assert advised(0, 0.3, kind) == 0
+    assert advised(level, None, kind) == level
+    assert kind.usual - 0.1 < 255 * advised(usual, kind.even, kind) <= kind.usual + 1e-9
+    assert 255 * advised(1 / 255, kind.even, kind) == pytest.approx(1.2)
