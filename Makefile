@@ -103,15 +103,30 @@ $(RUN)/result.toml:
 	if [ -f $(RUN)/run.toml ]; then $(BIN)/dae-train --resume -o $(RUN) $(if $(DEVICE),--device $(DEVICE)); \
 	else $(BIN)/dae-train $(DATA) --config $(RECIPE) $(if $(START),--init $(RUN)-start) $(if $(TARGET),--target $(TARGET)) $(if $(DEVICE),--device $(DEVICE)) $(if $(STEPS),--steps $(STEPS)) $(TRAIN) -o $(RUN); fi
 
-# Where the recipe has a second part, the network is trained on with weights and activations rounded as in INT8, to give what it gave
-# before.
+# Where the recipe has a second part, the network is trained on with weights and activations rounded as in INT8, to give what its
+# teacher gives.
 SECOND := $(wildcard $(RECIPE:.toml=-int8.toml))
 LAST := $(RUN)$(if $(SECOND),-int8)
+
+# What teaches that part: the network itself, or, where a recipe has one trained on white noise, the mean of the two.
+WHITE := $(wildcard $(RECIPE:.toml=-white.toml))
+TEACHER := $(RUN)$(if $(WHITE),-blend.keras)
+
+ifneq ($(WHITE),)
+$(RUN)-white/result.toml: $(RUN)/result.toml
+	if [ -f $(RUN)-white/run.toml ]; then $(BIN)/dae-train --resume -o $(RUN)-white $(if $(DEVICE),--device $(DEVICE)); \
+	else $(BIN)/dae-train $(DATA) --config $(WHITE) --init $(RUN) $(if $(DEVICE),--device $(DEVICE)) $(if $(STEPS),--steps $(STEPS)) $(TRAIN) -o $(RUN)-white; fi
+
+$(TEACHER): $(RUN)-white/result.toml
+	$(BIN)/python -m dae_tools.blend $(RUN) $(RUN)-white -o $@
+
+$(LAST)/result.toml: $(TEACHER)
+endif
 
 ifneq ($(SECOND),)
 $(LAST)/result.toml: $(RUN)/result.toml
 	if [ -f $(LAST)/run.toml ]; then $(BIN)/dae-train --resume -o $(LAST) $(if $(DEVICE),--device $(DEVICE)); \
-	else $(BIN)/dae-train $(DATA) --config $(SECOND) --init $(RUN) --teacher $(RUN) --teacher-weight 1 $(if $(TARGET),--target $(TARGET)) $(if $(DEVICE),--device $(DEVICE)) $(TRAIN) -o $(LAST); fi
+	else $(BIN)/dae-train $(DATA) --config $(SECOND) --init $(RUN) --teacher $(TEACHER) --teacher-weight 1 $(if $(TARGET),--target $(TARGET)) $(if $(DEVICE),--device $(DEVICE)) $(TRAIN) -o $(LAST); fi
 endif
 
 $(MODEL): $(LAST)/result.toml
