@@ -7,7 +7,7 @@ with a manifest that records every file as failed, of which `--resume` then skip
 from __future__ import annotations
 
 import hashlib
-import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +24,16 @@ from dae_runtime.system.command import run_command
 
 SHARES = 10
 _MODEL = b"a model that is never opened"
+_CODE = """
+import sys
+from pathlib import Path
+from dae_runtime.cli import main
+peak = Path(sys.argv.pop(1))
+try:
+    main()
+finally:  # the peak that a parent is told counts that of the parent itself
+    peak.write_text(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""
 
 
 @dataclass(frozen=True)
@@ -41,23 +51,19 @@ def measure(arguments: list[str]) -> Cost:
         ChildProcessError: It failed.
     """
     start = time.perf_counter()
-    with Path(os.devnull).open("wb") as nowhere:
-        process = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-m", "dae_runtime", *arguments],
-            os.environ,
-            file_actions=[(os.POSIX_SPAWN_DUP2, nowhere.fileno(), 1)],
-        )
-        _, status, usage = os.wait4(process, 0)
-    if status:
-        raise ChildProcessError(f"dae-run {' '.join(arguments)} ended with status {os.waitstatus_to_exitcode(status)}")
-    return Cost(usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10), time.perf_counter() - start)
+    with tempfile.TemporaryDirectory() as folder:
+        peak = Path(folder, "peak")
+        line = [sys.executable, "-c", _CODE, str(peak), *arguments]
+        process = subprocess.run(line, stdout=subprocess.DEVNULL, check=False)
+        if process.returncode:
+            raise ChildProcessError(f"dae-run {' '.join(arguments)} ended with status {process.returncode}")
+        return Cost(int(peak.read_text("ascii")) / 2**10, time.perf_counter() - start)
 
 
 def costs(folder: Path, files: int) -> dict[str, Cost]:
     """Return the costs of each way to plan a number of files, with what these need in an empty folder."""
     (folder / "in").mkdir()
-    with (folder / "list").open("w") as file:  # name by name: the system counts this process's own peak in that of a new one
+    with (folder / "list").open("w") as file:
         file.writelines(f"{name}\n" for name in _names(files))
     (folder / "model.onnx").write_bytes(_MODEL)
     plan = ["-m", f"{folder}/model.onnx", f"{folder}/in", f"{folder}/out", "--files-from", f"{folder}/list", "--dry-run"]

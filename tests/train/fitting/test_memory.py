@@ -15,17 +15,20 @@ from dae_train.settings.networks import PRESETS
 
 GIB = 2**30
 MEASURED = """
-import resource, sys
+import sys
+from pathlib import Path
 import keras
 from dae_train import DataSettings, NoiseSettings, RunConfig, TrainingSettings, preset_settings, train
 preset, data, output, precision = sys.argv[1:]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # that of getrusage begins with the peak of the parent
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+before = peak()
 settings = RunConfig(
     preset_settings(preset), NoiseSettings("gaussian:0.1"), DataSettings(data, patch_px=256),
     TrainingSettings(steps=1, batch_size=16, precision=precision),
 )
 train(settings, output, device="cpu")
-print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+print(1024 * (peak() - before))
 """
 
 
