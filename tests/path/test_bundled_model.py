@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "train/dae_train/recipes").glob("*.toml"))
 SECOND = [path for path in FILES if path.stem.endswith("-int8")]
 START = [path for path in FILES if path.stem.endswith("-start")]
-RECIPES = [path for path in FILES if path not in (*SECOND, *START)]
+WHITE = [path for path in FILES if path.stem.endswith("-white")]
+RECIPES = [path for path in FILES if path not in (*SECOND, *START, *WHITE)]
 STEPS = {
     "dae-train": 'echo "dae-train $*" >> calls; for run; do :; done; mkdir -p $run; touch $run/run.toml $run/result.toml',
     "dae-export": 'echo "dae-export $*" >> calls; touch toy.onnx',
@@ -69,6 +70,13 @@ def test_a_part_before_makes_the_same_network_without_the_level(path):
     assert dataclasses.replace(then.model, sigma=False) == before.model
     assert then.model.sigma
     assert before.data == then.data
+
+
+@pytest.mark.parametrize("path", WHITE, ids=lambda path: path.stem)
+def test_a_part_on_white_noise_makes_the_same_network(path):
+    first, white = from_toml(path.with_stem(path.stem.removesuffix("-white"))), from_toml(path)
+    assert white.model == first.model
+    assert white.noise_spec == "gaussian:0-60/255"
 
 
 @pytest.fixture
@@ -128,6 +136,20 @@ def test_a_second_part_of_the_recipe_comes_between_training_and_export(make, tmp
         "dae-export run-int8 --name toy --quantize --overwrite -o toy.onnx",
         "python -m dae_tools.cards --run run-int8 --model toy.onnx --words words.toml --test set12 -o toy.md",
     ]
+
+
+def test_a_part_on_white_noise_becomes_half_of_the_teacher(make, tmp_path):
+    for name in ("recipe-int8.toml", "recipe-white.toml"):
+        (tmp_path / name).touch()
+    said, finished = make("NAME=toy", "DATA=photos", "TEST=set12")
+    assert finished.returncode == 0, finished.stderr
+    assert [" ".join(call.split()) for call in said[:4]] == [
+        "dae-train photos --config recipe.toml -o run",
+        "dae-train photos --config recipe-white.toml --init run -o run-white",
+        "python -m dae_tools.blend run run-white -o run-blend.keras",
+        "dae-train photos --config recipe-int8.toml --init run --teacher run-blend.keras --teacher-weight 1 -o run-int8",
+    ]
+    assert [call.split()[0] for call in said[4:]] == ["dae-export", "python"]
 
 
 def test_a_longer_training_is_longer_in_its_first_part(make, tmp_path):
