@@ -17,7 +17,7 @@ from dae_runtime.contract import INPUT_NAME, SIGMA_NAME
 from dae_runtime.system.atomic import atomic_path
 from dae_runtime.system.command import require, run_command
 from dae_train.errors import ConfigError
-from dae_train.settings.trained_file import find_init
+from dae_train.networks import load_trained
 
 WHITE, SMOOTH = 0.9, 0.5
 """Diagonal differences of neighbors over the level told: from the first on noise is white, or there is texture; below the
@@ -56,11 +56,7 @@ def blend(camera: str | os.PathLike[str], white: str | os.PathLike[str], destina
 
 
 def _load(source: str | os.PathLike[str], name: str) -> Any:
-    import keras
-
-    from dae_train.learning import optimizers  # noqa: F401  # makes its optimizers known to Keras, which reads them from files
-
-    network = keras.models.load_model(find_init(os.fspath(source)), compile=False)
+    network = load_trained(os.fspath(source), name.upper())
     if [tensor.name for tensor in network.inputs] != [INPUT_NAME, SIGMA_NAME]:
         raise ConfigError(f"{source} is not given the noise level. Give a network of dae-train --sigma-input.")
     network.name = name

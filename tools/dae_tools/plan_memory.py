@@ -7,8 +7,6 @@ with a manifest that records every file as failed, of which `--resume` then skip
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,18 +20,10 @@ from dae_runtime.jobs.manifest import Manifest
 from dae_runtime.jobs.plan import Job
 from dae_runtime.system.command import run_command
 
+from .runtime_bench.files import peak_mib
+
 SHARES = 10
 _MODEL = b"a model that is never opened"
-_CODE = """
-import sys
-from pathlib import Path
-from dae_runtime.cli import main
-peak = Path(sys.argv.pop(1))
-try:
-    main()
-finally:  # the peak that a parent is told counts that of the parent itself
-    peak.write_text(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-"""
 
 
 @dataclass(frozen=True)
@@ -48,16 +38,11 @@ def measure(arguments: list[str]) -> Cost:
     """Run `dae-run` in a process of its own and return its peak resident memory and its wall time.
 
     Raises:
-        ChildProcessError: It failed.
+        DaeError: It failed.
     """
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        peak = Path(folder, "peak")
-        line = [sys.executable, "-c", _CODE, str(peak), *arguments]
-        process = subprocess.run(line, stdout=subprocess.DEVNULL, check=False)
-        if process.returncode:
-            raise ChildProcessError(f"dae-run {' '.join(arguments)} ended with status {process.returncode}")
-        return Cost(int(peak.read_text("ascii")) / 2**10, time.perf_counter() - start)
+        return Cost(peak_mib(Path(folder), *arguments), time.perf_counter() - start)
 
 
 def costs(folder: Path, files: int) -> dict[str, Cost]:

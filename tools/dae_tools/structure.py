@@ -54,8 +54,8 @@ ORDER: dict[str, tuple[str, ...]] = {
     "dae_tools": (
         "accelerator blend camera_noise formats gaussian int8_speed layers ocr_errors pack_network public_names site "
         "structure",
-        "fit_level pairs plan_memory runtime_bench export_bench",
-        "cards level_picture noise_numbers",
+        "fit_level pairs runtime_bench export_bench",
+        "cards level_picture noise_numbers plan_memory",
         "controls crops",
     ),
 }

@@ -114,9 +114,7 @@ class FolderRun:
             return
         results = run_jobs(
             self._denoiser,
-            self._manifest.announced(self._plan.remaining)
-            if isinstance(self._manifest, PartManifest)
-            else self._plan.remaining,
+            self._plan.remaining if self._manifest is None else self._manifest.announced(self._plan.remaining),
             job_options(request),
             may_replace=self._plan.may_replace,
             manifest=self._manifest,

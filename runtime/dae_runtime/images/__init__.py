@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         is_image_name,
         kind_to_write,
         log_passed_over,
+        path_order,
         written_kind,
         written_suffix,
     )
@@ -55,6 +56,7 @@ __all__ = [
     "lost_metadata",
     "most_bytes",
     "parse_range",
+    "path_order",
     "raw_version",
     "read_image",
     "read_image_bytes",
@@ -91,6 +93,7 @@ __getattr__ = lazy_face(
             "is_image_name",
             "kind_to_write",
             "log_passed_over",
+            "path_order",
             "written_kind",
             "written_suffix",
         ),

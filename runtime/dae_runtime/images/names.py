@@ -148,7 +148,12 @@ def image_names(
         raise ImageError(f"the folder {os.fspath(folder)} cannot be read: {error.strerror or error}.") from error
     if warn:
         log_passed_over(folder, passed)
-    return sorted(found, key=lambda name: name.replace(os.sep, "\0"))  # as paths are sorted
+    return sorted(found, key=path_order)
+
+
+def path_order(name: str) -> str:
+    """Return what names are sorted by, so that they come as paths do: what lies in a folder before its neighbors."""
+    return name.replace(os.sep, "\0")
 
 
 def log_passed_over(folder: str | os.PathLike[str], names: Iterable[str]) -> None:

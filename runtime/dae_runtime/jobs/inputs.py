@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 
 from ..errors import InputError
-from ..images import IMAGE_SUFFIXES, image_names, is_image_name, log_passed_over
+from ..images import IMAGE_SUFFIXES, image_names, is_image_name, log_passed_over, path_order
 from ..system.paths import check_reachable, is_folder
 from .listing import listed_names
 from .shards import Shard
@@ -61,7 +61,7 @@ def find_sources(
     base = _fixed_part(path)
     if "**" in pattern:
         images.update(_unreadable_folders(base))
-    return base, sorted(images, key=lambda name: name.replace(os.sep, "\0"))  # as paths are sorted
+    return base, sorted(images, key=path_order)
 
 
 class Seen:
@@ -95,7 +95,7 @@ def listed_images(folder: Path, files_from: str | os.PathLike[str], shard: Shard
     base = f"{os.fspath(folder)}{'' if os.fspath(folder).endswith(os.sep) else os.sep}"
     if base == f".{os.sep}":
         base = ""
-    return [base + name for name in sorted(images, key=lambda name: name.replace("/", "\0"))]
+    return [base + name for name in sorted(images, key=path_order)]
 
 
 def _unreadable_folders(base: Path) -> list[str]:

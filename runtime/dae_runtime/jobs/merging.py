@@ -15,7 +15,7 @@ from ..system.paths import open_regular
 from .entry import read_entry
 from .locations import ObjectPath
 from .manifest import LONGEST_LINE, MANIFEST_NAME, ManifestError, append_lines, in_use, open_locked
-from .parts import check_parts, join_parts
+from .parts import join_parts, parts_of_shards
 from .shards import Shard
 
 _NAME = re.compile(r"([0-9]{1,7})-of-([0-9]{1,7})\.jsonl", re.ASCII)
@@ -53,25 +53,29 @@ def manifests_of_shards(manifest: Path) -> Mapping[Path, Shard]:
 def check_sharing(manifest: Path, shard: Shard | None) -> None:
     """Check that nobody shares out a run in another way: all processes of a run have the same number of shards.
 
+    Stores have no locks: there, a run in one process is not noticed.
+
     Args:
         manifest: Of the whole run.
         shard: Of this process; None for a run in one process.
 
     Raises:
         ManifestError: There are manifests of another number of shards, or a run in one process is writing the manifest.
-        InputError: They cannot be read.
+        InputError, ImageError: They cannot be read.
     """
     if isinstance(manifest, ObjectPath):
-        check_parts(manifest, shard)
-        return
-    counts = {other.count for other in manifests_of_shards(manifest).values()}
-    if others := counts - ({shard.count} if shard else set()):
-        where = manifest.parent if manifest.name == MANIFEST_NAME else manifest
+        shards = [other for _, other in parts_of_shards(manifest)]
+        folder: Path = manifest.parent
+        where: Path = folder.parent
+    else:
+        shards = [*manifests_of_shards(manifest).values()]
+        folder, where = shards_folder(manifest), manifest.parent if manifest.name == MANIFEST_NAME else manifest
+    if others := {other.count for other in shards} - ({shard.count} if shard else set()):
         raise ManifestError(
-            f"{shards_folder(manifest)} has the manifests of a run in {counted(max(others), 'shard')}. Continue that run, or, "
+            f"{folder} has the manifests of a run in {counted(max(others), 'shard')}. Continue that run, or, "
             f"once its processes have ended, merge them: dae-run --merge-manifests {where}"
         )
-    if shard is not None:
+    if shard is not None and not isinstance(manifest, ObjectPath):
         with contextlib.suppress(FileNotFoundError, OSError), open_regular(manifest) as file:
             if not lock(file.fileno(), alone=False):
                 raise in_use(manifest)

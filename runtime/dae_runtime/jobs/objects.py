@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import cast
 
 from ..errors import DaeError, ImageError, InputError, OutputExistsError
-from ..images import IMAGE_SUFFIXES, Image, image_bytes, is_image_name, log_passed_over, most_bytes, read_image_bytes
+from ..images import (
+    IMAGE_SUFFIXES,
+    Image,
+    image_bytes,
+    is_image_name,
+    log_passed_over,
+    most_bytes,
+    path_order,
+    read_image_bytes,
+)
 from .bucket import Bucket, Found, TakenError
 from .inputs import Seen, listed_images
 from .locations import PARTS_NAME, ObjectPath
@@ -56,7 +65,7 @@ class ObjectStorage:
                 f"{source} holds no image ({', '.join(IMAGE_SUFFIXES)}).{hint} Stores take no patterns: give a folder, or "
                 "names by --files-from."
             )
-        return source, sorted(map(str, images), key=lambda name: name.replace("/", "\0"))
+        return source, sorted(map(str, images), key=path_order)
 
     def images_in(self, folder: Path) -> Sequence[Path]:
         """As `Storage.images_in`."""

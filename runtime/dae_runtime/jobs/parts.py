@@ -10,7 +10,6 @@ from collections.abc import Container, Iterable, Iterator
 from typing import cast
 
 from ..errors import ImageError, InputError
-from ..system.messages import counted
 from .bucket import Bucket
 from .entry import BEGUN, Entry, Settings, read_entry
 from .locations import ObjectPath
@@ -103,36 +102,25 @@ def has_parts(folder: ObjectPath) -> bool:
     return any(True for _ in Bucket(*folder.store).walk(folder.key))
 
 
-def check_parts(folder: ObjectPath, shard: Shard | None) -> None:
-    """Check what `check_sharing` checks, by the folder of the parts of the whole run; stores have no locks.
-
-    Raises:
-        ManifestError: There are parts of another number of shards.
-        ImageError: They cannot be listed.
-    """
-    others = {other.count for _, other in _shards(folder)} - ({shard.count} if shard else set())
-    if others:
-        raise ManifestError(
-            f"{folder.parent} has the manifests of a run in {counted(max(others), 'shard')}. Continue that run, or, once its "
-            f"processes have ended, merge them: dae-run --merge-manifests {folder.parent.parent}"
-        )
-
-
 def join_parts(folder: ObjectPath) -> int:
     """Move the parts of shards to those of the whole run, and return the number of shards.
 
     Raises:
         ImageError: A part cannot be moved; those before it are.
     """
-    bucket, shards = Bucket(*folder.store), list(_shards(folder))
+    bucket, shards = Bucket(*folder.store), list(parts_of_shards(folder))
     for prefix, _ in shards:
         for found in list(bucket.walk(prefix)):
             bucket.move(found.key, f"{folder.key}/{found.key.rpartition('/')[2]}")
     return len(shards)
 
 
-def _shards(folder: ObjectPath) -> Iterator[tuple[str, Shard]]:
-    """Yield prefix and shard of the folders of parts beside that of the whole run."""
+def parts_of_shards(folder: ObjectPath) -> Iterator[tuple[str, Shard]]:
+    """Yield prefix and shard of the folders of parts beside that of the whole run.
+
+    Raises:
+        ImageError: They cannot be listed.
+    """
     for prefix in Bucket(*folder.store).level(folder.parent.key)[0]:
         index, of, count = prefix.rstrip("/").rpartition("/")[2].partition("-of-")
         try:

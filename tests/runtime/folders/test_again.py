@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,18 +14,12 @@ import numpy as np
 import pytest
 
 from builders import random_pixels
-from dae_runtime import DaeError, Denoiser, FolderRequest, OutputExistsError, run_folder
+from dae_runtime import DaeError, FolderRequest, OutputExistsError, run_folder
 from dae_runtime.folders import open_run, plan_request
 from dae_runtime.images import Image, read_image, write_image
 from dae_runtime.jobs.manifest import read_manifest
 
 MANIFEST = "dae-manifest.jsonl"
-
-
-@pytest.fixture
-def denoiser(blur_file: Path) -> Iterator[Denoiser]:
-    with Denoiser(blur_file, "cpu", 1) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -14,19 +14,13 @@ from pathlib import Path
 import pytest
 
 from builders import random_pixels, wait_until
-from dae_runtime import DaeError, Denoiser, FolderRequest, ImageError, InputError, OutputExistsError, run_folder
+from dae_runtime import DaeError, FolderRequest, ImageError, InputError, OutputExistsError, run_folder
 from dae_runtime.folders import open_run, plan_request
 from dae_runtime.images import Image, read_image, write_image
 from dae_runtime.jobs.manifest import Manifest, Settings, read_manifest
 from dae_runtime.jobs.plan import Job
 from dae_runtime.jobs.run import run_jobs
 from dae_runtime.jobs.watch import HotFolder
-
-
-@pytest.fixture
-def denoiser(blur_file: Path) -> Iterator[Denoiser]:
-    with Denoiser(blur_file, "cpu", 1) as opened:
-        yield opened
 
 
 def fill(folder: Path, names: list[str], shape: tuple[int, ...] = (9, 8)) -> dict[str, bytes]:

@@ -35,12 +35,6 @@ def images(tmp_path):
     return tmp_path / "in"
 
 
-@pytest.fixture
-def denoiser(blur_file):
-    with Denoiser(blur_file, "cpu", 1) as opened:
-        yield opened
-
-
 def outputs(folder):
     """Return the content of every file but the manifest, by its path in the folder."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".jsonl"]

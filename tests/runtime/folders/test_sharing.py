@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +15,6 @@ from dae_runtime.images import Image, write_image
 from dae_runtime.jobs.manifest import read_manifest
 
 FILES = 12
-
-
-@pytest.fixture
-def denoiser(blur_file: Path) -> Iterator[Denoiser]:
-    with Denoiser(blur_file, "cpu", 1) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def memory_figures(model: str, sizes: Sizes, folder: Path) -> Iterator[Figure]:
     large, clean = folder / "large.png", folder / "large-clean.png"
     write_image(large, Image(_noisy((sizes.side, sizes.side))))
     start = time.perf_counter()
-    peak = _peak_mb(folder, "--max-memory-mb", MEMORY_LIMIT_MB, "-m", model, large, clean)
+    peak = peak_mib(folder, "--device", "cpu", "--max-memory-mb", MEMORY_LIMIT_MB, "-m", model, large, clean)
     note = f"{time.perf_counter() - start:.0f} s, --max-memory-mb {MEMORY_LIMIT_MB}"
     yield Figure(f"peak memory, {sizes.side}x{sizes.side} gray PNG", peak, "MiB", 900, note=note)
     yield Figure("largest difference from untiled, on a crop", _crop_difference(model, large, clean), "of 255", 0)
@@ -75,7 +75,9 @@ def memory_figures(model: str, sizes: Sizes, folder: Path) -> Iterator[Figure]:
     peaks = []
     for count in (few, sizes.small_files):
         _write_folder(folder / f"small{count}", count, (28, 28))
-        peaks.append(_peak_mb(folder, "-m", model, folder / f"small{count}", folder / f"small{count}-clean"))
+        peaks.append(
+            peak_mib(folder, "--device", "cpu", "-m", model, folder / f"small{count}", folder / f"small{count}-clean")
+        )
     note = f"{peaks[1]:.0f} and {peaks[0]:.0f} MiB"
     yield Figure(f"peak memory, {sizes.small_files} small files / {few}", peaks[1] / peaks[0], "ratio", 1.2, note=note)
 
@@ -163,9 +165,17 @@ def _run_wall(*arguments: object) -> float:
     return time.perf_counter() - start
 
 
-def _peak_mb(folder: Path, *arguments: object) -> float:
+def peak_mib(folder: Path, *arguments: object) -> float:
+    """Run `dae-run` in a process of its own, quietly, and return its peak resident memory in MiB.
+
+    The peak that the system tells a parent of its child counts that of the parent itself.
+
+    Args:
+        folder: Where a file for the figure may lie.
+        arguments: Of `dae-run`.
+    """
     peak = folder / "peak"
-    _process("-c", _PEAK_CODE, peak, "-q", "--device", "cpu", *arguments)
+    _process("-c", _PEAK_CODE, peak, "-q", *arguments)
     return int(peak.read_text()) / 1024
 
 

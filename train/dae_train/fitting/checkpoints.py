@@ -14,7 +14,7 @@ from dae_runtime.contract import check_network_file
 from dae_runtime.system.atomic import atomic_path
 
 from ..errors import RunError
-from ..learning import optimizers  # noqa: F401  # makes its optimizers known to Keras, which reads them from files
+from ..learning.optimizers import unscaled  # its import makes the optimizers known to Keras, which reads them from files
 
 Share = Callable[[Callable[[], list[npt.NDArray[Any]]]], list[npt.NDArray[Any]]]
 
@@ -69,19 +69,15 @@ def load_last(path: Path, denoiser: keras.Model, optimizer: Any, share: Share = 
     saved = share(lambda: _saved(path, variables, len(scaling)))
     for variable, value in zip([*variables, *scaling][: len(saved)], saved, strict=True):
         variable.assign(value)
-    optimizer.iterations.assign(_unscaled(optimizer).iterations)
+    optimizer.iterations.assign(unscaled(optimizer).iterations)
     return int(keras.ops.convert_to_numpy(optimizer.iterations))
 
 
 def _state(network: keras.Model, optimizer: Any) -> tuple[list[Any], list[Any]]:
     """Return the variables of a network and its optimizer, and those that scale losses, which only float16 needs."""
-    inner = _unscaled(optimizer).variables
+    inner = unscaled(optimizer).variables
     known = {id(variable) for variable in inner}
     return [*network.weights, *inner], [variable for variable in optimizer.variables if id(variable) not in known]
-
-
-def _unscaled(optimizer: Any) -> Any:
-    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _saved(path: Path, variables: list[Any], scaling: int) -> list[npt.NDArray[Any]]:

@@ -95,7 +95,12 @@ def make_optimizer(config: RunConfig, steps_per_epoch: int, dtype: str) -> Any:
 
 def averages(optimizer: Any) -> list[Any] | None:
     """Return the averages of an optimizer in the order of the trainable weights; None without averaging."""
-    return getattr(getattr(optimizer, "inner_optimizer", optimizer), "averages", None)
+    return getattr(unscaled(optimizer), "averages", None)
+
+
+def unscaled(optimizer: Any) -> Any:
+    """Return an optimizer without the scaling of losses that float16 needs."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def learning_rate(training: TrainingSettings, steps_per_epoch: int) -> Any:
