@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import ImageError
 from ..system.command import EXIT_SOME_FILES_FAILED, echo
 from ..system.messages import counted
-from .options import RunOptions, usage_errors
+from .options import CLUSTER, RunOptions, usage_errors
 from .progress import Progress
 from .summary import print_failure, print_summary
 
@@ -30,6 +30,7 @@ def denoise_files(source: str, output: str, options: RunOptions) -> int:
     from ..images import disable_cache
 
     with usage_errors():
+        cluster = options.chosen_cluster()
         plan = plan_request(options.request(source, output), options.model_paths)
     if options.dry_run:
         _print_plan(plan)
@@ -43,7 +44,7 @@ def denoise_files(source: str, output: str, options: RunOptions) -> int:
     progress = Progress(len(plan.remaining), options.quiet)
     with (
         options.open_denoiser(len(plan.remaining)) as denoiser,
-        open_run(plan, denoiser, step=progress.step, finished=progress.finish) as run,
+        open_run(plan, denoiser, step=progress.step, finished=progress.finish, cluster=cluster) as run,
     ):
         try:
             disable_cache()
@@ -72,7 +73,7 @@ def watch_folder(source: str, output: str, options: RunOptions) -> int:
     from ..jobs.manifest import read_manifest
     from ..jobs.watch import HotFolder
 
-    options.refuse("--watch", "resume", "retry_failed", "dry_run", "reference", "report", "files_from", "shard")
+    options.refuse("--watch", "resume", "retry_failed", "dry_run", "reference", "report", "files_from", "shard", *CLUSTER)
     request = options.request(source, output)
     with usage_errors():
         path = manifest_of(request)

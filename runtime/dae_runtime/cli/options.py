@@ -16,6 +16,10 @@ from ..models import DEFAULT_MODEL, DEFAULT_MODELS, bundled_models, find_models
 if TYPE_CHECKING:
     from ..folders import FolderRequest
     from ..inference import Controls, Denoiser
+    from ..jobs.cluster import Cluster
+
+CLUSTER = ("cluster", "cluster_workers", "gpus_per_worker")
+"""Options for the files of a run on a cluster."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,9 @@ class RunOptions:
     report: str | None
     files_from: str | None
     shard: str | None
+    cluster: str | None
+    cluster_workers: int | None
+    gpus_per_worker: float
     overwrite: bool
     dry_run: bool
     manifest: str | None
@@ -113,6 +120,24 @@ class RunOptions:
             shard=self.shard,
         )
 
+    def chosen_cluster(self) -> Cluster | None:
+        """Return the cluster that does the work; None for this process.
+
+        Raises:
+            InputError: An option cannot be used with or without it.
+            MissingDependencyError: Ray is not installed.
+        """
+        from ..jobs.cluster import Cluster
+
+        if self.cluster is None:
+            self.refuse("no --cluster", "cluster_workers", "gpus_per_worker")
+            return None
+        found = Cluster(
+            self.cluster, self.cluster_workers, self.threads or 1, self.gpus_per_worker, self.device, self.tile_size
+        )
+        found.check(self.max_memory_mb)
+        return found
+
     def model_paths(self) -> list[Path]:
         """Return the files of the requested model, or of the default, which may be two."""
         if self.model is None and not set(DEFAULT_MODELS.values()) & set(bundled_models()):
@@ -127,6 +152,8 @@ class RunOptions:
         from ..inference import Denoiser
         from ..jobs.run import threads_for
 
+        if self.cluster is not None:  # this process denoises nothing
+            return Denoiser(self.chosen_model, "cpu", 1)
         # A memory limit leaves no room for several images at once.
         threads = self.threads or (threads_for(files) if self.max_memory_mb is None else None)
         return Denoiser(self.chosen_model, self.device, threads, self.tile_size, self.max_memory_mb)

@@ -19,13 +19,14 @@ from ..system.command import echo
 from ..system.messages import counted
 from ..system.paths import Identity, identity_in, identity_of, is_file, is_folder
 from ..system.standard_streams import binary_input, binary_output
-from .options import RunOptions, usage_errors
+from .options import CLUSTER, RunOptions, usage_errors
 
 STANDARD = "-"
 """Standard input or output."""
 _FILE_OPTIONS = (
     *("suffix", "recursive", "reference", "report", "manifest", "files_from", "shard"),
     *("resume", "retry_failed", "watch", "dry_run", "fail_fast"),
+    *CLUSTER,
 )
 
 

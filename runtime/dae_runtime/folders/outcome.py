@@ -12,6 +12,7 @@ from ..system.messages import NAMES_SHOWN, listed
 
 if TYPE_CHECKING:
     from ..inference import Denoiser
+    from ..jobs.pool import Pool
     from ..jobs.results import FileResult
     from ..pixels.scores import Scores
 
@@ -120,7 +121,7 @@ class Tally:
 
     def outcome(
         self,
-        denoiser: Denoiser,
+        denoiser: Denoiser | Pool,
         *,
         failures: tuple[Failure, ...] = (),
         cancelled: bool = False,

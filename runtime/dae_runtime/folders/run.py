@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from ..inference import Denoiser
+from ..jobs.cluster import Cluster
 from ..jobs.journal import Journal
 from ..jobs.locations import ObjectPath, is_url, path_of
 from ..jobs.losses import compare_again
@@ -15,6 +16,7 @@ from ..jobs.manifest import Manifest
 from ..jobs.parts import PartManifest
 from ..jobs.places import storage_of
 from ..jobs.plan import is_file_name
+from ..jobs.pool import Pool
 from ..jobs.protection import Protection
 from ..jobs.results import FileResult, JobOptions
 from ..jobs.run import run_jobs
@@ -36,6 +38,7 @@ def run_folder(
     *,
     progress: Callable[[int, int], None] | None = None,
     cancel: Callable[[], bool] | None = None,
+    cluster: Cluster | None = None,
 ) -> FolderOutcome:
     """Denoise the files of a request as `dae-run IN OUT` does, with manifest, resume, references and report.
 
@@ -50,27 +53,33 @@ def run_folder(
             exception ends the run and propagates.
         cancel: Called before each file and each tile of a large image, by any thread, e.g. `threading.Event.is_set`; true ends
             the run. Finished outputs stay; the same request continues from there.
+        cluster: The Ray cluster that does the work, with the models of the denoiser, which itself does none: it may be opened
+            with `device="cpu"` and `threads=1`. Files finish in any order. None: this process does the work.
 
     Returns:
         Counts, failures with their reasons, and whether `cancel` ended the run.
 
     Raises:
-        InputError: There is no input, or names of inputs, outputs, references, manifest, report and model collide.
+        InputError: There is no input, or names of inputs, outputs, references, manifest, report and model collide; or there is
+            a memory limit, and a cluster.
         OutputExistsError: An output or the report exists that is not of an earlier run of this request, by its manifest, and
             `request` does not allow replacing it.
         ImageError: A folder cannot be read, or the output folder cannot be created or written to.
         ModelError: The model file, whose SHA-256 the manifest records, cannot be read.
-        MissingDependencyError: The engine or the image library is not installed.
-        DaeError: The manifest cannot be written, or another run writes to it.
+        MissingDependencyError: The engine, the image library, or Ray is not installed.
+        DaeError: The manifest cannot be written, or another run writes to it; or the cluster cannot be reached, or has no
+            worker for too long.
 
     Example:
         >>> with Denoiser("model.onnx", threads=1) as denoiser:
         ...     outcome = run_folder(FolderRequest("noisy/", "clean/"), denoiser)
         >>> print(outcome.done, outcome.failures)
     """
+    if cluster is not None:
+        cluster.check(request.max_memory_mb)
     plan = plan_request(request, lambda: denoiser.sources)
     plan.check()
-    with open_run(plan, denoiser, cancel=cancel) as run, contextlib.closing(run.results()) as results:
+    with open_run(plan, denoiser, cancel=cancel, cluster=cluster) as run, contextlib.closing(run.results()) as results:
         for finished, _ in enumerate(results, 1):
             if progress is not None:
                 progress(finished, len(plan.remaining))
@@ -89,8 +98,12 @@ class FolderRun:
         cancel: Callable[[], bool] | None,
         step: Callable[[], None] | None,
         finished: Callable[[FileResult], None] | None,
+        cluster: Cluster | None = None,
     ) -> None:
         self._plan, self._denoiser, self._manifest = plan, denoiser, manifest
+        source, output = path_of(plan.request.source), _output_folder(plan)
+        self._pool = None if cluster is None else Pool(cluster, denoiser, source, output)
+        self._engine = self._pool or denoiser
         self._cancel, self._step, self._finished, self._cancelled = cancel, step, finished, False
         self._failures = [] if plan.past is None else [*plan.past.failures(), *plan.past.contested()]
         skipped = 0 if plan.past is None else len(plan.past.remaining.complete) + len(plan.past.remaining.edited)
@@ -100,11 +113,11 @@ class FolderRun:
         self._written: Path | None = None
 
     def results(self) -> Generator[FileResult, None, None]:
-        """Denoise the remaining files and yield their results in order.
+        """Denoise the remaining files and yield their results: in order, or from a cluster as they come.
 
         Raises:
             MissingDependencyError: The engine or the image library is not installed.
-            DaeError: The manifest cannot be written.
+            DaeError: The manifest cannot be written, or the cluster fails.
         """
         if self._plan.past is not None:
             folders = {job.destination.parent for job in self._plan.jobs}
@@ -112,18 +125,32 @@ class FolderRun:
         request = self._plan.request
         if request.fail_fast and self._plan.past is not None and self._plan.past.remaining.contested:
             return
-        results = run_jobs(
-            self._denoiser,
-            self._plan.remaining if self._manifest is None else self._manifest.announced(self._plan.remaining),
-            job_options(request),
-            may_replace=self._plan.may_replace,
-            manifest=self._manifest,
-            protection=Protection(self._plan.jobs),
-            cancel=self._is_cancelled,
-            step=self._step,
-            finished=self._finished,
-            transfers=STORE_TRANSFERS if is_url(request.source) or is_url(request.output) else 1,
-        )
+        jobs = self._plan.remaining if self._manifest is None else self._manifest.announced(self._plan.remaining)
+        transfers = STORE_TRANSFERS if is_url(request.source) or is_url(request.output) else 1
+        if self._pool is not None:
+            results = self._pool.run_jobs(
+                jobs,
+                job_options(request),
+                may_replace=self._plan.may_replace,
+                manifest=self._manifest,
+                protection=Protection(self._plan.jobs),
+                cancel=self._is_cancelled,
+                finished=self._finished,
+                transfers=transfers,
+            )
+        else:
+            results = run_jobs(
+                self._denoiser,
+                jobs,
+                job_options(request),
+                may_replace=self._plan.may_replace,
+                manifest=self._manifest,
+                protection=Protection(self._plan.jobs),
+                cancel=self._is_cancelled,
+                step=self._step,
+                finished=self._finished,
+                transfers=transfers,
+            )
         with contextlib.closing(results):
             for result in results:
                 self._count(result)
@@ -139,12 +166,12 @@ class FolderRun:
         """
         if self._report is not None and self._plan.report is not None:
             kept = self._add_kept(self._report)
-            self._report.model = self._denoiser.model  # of the default models, the last one used
+            self._report.model = self._engine.model  # of the default models, the last one used
             self._report.write(
                 self._plan.report,
-                device=self._denoiser.device,
+                device=self._engine.device,
                 seconds=self._tally.seconds,
-                models=self._denoiser.models_used,
+                models=self._engine.models_used,
                 title="the default models" if kept and len(self._denoiser.sources) > 1 else None,
                 overwrite=self._plan.may_replace_report,
             )
@@ -170,7 +197,7 @@ class FolderRun:
     def outcome(self) -> FolderOutcome:
         """Return the outcome so far."""
         return self._tally.outcome(
-            self._denoiser,
+            self._engine,
             failures=tuple(self._failures),
             cancelled=self._cancelled and not self.finished,
             edited=() if self._plan.past is None else tuple(job.destination for job in self._plan.past.remaining.edited),
@@ -209,6 +236,7 @@ def open_run(
     cancel: Callable[[], bool] | None = None,
     step: Callable[[], None] | None = None,
     finished: Callable[[FileResult], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> Iterator[FolderRun]:
     """Start a run that yields its results one by one; the manifest is open until the block ends.
 
@@ -218,6 +246,7 @@ def open_run(
         cancel: As for `run_folder`.
         step: Called before each run of the engine, by any thread.
         finished: Called after each file, by any thread, as for `run_jobs`.
+        cluster: As for `run_folder`.
 
     Raises:
         InputError: A noise level is given, and the model estimates it by itself.
@@ -227,8 +256,7 @@ def open_run(
     denoiser.check(plan.request.controls)
     opened: contextlib.AbstractContextManager[Manifest | None]
     if plan.remaining:
-        output = path_of(plan.request.output)
-        folder = output.parent if is_file_name(output) else output
+        folder = _output_folder(plan)
         if (warning := storage_of(folder).prepare(folder)) is not None:
             logger.warning("%s", warning)
     if isinstance(plan.manifest, ObjectPath):
@@ -239,7 +267,12 @@ def open_run(
     else:
         opened = Journal(plan.manifest, plan.settings, plan.planned_bytes, plan.check_sharing)
     with opened as manifest:
-        yield FolderRun(plan, denoiser, manifest, cancel, step, finished)
+        yield FolderRun(plan, denoiser, manifest, cancel, step, finished, cluster)
+
+
+def _output_folder(plan: FolderPlan) -> Path:
+    output = path_of(plan.request.output)
+    return output.parent if is_file_name(output) else output
 
 
 def job_options(request: FolderRequest) -> JobOptions:

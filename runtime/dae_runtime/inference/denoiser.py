@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -33,9 +33,10 @@ class Denoiser:
     Opening a model costs more than denoising a small image: create one Denoiser and reuse it. Thread-safe. Prints nothing.
 
     Args:
-        model: Path of an `.onnx` file of dae-export, its content as bytes, the name of a bundled model, or an address of the
-            Hugging Face Hub, `hf://owner/repo`. By default the bundled model for each image: `gray`, `photo`, or `color` for
-            colors with more noise than `photo` is made for, each opened with its first image, or the only one of these.
+        model: Path of an `.onnx` file of dae-export, its content as bytes, the name of a bundled model, an address of the
+            Hugging Face Hub, `hf://owner/repo`, or what `sources_by_colors` of another Denoiser returns. By default the
+            bundled model for each image: `gray`, `photo`, or `color` for colors with more noise than `photo` is made for, each
+            opened with its first image, or the only one of these.
         device: `auto` (CUDA if it works, else the CPU), `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads; None for as many as this process may use.
         tile_px: Side of the tiles of larger images; None: 512 on the CPU, for images above half a megapixel. Tiling does not
@@ -58,7 +59,7 @@ class Denoiser:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | bytes = DEFAULT_MODEL,
+        model: str | os.PathLike[str] | bytes | Mapping[int, bytes | Path] = DEFAULT_MODEL,
         device: str = AUTO,
         threads: int | None = None,
         tile_px: int | None = None,
@@ -89,6 +90,12 @@ class Denoiser:
         """Absolute paths or content of the models; several for the default ones. ModelError if one was changed meanwhile."""
         check_unchanged(self._stamps)
         return tuple(dict.fromkeys(self._sources.values()))
+
+    @property
+    def sources_by_colors(self) -> dict[int, bytes | Path]:
+        """The models of `sources` by the color channels of the images that they are for; -3 for much noise."""
+        check_unchanged(self._stamps)
+        return dict(self._sources)
 
     @property
     def threads(self) -> int:
@@ -265,7 +272,8 @@ class Denoiser:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments; unpickling opens the model again."""
-        return type(self), (self.sources[0] if len(self.sources) == 1 else DEFAULT_MODEL, *self._options)
+        several = DEFAULT_MODEL if all(isinstance(source, Path) for source in self.sources) else self.sources_by_colors
+        return type(self), (self.sources[0] if len(self.sources) == 1 else several, *self._options)
 
     def __repr__(self) -> str:
         names = " and ".join(repr(network.model.name) for network in self._distinct())

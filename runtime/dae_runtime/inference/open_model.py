@@ -265,8 +265,10 @@ class Network:
         return session
 
 
-def sources_of(model: str | os.PathLike[str] | bytes) -> dict[int, bytes | Path]:
+def sources_of(model: str | os.PathLike[str] | bytes | Mapping[int, bytes | Path]) -> dict[int, bytes | Path]:
     """Return the models by the keys of `DEFAULT_MODELS`."""
+    if isinstance(model, Mapping):
+        return {**model}
     if isinstance(model, bytes | bytearray | memoryview):
         return dict.fromkeys(DEFAULT_MODELS, bytes(model))
     return {**find_models(model)}

@@ -64,6 +64,9 @@ class LocalStorage:
         """As `Storage.stamp`."""
         return file_stamp(path)
 
+    def remember(self, path: Path, stamp: Stamp) -> None:
+        """Do nothing: files answer at once."""
+
     def sha256(self, path: Path) -> str | None:
         """As `Storage.sha256`."""
         return file_sha256(path)

@@ -115,6 +115,12 @@ class ObjectStorage:
             return known
         return _GONE if any(key.startswith(prefix) for prefix in self._listed) else self._look(key)
 
+    def remember(self, path: Path, stamp: Stamp) -> None:
+        """As `Storage.remember`."""
+        if stamp != _GONE:
+            with self._lock:
+                self._stamps[_key(path)] = stamp
+
     def sha256(self, path: Path) -> str | None:
         """As `Storage.sha256`."""
         if self._look(_key(path)) == _GONE:

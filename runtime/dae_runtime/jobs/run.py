@@ -86,12 +86,12 @@ def run_jobs(
         step=step,
         finished=finished,
     )
-    chunks = itertools.takewhile(lambda chunk: not worker.is_stopped(), _group_jobs(jobs, options.batch_size))
+    chunks = itertools.takewhile(lambda chunk: not worker.is_stopped(), group_jobs(jobs, options.batch_size))
     for results in ordered_map(chunks, worker.process, slots + transfers, worker.stop):
         yield from results
 
 
-def _group_jobs(jobs: Iterable[Job], batch_size: int | None) -> Iterator[list[Job]]:
+def group_jobs(jobs: Iterable[Job], batch_size: int | None) -> Iterator[list[Job]]:
     """Group jobs per thread: many small files, or one large file."""
     chunk: list[Job] = []
     size = 0

@@ -79,6 +79,9 @@ class Storage(Protocol):
     def stamp(self, path: Path) -> Stamp:
         """Return the stamp of a file; zeros if it is gone."""
 
+    def remember(self, path: Path, stamp: Stamp) -> None:
+        """Take over the stamp of a file from another process that has asked the store."""
+
     def sha256(self, path: Path) -> str | None:
         """Return the SHA-256 of a file in hex; None if it is gone, or cannot be read.
 

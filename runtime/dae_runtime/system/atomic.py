@@ -56,13 +56,8 @@ def atomic_path(
         OSError: The folder cannot be written to, or the disk is full.
     """
     final = Path(destination)
-    # Not the module tempfile, which ignores the umask; reading the umask is not thread-safe.
-    owner = f"{_machine()}-{os.getpid()}"
     suffix = final.suffix if len(os.fsencode(final.suffix)) <= _LONGEST_SUFFIX else ""
-    temporary = final.parent / f"{TEMPORARY_PREFIX}{owner}-{secrets.token_hex(8)}{suffix}"
-    temporary.touch(exist_ok=False)
-    _unfinished.add(temporary)
-    try:
+    with temporary_file(final.parent, suffix) as temporary:
         yield temporary
         _flush(temporary)
         if before_move is not None:
@@ -73,6 +68,21 @@ def atomic_path(
             move_to_new(temporary, final)
         else:
             move_judged(temporary, final, overwrite)
+
+
+@contextlib.contextmanager
+def temporary_file(folder: Path, suffix: str = "") -> Iterator[Path]:
+    """Yield an empty file with a new name in a folder; it is deleted at the end, or by `remove_unfinished`.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    # Not the module tempfile, which ignores the umask; reading the umask is not thread-safe.
+    temporary = folder / f"{TEMPORARY_PREFIX}{_machine()}-{os.getpid()}-{secrets.token_hex(8)}{suffix}"
+    temporary.touch(exist_ok=False)
+    _unfinished.add(temporary)
+    try:
+        yield temporary
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()

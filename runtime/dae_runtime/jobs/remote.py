@@ -1,0 +1,219 @@
+"""A worker of a cluster: a process that denoises what the driver sends it, with a model that came along."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .._version import __version__
+from ..contract import Contract
+from ..errors import DaeError, ImageError
+from ..images import disable_cache
+from ..inference import Denoiser
+from ..models import bundled_models
+from ..system.threads import Gate
+from .manifest import Manifest
+from .places import storage_of
+from .plan import Job
+from .protection import Protection
+from .results import FileResult, JobOptions
+from .storage import Stamp
+from .worker import Worker
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file that travels."""
+
+    name: str
+    """Of the file, without its suffix; empty for none."""
+    content: bytes
+    sha256: str
+
+    @classmethod
+    def packed(cls, source: bytes | Path) -> Model:
+        """Read a model, given as its content or its path."""
+        name, content = ("", source) if isinstance(source, bytes) else (source.stem, source.read_bytes())
+        return cls(name, content, hashlib.sha256(content).hexdigest())
+
+    def unpacked(self) -> bytes | Path:
+        """Return the content, or the path of the bundled model that it is.
+
+        Raises:
+            DaeError: It was changed on the way.
+        """
+        if hashlib.sha256(self.content).hexdigest() != self.sha256:
+            raise DaeError(f"the model {self.name} has arrived damaged.")
+        bundled = bundled_models().get(self.name)
+        return bundled if bundled is not None and bundled.read_bytes() == self.content else self.content
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a worker is told before its first file. Picklable."""
+
+    models: Mapping[int, Model]
+    """By the keys of DEFAULT_MODELS."""
+    device: str
+    threads: int
+    tile_px: int | None
+    options: JobOptions
+    folder: str | None
+    """Working folder that relative paths are relative to; None where all are absolute."""
+    places: tuple[str, ...]
+    """Paths that must be there."""
+    output: Path
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class Task:
+    """A file for a worker."""
+
+    job: Job
+    source_stamp: Stamp
+    """As far as the driver knows it; else zeros."""
+    may_replace: bool
+    """Whether what is at the output may be replaced."""
+    refusal: str | None = None
+    """Why what is there must stay."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a file, and what the manifest is to know of it."""
+
+    result: FileResult
+    source_stamp: Stamp
+    output_sha256: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of some files."""
+
+    rows: Sequence[Row]
+    device: str
+    models: Sequence[Contract]
+    """Those that have denoised an image in this worker."""
+    words: Sequence[tuple[int, str]]
+    """Level and text of what was logged since the last answer."""
+
+
+class RemoteWorker:
+    """Denoises files in a process of a cluster. All methods may be called at the same time, after `open`."""
+
+    def open(self, settings: Settings) -> None:
+        """Open the model.
+
+        Raises:
+            DaeError: This machine lacks something; the text names the machine.
+        """
+        self._log = _Log()
+        logging.getLogger("dae_runtime").addHandler(self._log)
+        try:
+            self._open(settings)
+        except DaeError as error:
+            raise type(error)(f"on {platform.node()}: {error}") from None
+
+    def _open(self, settings: Settings) -> None:
+        if settings.version != __version__:
+            raise DaeError(f"edge-denoiser is {__version__}, but the command is of {settings.version}. Install the same.")
+        for place in (settings.folder, *settings.places):
+            if place is not None and not Path(place).exists():
+                raise DaeError(f"there is no {place}. Give folders that all machines of the cluster share.")
+            if place is not None and place == settings.folder:
+                os.chdir(place)
+        disable_cache()
+        storage_of(settings.output).prepare(settings.output)
+        sources = {key: model.unpacked() for key, model in settings.models.items()}
+        self._denoiser = Denoiser(sources, settings.device, settings.threads, settings.tile_px)
+        self._rows, self._tasks = _Rows(), dict[Job, Task]()
+        self._worker = Worker(
+            self._denoiser,
+            settings.options,
+            slots=threading.Semaphore(1),
+            gate=Gate(None),
+            may_replace=self._may_replace,
+            protection=Protection(),
+            manifest=self._rows,
+            cancel=None,
+            step=None,
+            finished=None,
+        )
+
+    def process(self, tasks: list[Task]) -> Answer:
+        """Denoise files; those not reached before a stop are missing in the answer."""
+        for task in tasks:
+            self._tasks[task.job] = task
+            storage_of(task.job.source).remember(task.job.source, task.source_stamp)
+        results = self._worker.process([task.job for task in tasks])
+        rows = [Row(result, *self._rows.take(result.job)) for result in results]
+        for task in tasks:
+            del self._tasks[task.job]
+        return Answer(rows, self._denoiser.device, self._denoiser.models_used, self._log.take())
+
+    def stop(self) -> None:
+        """Start no further file; a call of `process` that lasts returns soon."""
+        self._worker.stop.set()
+
+    def answers(self) -> None:
+        """Do nothing: a process that is stuck does not return from it."""
+
+    def _may_replace(self, job: Job) -> bool:
+        task = self._tasks[job]
+        if task.refusal is not None:
+            raise ImageError(task.refusal)
+        return task.may_replace
+
+
+class _Rows(Manifest):
+    """Keeps what a manifest would get; the driver writes it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Job, tuple[Stamp, str | None]] = {}
+
+    def begin(self, job: Job, source_stamp: Stamp, output_sha256: str | None = None) -> None:
+        """Do nothing: the driver has done it before."""
+
+    def record(
+        self,
+        job: Job,
+        source_stamp: Stamp,
+        error: str | None,
+        seconds: float,
+        output_sha256: str | None,
+        level: float | None = None,
+        lost: Sequence[str] = (),
+        output_stamp: Stamp | None = None,
+    ) -> None:
+        """Keep what the result does not have."""
+        self._kept[job] = source_stamp, output_sha256
+
+    def take(self, job: Job) -> tuple[Stamp, str | None]:
+        """Return and forget the stamp of the input and the SHA-256 of the output of a job."""
+        return self._kept.pop(job)
+
+
+class _Log(logging.Handler):
+    """Keeps warnings, each once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._words: list[tuple[int, str]] = []
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if (text := record.getMessage()) not in self._said:
+            self._said.add(text)
+            self._words.append((record.levelno, text))
+
+    def take(self) -> list[tuple[int, str]]:
+        words, self._words = self._words, []
+        return words
