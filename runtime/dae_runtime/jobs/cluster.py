@@ -86,12 +86,13 @@ class Cluster:
 
 
 def load_ray() -> Any:
-    """Import Ray; without a report of its use to its makers, unless the environment asks for that.
+    """Import Ray; without a report of its use to its makers and words of its own on the terminal, unless the environment asks.
 
     Raises:
         MissingDependencyError: It is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:
         import ray
     except ImportError as error:
