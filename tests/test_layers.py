@@ -22,6 +22,7 @@ ENGINES = {
     "pyvips": {"dae_runtime.images"},
     "rawpy": {"dae_runtime.images"},
     "obstore": {"dae_runtime.jobs"},
+    "ray": {"dae_runtime.jobs"},
     "pillow_heif": {"dae_runtime.images"},
     "tf2onnx": {"dae_export.source"},
     "matplotlib": {"dae_train.data", "dae_train.runs", "dae_tools.level_picture"},  # letters of synthetic pages, and plots

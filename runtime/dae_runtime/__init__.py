@@ -27,11 +27,12 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .folders import FolderOutcome, FolderRequest, merge_manifests, run_folder
+    from .folders import Cluster, FolderOutcome, FolderRequest, merge_manifests, run_folder
     from .inference import Denoiser
 
 __all__ = [
     "CancelledError",
+    "Cluster",
     "Contract",
     "DaeError",
     "Denoiser",
@@ -55,7 +56,7 @@ def __getattr__(name: str) -> Any:
         from .inference import Denoiser
 
         return Denoiser
-    if name in ("FolderOutcome", "FolderRequest", "merge_manifests", "run_folder"):
+    if name in ("Cluster", "FolderOutcome", "FolderRequest", "merge_manifests", "run_folder"):
         from . import folders
 
         return getattr(folders, name)

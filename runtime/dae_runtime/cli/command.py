@@ -13,7 +13,6 @@ import click
 
 from .._version import __version__
 from ..errors import InputError
-from ..jobs.cluster import MOST_WORKERS
 from ..models import bundled_models, describe_models, find_model
 from ..system.bounds import LARGEST_SIDE_PX, MOST_IMAGES, MOST_MEMORY_MB, MOST_PIXELS, MOST_THREADS
 from ..system.command import EXIT_FAILED, PrintableFormatter, echo, run_command
@@ -135,25 +134,11 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     metavar="I/N",
     help="Do share I of N of the files, 1/N to N/N: N processes on any machines do all of them.",
 )
+@click.option("--cluster", metavar="ADDRESS", help="Denoise on a Ray cluster: HOST:PORT, auto, or local to start one.")
 @click.option(
-    "--cluster",
-    metavar="ADDRESS",
-    help="Denoise on a Ray cluster: HOST:PORT, auto for this machine's, or local to start one here for this run.",
+    "--cluster-workers", metavar="N", type=click.IntRange(1), help="Most workers, of --threads CPUs each.  [default: all CPUs]"
 )
-@click.option(
-    "--cluster-workers",
-    metavar="N",
-    type=click.IntRange(1, MOST_WORKERS),
-    help="Worker processes, of --threads CPUs each.  [default: the CPUs of the cluster; 1 thread each]",
-)
-@click.option(
-    "--gpus-per-worker",
-    metavar="G",
-    type=click.FloatRange(0, 1024),
-    default=0.0,
-    callback=_check_number,
-    help="GPUs of each worker; 0.5 for two workers on one.  [default: 0]",
-)
+@click.option("--gpus-per-worker", metavar="G", type=float, default=0.0, help="GPUs of a worker, such as 1 or 0.5.")
 @click.option("--reference", metavar="DIR", help="Clean images of the same names; print PSNR and SSIM before and after.")
 @click.option("--report", metavar="FILE.html", help="Write an HTML report with images and quality figures.")
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs. Inputs are never changed.")

@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from .planning import FolderPlan, plan_request
     from .request import FolderRequest
     from .resume import manifest_of, merge_manifests, open_manifest, run_settings
-    from .run import job_options, open_run, run_folder
+    from .run import Cluster, job_options, open_run, run_folder
 
 __all__ = [
+    "Cluster",
     "Failure",
     "FolderOutcome",
     "FolderPlan",
@@ -33,7 +34,7 @@ __getattr__ = lazy_face(
         "outcome": ("Failure", "FolderOutcome", "Tally"),
         "planning": ("FolderPlan", "plan_request"),
         "request": ("FolderRequest",),
+        "run": ("Cluster", "job_options", "open_run", "run_folder"),
         "resume": ("manifest_of", "merge_manifests", "open_manifest", "run_settings"),
-        "run": ("job_options", "open_run", "run_folder"),
     },
 )

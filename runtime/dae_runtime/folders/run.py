@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from ..inference import Denoiser
-from ..jobs.cluster import Cluster
+from ..jobs.cluster import Cluster as Cluster
 from ..jobs.journal import Journal
 from ..jobs.locations import ObjectPath, is_url, path_of
 from ..jobs.losses import compare_again

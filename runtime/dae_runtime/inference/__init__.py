@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from .digests import models_digest, name_of_digest
     from .grouping import by_shape, windows
     from .limits import ENGINE_SHARE
+    from .portable import PortableDenoiser
 
 __all__ = [
     "DEFAULT_CONTROLS",
     "ENGINE_SHARE",
     "Controls",
     "Denoiser",
+    "PortableDenoiser",
     "by_shape",
     "models_digest",
     "name_of_digest",
@@ -30,5 +32,6 @@ __getattr__ = lazy_face(
         "digests": ("models_digest", "name_of_digest"),
         "grouping": ("by_shape", "windows"),
         "limits": ("ENGINE_SHARE",),
+        "portable": ("PortableDenoiser",),
     },
 )

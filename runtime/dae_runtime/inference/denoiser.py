@@ -33,10 +33,9 @@ class Denoiser:
     Opening a model costs more than denoising a small image: create one Denoiser and reuse it. Thread-safe. Prints nothing.
 
     Args:
-        model: Path of an `.onnx` file of dae-export, its content as bytes, the name of a bundled model, an address of the
-            Hugging Face Hub, `hf://owner/repo`, or what `sources_by_colors` of another Denoiser returns. By default the
-            bundled model for each image: `gray`, `photo`, or `color` for colors with more noise than `photo` is made for, each
-            opened with its first image, or the only one of these.
+        model: Path of an `.onnx` file of dae-export, its content as bytes, the name of a bundled model, `hf://owner/repo` of
+            the Hugging Face Hub, or the models of a `PortableDenoiser`. By default the bundled model for each image: `gray`,
+            `photo`, or `color` for colors with more noise than `photo` is made for, each opened with its first image.
         device: `auto` (CUDA if it works, else the CPU), `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads; None for as many as this process may use.
         tile_px: Side of the tiles of larger images; None: 512 on the CPU, for images above half a megapixel. Tiling does not
@@ -90,12 +89,6 @@ class Denoiser:
         """Absolute paths or content of the models; several for the default ones. ModelError if one was changed meanwhile."""
         check_unchanged(self._stamps)
         return tuple(dict.fromkeys(self._sources.values()))
-
-    @property
-    def sources_by_colors(self) -> dict[int, bytes | Path]:
-        """The models of `sources` by the color channels of the images that they are for; -3 for much noise."""
-        check_unchanged(self._stamps)
-        return dict(self._sources)
 
     @property
     def threads(self) -> int:
@@ -272,7 +265,7 @@ class Denoiser:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments; unpickling opens the model again."""
-        several = DEFAULT_MODEL if all(isinstance(source, Path) for source in self.sources) else self.sources_by_colors
+        several = DEFAULT_MODEL if all(isinstance(source, Path) for source in self.sources) else self._sources
         return type(self), (self.sources[0] if len(self.sources) == 1 else several, *self._options)
 
     def __repr__(self) -> str:
@@ -292,7 +285,6 @@ class Denoiser:
         return list(dict.fromkeys(list(self._networks.values())))
 
     def _opened(self, colors: int) -> Network:
-        """Return the network for a key of `DEFAULT_MODELS`."""
         if self._closed:
             raise DaeError("this Denoiser is closed. Create a new one.")
         network = self._networks.get(colors)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..engine.devices import AUTO, parse_device
 from ..errors import DaeError, InputError, MissingDependencyError
 from ..system.bounds import MOST_THREADS, check_whole, shown
 from ..system.processor import available_cpus
@@ -46,7 +45,7 @@ class Cluster:
     """CPUs of each worker."""
     gpus_per_worker: float = 0
     """GPUs of each worker; below 1, several share one."""
-    device: str = AUTO
+    device: str = "auto"
     """As for `Denoiser`, in the workers."""
     tile_px: int | None = None
     """As for `Denoiser`, in the workers."""
@@ -65,7 +64,6 @@ class Cluster:
         for name in ("gpus_per_worker", "patience_s"):
             if not isinstance(number := getattr(self, name), int | float) or not 0 <= number < 1e9:
                 raise InputError(f"{name} must be a number from 0, not {shown(number)}.")
-        parse_device(self.device)
 
     @property
     def needs(self) -> str:

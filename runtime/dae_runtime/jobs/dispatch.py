@@ -10,24 +10,19 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import DaeError, ImageError
+from ..errors import DaeError
 from ..system.interrupt import interrupted
 from ..system.messages import counted
-from ..system.paths import identity_of
 from .attempts import MOST_DEATHS, Chunk, Chunks, Item
 from .cluster import Cluster
-from .locations import ObjectPath
-from .manifest import Manifest
-from .places import exists, storage_of
-from .plan import Job
-from .protection import Protection
-from .remote import Answer, RemoteWorker, Row, Settings, Task
+from .ledger import Ledger
+from .places import storage_of
+from .remote import Answer, RemoteWorker, Settings, Task
 from .results import FileResult
-from .storage import Stamp
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +40,6 @@ _LONGEST_BREAK_S = 30.0
 _STOP_S = 30.0
 """Seconds that files under way get when a run ends early; an interrupted command has less."""
 _STOP_INTERRUPTED_S = 0.8
-
-
-@dataclass(frozen=True)
-class Callers:
-    """What a run calls and writes to in the driver; as for `run_jobs` of one process."""
-
-    may_replace: Callable[[Job], bool]
-    manifest: Manifest | None
-    cancel: Callable[[], bool]
-    finished: Callable[[FileResult], None] | None
-    protection: Protection
 
 
 @dataclass(eq=False)
@@ -88,7 +72,8 @@ class Dispatch:
         chunks: The files.
         settings: For the workers.
         lanes: Files, or chunks of small ones, that a worker has under way at once.
-        callers: Of the run.
+        ledger: Of the run.
+        cancel: As for `run_jobs`.
         note: Called with each answer of a worker.
     """
 
@@ -99,11 +84,12 @@ class Dispatch:
         chunks: Chunks,
         settings: Settings,
         lanes: int,
-        callers: Callers,
+        ledger: Ledger,
+        cancel: Callable[[], bool],
         note: Callable[[Answer], None],
     ) -> None:
-        self._ray, self._cluster, self._chunks, self._lanes, self._callers = ray, cluster, chunks, lanes, callers
-        self._note = note
+        self._ray, self._cluster, self._chunks, self._lanes = ray, cluster, chunks, lanes
+        self._ledger, self._cancel, self._note = ledger, cancel, note
         self._options, self._settings = settings.options, ray.put(settings)
         self._kind = ray.remote(
             num_cpus=cluster.threads,
@@ -129,7 +115,7 @@ class Dispatch:
             DaeError: There is no worker; or as for `run_jobs`.
         """
         while True:
-            if not self._stopping and self._callers.cancel():
+            if not self._stopping and self._cancel():
                 self._stop()
             if not self._stopping:
                 self._start_members()
@@ -197,24 +183,8 @@ class Dispatch:
                     continue
                 if (chunk := self._chunks.take(idle=not member.chunks)) is None:
                     return
-                tasks = [self._task(item) for item in chunk.items]
+                tasks = [self._ledger.task(item) for item in chunk.items]
                 member.chunks[member.actor.process.remote(tasks)] = chunk, tasks
-
-    def _task(self, item: Item) -> Task:
-        """Decide what may become of a file's output, and record it as begun unless something is to stay there."""
-        job, refusal, allowed = item.job, None, item.begun
-        if taken := exists(job.destination):
-            try:
-                self._callers.protection.check(job)
-                allowed = allowed or self._callers.may_replace(job)
-            except ImageError as error:
-                refusal, allowed = str(error), False
-        if not item.begun and (allowed or not taken):
-            if self._callers.manifest is not None:
-                self._callers.manifest.begin(job, (0, 0))
-            item.begun = True
-        stamp = storage_of(job.source).stamp(job.source) if isinstance(job.source, ObjectPath) else (0, 0)
-        return Task(job, stamp, allowed, refusal)
 
     def _take(self, member: _Member, ref: Any) -> Iterator[FileResult]:
         """Take an answer of a worker."""
@@ -238,32 +208,14 @@ class Dispatch:
         else:
             _, tasks = member.chunks.pop(ref)
             self._note(answer)
-            allowed = {task.job: task for task in tasks}
-            for row in answer.rows:
-                yield from self._take_row(row, allowed[row.result.job])
+            told = {task.job: task for task in tasks}
+            found = [(row.result.job, self._ledger.settle(row, told[row.result.job])) for row in answer.rows]
+            self._chunks.put_back([Chunk([Item(job, begun=True)]) for job, result in found if result is None])
+            for _, result in found:
+                if result is not None:
+                    yield self._counted(result)
 
-    def _take_row(self, row: Row, task: Task) -> Iterator[FileResult]:
-        result, job = row.result, row.result.job
-        if result.error is None:
-            try:
-                self._callers.protection.check(job)  # the outputs of two workers may meet on a disk that folds case
-            except ImageError as error:
-                result = replace(result, error=f"{job.destination}: {error}.", output_stamp=None)
-            self._callers.protection.note(job, identity_of(job.destination))
-        elif not task.may_replace and task.refusal is None and exists(job.destination) and self._callers.may_replace(job):
-            # A worker of a run before, whose end came late, has put its own output there.
-            self._chunks.put_back([Chunk([Item(job, begun=True)])])
-            return
-        yield self._record(result, row.source_stamp, row.output_sha256)
-
-    def _record(self, result: FileResult, source_stamp: Stamp, output_sha256: str | None) -> FileResult:
-        if self._callers.manifest is not None:
-            digest = None if result.error else output_sha256
-            self._callers.manifest.record(
-                result.job, source_stamp, result.error, result.seconds, digest, result.level, result.lost, result.output_stamp
-            )
-        if self._callers.finished is not None:
-            self._callers.finished(result)
+    def _counted(self, result: FileResult) -> FileResult:
         if result.error is not None and self._options.fail_fast:
             self._stop()
         return result
@@ -287,13 +239,7 @@ class Dispatch:
             again = chunk.lost()
             self._chunks.put_back(again)
             if not again:
-                job = chunk.items[0].job
-                error = (
-                    f"{job.source}: the process that denoised it died {MOST_DEATHS} times. Leave the file out, or give "
-                    "workers more memory."
-                )
-                stamp = storage_of(job.source).stamp(job.source)
-                yield self._record(FileResult(job, error, 0.0), stamp, None)
+                yield self._counted(self._ledger.give_up(chunk.items[0].job, MOST_DEATHS))
 
     def _note_failed_start(self, member: _Member, why: str) -> None:
         """Go on without a worker that did not start; the next one is tried after a while."""

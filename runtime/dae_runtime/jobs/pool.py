@@ -7,20 +7,21 @@ import logging
 import os
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
+from typing import Any
 
-from ..contract import Contract
 from ..errors import DaeError
-from ..inference import Denoiser
+from ..inference import Denoiser, PortableDenoiser
 from ..system.atomic import temporary_file
 from ..system.paths import is_folder
 from .attempts import Chunks
 from .cluster import Cluster, connected
-from .dispatch import Callers, Dispatch
+from .dispatch import Dispatch
+from .ledger import Ledger
 from .locations import is_url
 from .manifest import Manifest
 from .plan import Job
 from .protection import Protection
-from .remote import Answer, Model, Settings
+from .remote import Answer, Settings
 from .results import FileResult, JobOptions
 from .run import group_jobs
 
@@ -40,7 +41,7 @@ class Pool:
     def __init__(self, cluster: Cluster, denoiser: Denoiser, source: Path, output: Path) -> None:
         self._cluster, self._denoiser, self._source, self._output = cluster, denoiser, source, output
         self._device: str | None = None
-        self._models: dict[str, Contract] = {}
+        self._models: dict[str, Any] = {}
         self._said: set[str] = set()
 
     @property
@@ -49,12 +50,12 @@ class Pool:
         return self._device or self._denoiser.device
 
     @property
-    def model(self) -> Contract:
-        """A model that has denoised an image; else the denoiser's."""
+    def model(self) -> Any:
+        """The contract of a model that has denoised an image; else the denoiser's."""
         return next(reversed(self._models.values()), self._denoiser.model)
 
     @property
-    def models_used(self) -> tuple[Contract, ...]:
+    def models_used(self) -> tuple[Any, ...]:
         """The contracts of the models that have denoised an image."""
         return tuple(self._models.values())
 
@@ -79,12 +80,12 @@ class Pool:
         chunks = Chunks(group_jobs(jobs, options.batch_size))
         if not chunks.more(1):
             return
-        callers = Callers(may_replace, manifest, cancel, finished, protection)
+        ledger = Ledger(may_replace, manifest, finished, protection)
         with contextlib.ExitStack() as stack:
             settings = self._settings(options, stack)
             ray = stack.enter_context(connected(self._cluster))
             try:
-                dispatch = Dispatch(ray, self._cluster, chunks, settings, 1 + transfers, callers, self._note)
+                dispatch = Dispatch(ray, self._cluster, chunks, settings, 1 + transfers, ledger, cancel, self._note)
                 stack.callback(dispatch.end)
                 yield from dispatch.results()
             except ray.exceptions.RayError as error:
@@ -102,13 +103,9 @@ class Pool:
                 stack.callback(_remove_empty, self._output)
             places.append(os.fspath(stack.enter_context(temporary_file(self._output))))
         relative = any(not is_url(path) and not path.is_absolute() for path in (self._source, self._output))
-        sources = self._denoiser.sources_by_colors
-        packed = {source: Model.packed(source) for source in sources.values()}
+        cluster = self._cluster
         return Settings(
-            {key: packed[source] for key, source in sources.items()},
-            self._cluster.device,
-            self._cluster.threads,
-            self._cluster.tile_px,
+            PortableDenoiser.of(self._denoiser, cluster.device, cluster.threads, cluster.tile_px),
             options,
             str(Path.cwd()) if relative else None,
             tuple(places),

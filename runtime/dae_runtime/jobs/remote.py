@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import platform
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .._version import __version__
-from ..contract import Contract
 from ..errors import DaeError, ImageError
 from ..images import disable_cache
-from ..inference import Denoiser
-from ..models import bundled_models
+from ..inference import PortableDenoiser
 from ..system.threads import Gate
 from .manifest import Manifest
 from .places import storage_of
@@ -28,48 +25,17 @@ from .worker import Worker
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model file that travels."""
-
-    name: str
-    """Of the file, without its suffix; empty for none."""
-    content: bytes
-    sha256: str
-
-    @classmethod
-    def packed(cls, source: bytes | Path) -> Model:
-        """Read a model, given as its content or its path."""
-        name, content = ("", source) if isinstance(source, bytes) else (source.stem, source.read_bytes())
-        return cls(name, content, hashlib.sha256(content).hexdigest())
-
-    def unpacked(self) -> bytes | Path:
-        """Return the content, or the path of the bundled model that it is.
-
-        Raises:
-            DaeError: It was changed on the way.
-        """
-        if hashlib.sha256(self.content).hexdigest() != self.sha256:
-            raise DaeError(f"the model {self.name} has arrived damaged.")
-        bundled = bundled_models().get(self.name)
-        return bundled if bundled is not None and bundled.read_bytes() == self.content else self.content
-
-
-@dataclass(frozen=True)
 class Settings:
     """All that a worker is told before its first file. Picklable."""
 
-    models: Mapping[int, Model]
-    """By the keys of DEFAULT_MODELS."""
-    device: str
-    threads: int
-    tile_px: int | None
+    denoiser: PortableDenoiser
     options: JobOptions
     folder: str | None
     """Working folder that relative paths are relative to; None where all are absolute."""
     places: tuple[str, ...]
     """Paths that must be there."""
     output: Path
-    version: str = __version__
+    """The folder of the outputs."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +66,8 @@ class Answer:
 
     rows: Sequence[Row]
     device: str
-    models: Sequence[Contract]
-    """Those that have denoised an image in this worker."""
+    models: Sequence[Any]
+    """The contracts of those that have denoised an image in this worker."""
     words: Sequence[tuple[int, str]]
     """Level and text of what was logged since the last answer."""
 
@@ -123,8 +89,6 @@ class RemoteWorker:
             raise type(error)(f"on {platform.node()}: {error}") from None
 
     def _open(self, settings: Settings) -> None:
-        if settings.version != __version__:
-            raise DaeError(f"edge-denoiser is {__version__}, but the command is of {settings.version}. Install the same.")
         for place in (settings.folder, *settings.places):
             if place is not None and not Path(place).exists():
                 raise DaeError(f"there is no {place}. Give folders that all machines of the cluster share.")
@@ -132,8 +96,7 @@ class RemoteWorker:
                 os.chdir(place)
         disable_cache()
         storage_of(settings.output).prepare(settings.output)
-        sources = {key: model.unpacked() for key, model in settings.models.items()}
-        self._denoiser = Denoiser(sources, settings.device, settings.threads, settings.tile_px)
+        self._denoiser = settings.denoiser.open()
         self._rows, self._tasks = _Rows(), dict[Job, Task]()
         self._worker = Worker(
             self._denoiser,

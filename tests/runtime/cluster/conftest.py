@@ -42,14 +42,16 @@ class Node:
 
     process: subprocess.Popen[bytes]
     log: Path
+    raylet: int = 0
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
 
     def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-    def raylet(self) -> int:
-        return next(pid for pid, line in processes() if pgid(pid) == self.process.pid and "raylet/raylet" in line)
 
 
 @dataclass
@@ -74,29 +76,46 @@ class RayCluster:
 
     def start(self, *arguments: str) -> Node:
         paths = [str(self.folder / "hostile"), *sys.path, os.environ.get("PYTHONPATH", "")]
-        environment = {**self.environment, "RAY_worker_niceness": "0", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        environment = {
+            **self.environment,
+            "RAY_worker_niceness": "0",
+            "RAY_raylet_start_wait_time_s": "300",
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        }
         log = self.folder / f"node-{secrets.token_hex(4)}.log"
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
         command += ["--object-store-memory=80000000", *arguments]
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
-        node = Node(process, log)
-        wait_until(lambda: process.poll() is not None or "Ray runtime started" in log.read_text(errors="replace"), 120)
-        assert process.poll() is None, log.read_text()
-        self.nodes.append(node)
-        return node
+        self.nodes.append(Node(process, log))
+        return self.nodes[-1]
 
-    def add_node(self) -> Node:
-        return self.start(f"--address={self.address}", "--num-cpus=1")
+    def await_nodes(self) -> None:
+        for node in self.nodes:
+            wait_until(lambda: node.process.poll() is not None or "Ray runtime started" in node.said, 300)  # noqa: B023
+            assert node.process.poll() is None, node.said
+            if not node.raylet:
+                node.raylet = next(
+                    pid for pid, line in processes() if pgid(pid) == node.process.pid and "raylet/raylet" in line
+                )
 
-    def kill_raylet(self, node: Node) -> None:
-        """End a node as a power cut would: its raylet, and with that its workers; then clear away the rest."""
-        os.kill(node.raylet(), signal.SIGKILL)
+    def fill(self) -> None:
+        """Start what is missing of two nodes of one CPU each."""
+        while len(self.nodes) < 3:
+            self.start(f"--address={self.address}", "--num-cpus=1")
+        self.await_nodes()
+
+    def cut_power(self, node: Node) -> None:
+        """End a node as a power cut would: its raylet, which then tells nobody, and its workers."""
+        workers = [pid for pid, _ in processes() if parent(pid) == node.raylet]
+        for pid in (node.raylet, *workers):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.nodes.remove(node)
 
     def workers(self) -> list[int]:
         """Return the processes that denoise for a run."""
-        raylets = {node.raylet() for node in self.nodes}
+        raylets = {node.raylet for node in self.nodes}
         return [pid for pid, line in processes() if line.startswith("ray::RemoteWorker") and parent(pid) in raylets]
 
 
@@ -127,10 +146,9 @@ def whole_cluster(tmp_path_factory: pytest.TempPathFactory, moto_server: Any) ->
     cluster = RayCluster(folder, free_port(), moto_server.environment)
     try:
         head = cluster.start("--head", f"--port={cluster.port}", "--num-cpus=0", "--include-dashboard=false")
-        found = next(line for line in head.log.read_text().splitlines() if "Local node IP: " in line)
+        cluster.await_nodes()
+        found = next(line for line in head.said.splitlines() if "Local node IP: " in line)
         cluster.address = f"{found.rpartition(': ')[2].strip()}:{cluster.port}"
-        for _ in range(2):
-            cluster.add_node()
         yield cluster
     finally:
         for node in reversed(cluster.nodes):
@@ -140,8 +158,7 @@ def whole_cluster(tmp_path_factory: pytest.TempPathFactory, moto_server: Any) ->
 @pytest.fixture
 def cluster(whole_cluster: RayCluster) -> RayCluster:
     """The cluster with both nodes of one CPU, also after a test that has ended one."""
-    while len(whole_cluster.nodes) < 3:
-        whole_cluster.add_node()
+    whole_cluster.fill()
     return whole_cluster
 
 

@@ -159,7 +159,6 @@ def test_ray_is_loaded_for_clusters_only(run_python):
         {"gpus_per_worker": -1},
         {"gpus_per_worker": float("nan")},
         {"patience_s": "long"},
-        {"device": "gpu"},
     ],
 )
 def test_a_cluster_checks_its_values(values):
