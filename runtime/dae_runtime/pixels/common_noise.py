@@ -73,7 +73,7 @@ def _windows(colors: Array) -> Array:
     tops, lefts = map(_starts, colors.shape[:2])
     windows = np.empty((3, len(tops) * len(lefts), height, width), colors.dtype)
     for number, (top, left) in enumerate(itertools.product(tops, lefts)):
-        windows[:, number] = np.moveaxis(colors[top : top + height, left : left + width], 2, 0)
+        windows[:, number] = colors[top : top + height, left : left + width].transpose(2, 0, 1)
     return windows
 
 

@@ -215,7 +215,7 @@ def _blocks(strip: Array, block: int) -> tuple[Float64, Float64, Float64]:
     squares, and from mean sizes. Brightness is halved.
     """
     height, width = ((length - max(STRIDES_PX)) // block * block for length in strip.shape[:2])
-    colors = convert(np.ascontiguousarray(np.moveaxis(strip, 2, 0)), np.float32)
+    colors = convert(np.ascontiguousarray(strip.transpose(2, 0, 1)), np.float32)
     planes = _halved_planes(colors)
     rows = np.empty((2, len(STRIDES_PX), len(planes), height // block, width), np.float32)
     for number, stride in enumerate(STRIDES_PX):
