@@ -10,6 +10,7 @@ import numpy as np
 
 from ..contract import ImageSpec
 from ..pixels.arrays import Array, FloatArray, blend, color_channels
+from ..pixels.channels import copy_channels, packed
 from .controls import Shares
 from .limits import Limits
 from .patches import cut_patches
@@ -77,7 +78,8 @@ class Cut:
         else:
             for start in range(0, count, size):
                 part = slice(start, start + size)
-                yield source[part], self._levels_of(part), partial(self._finish, target[part], source[part])
+                colors_of_part = packed(source[part])
+                yield colors_of_part, self._levels_of(part), partial(self._finish, target[part], colors_of_part)
 
     def _windows(self, source: Array, target: Array, run_px: int) -> Iterator[Piece]:
         count, height, width, _ = source.shape
@@ -104,7 +106,7 @@ class Cut:
         self._finish(target[:, rows], noisy[:, rows], strip)
 
     def _finish(self, target: Array, noisy: Array, clean: Array) -> None:
-        target[:] = blend(noisy, clean, *self._shares)
+        copy_channels(blend(noisy, clean, *self._shares), target)
 
 
 def _padded(length_px: int, images: ImageSpec) -> int:

@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 
 from ..pixels.arrays import Array, blend
+from ..pixels.channels import copy_channels, packed
 from .controls import Shares
 
 STEP_PX = 32
@@ -96,7 +97,7 @@ def cut_tiles(
     places, finished, is_same = tiling.places(), deque[_Finished](), np.may_share_memory(image, result)
     while group := list(itertools.islice(places, tiles_per_run)):
         _write(finished, result, group[0][0].start_px if is_same else math.inf)
-        tiles = np.stack([_cut(image, tiling, *place) for place in group])
+        tiles = np.stack([packed(_cut(image, tiling, *place)) for place in group])
         yield tiles, partial(_finish, finished, group, tiles, shares)
     _write(finished, result, math.inf)
 
@@ -111,7 +112,7 @@ def _write(finished: deque[_Finished], result: Array, read_from_px: float) -> No
         (row, column), tile = finished.popleft()
         kept = tile[row.keep_px - row.start_px : row.end_px - row.start_px]
         kept = kept[:, column.keep_px - column.start_px : column.end_px - column.start_px]
-        result[row.keep_px : row.end_px, column.keep_px : column.end_px] = kept
+        copy_channels(kept, result[row.keep_px : row.end_px, column.keep_px : column.end_px])
 
 
 def _cut(image: Array, tiling: Tiling, row: Span, column: Span) -> Array:

@@ -203,9 +203,11 @@ def _without_common_noise(
     A network for colors has learned that noise differs from channel to channel, and keeps what does not. The network for gray
     takes it out of the brightness, where there is one: a single model given by the user is all that is used.
     """
+    gray = networks(1)
+    if gray is network or controls.shares.luma == 0:
+        return opened
     chosen = [place for place, image in enumerate(opened) if has_common_noise(image)]
-    gray = networks(1) if chosen and controls.shares.luma > 0 else network
-    if gray is network:
+    if not chosen:
         return opened
     result = opened if overwrite else opened.copy()
     part = result if len(chosen) == len(result) else result[chosen]

@@ -20,6 +20,8 @@ FULL_SCALE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535, np.dtype(np.f
 LUMA = (np.float32(0.299), np.float32(0.587), np.float32(0.114))
 """Weights of red, green and blue in brightness: ITU-R BT.601, as in JPEG."""
 STRIP_ROWS = 256
+PART_VALUES = 2**16
+"""Values that are converted at once."""
 LARGEST_FLOAT = 16.0
 """Float images are about 0..1, and noise may leave this range; larger values mean another unit."""
 _NO_ARRAY = "an image must be an array of uint8 (0..255), uint16 (0..65535) or float32 (0..1), (H, W) or (H, W, C);"
@@ -184,10 +186,15 @@ def from_model_channels(denoised: Array, channels: int) -> Array:
     return mean
 
 
-def convert(image: Array, dtype: npt.DTypeLike) -> Array:
+def convert(image: Array, dtype: npt.DTypeLike, *, clip: bool = True) -> Array:
     """Convert between uint8, uint16 and float32, mapping black to black and white to white.
 
     Integers are rounded to nearest and clipped. Returns `image` itself if the dtype is the same.
+
+    Args:
+        image: Of any shape.
+        dtype: What to convert to.
+        clip: False for float32 within 0..1, which needs no clipping to become integers.
     """
     target = np.dtype(dtype)
     if image.dtype == target:
@@ -195,13 +202,29 @@ def convert(image: Array, dtype: npt.DTypeLike) -> Array:
     if target == np.float32:
         return np.divide(image, np.float32(FULL_SCALE[image.dtype]), dtype=np.float32)
     if image.dtype == np.float32:
-        scaled = image * np.float32(FULL_SCALE[target])
-        np.rint(scaled, out=scaled)
-        np.clip(scaled, 0, FULL_SCALE[target], out=scaled)
-        return scaled.astype(target)
+        return _rounded(image, target, clip)
     if target == np.uint16:
         return image.astype(np.uint16) * np.uint16(257)
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _rounded(image: FloatArray, target: np.dtype[Any], clip: bool) -> Array:
+    """Convert float32 to integers, part by part: a part stays in the processor's cache."""
+    white, result = np.float32(FULL_SCALE[target]), np.empty(image.shape, target)
+    with np.nditer(
+        [image, result],
+        ["external_loop", "buffered", "zerosize_ok"],
+        [["readonly"], ["writeonly"]],
+        [np.float32, np.float32],
+        casting="unsafe",
+        buffersize=PART_VALUES,
+    ) as parts:
+        for values, rounded in parts:
+            np.multiply(values, white, out=rounded)
+            np.rint(rounded, out=rounded)
+            if clip:
+                np.clip(rounded, 0, white, out=rounded)
+    return result
 
 
 def pad_to_multiple(batch: Array, alignment_px: int) -> Array:
@@ -220,13 +243,13 @@ def blend(noisy: Array, clean: Array, luma: float, color: float) -> Array:
 
     Args:
         noisy: (..., 1 or 3) of any image dtype; not modified.
-        clean: Of the same shape and any image dtype; not modified.
+        clean: Of the same shape and any image dtype, float32 within 0..1; not modified.
         luma: Share of the change of brightness, 0 to 1.
         color: Share of the change of color at equal brightness, 0 to 1; without effect on a single channel.
     """
     colored = noisy.shape[-1] == 3 and luma != color
     if luma == 1 and not colored:
-        return convert(clean, noisy.dtype)
+        return convert(clean, noisy.dtype, clip=False)
     change = convert(clean, np.float32) - convert(noisy, np.float32)
     if colored:
         brightness = luma_of(change)

@@ -15,6 +15,7 @@ percentile method, estimating a noise curve from a single image, Image Processin
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,8 @@ MOST_BINS = 6
 BLOCKS_PER_BIN = 4
 CLIPPED_SHARE = 0.05
 """A block with more pixels at black or white than this does not count, while others are left."""
+STRIP_VALUES = 2**16
+"""Colors that are looked at at once, at least those of one row of blocks."""
 _SIZE_TO_SQUARE = math.pi / 2
 """The mean square of a normal variable over the square of its mean size."""
 MOST_BEYOND = 3.0
@@ -173,7 +176,8 @@ def statistics(image: Array) -> Statistics | None:
     if block is None:
         return None
     colors = image[..., : color_channels(image.shape[2])]
-    parts = [_blocks(convert(colors[window], np.float32), block) for window in sample_windows(*image.shape[:2])]
+    windows = (colors[window] for window in sample_windows(*image.shape[:2]))
+    parts = [_blocks(strip, block) for window in windows for strip in _strips(window, block)]
     energies, brightness, clipped = (np.concatenate(column, axis=-1) for column in zip(*parts, strict=True))
     keep = clipped < CLIPPED_SHARE
     if keep.sum() < max(BLOCKS_PER_BIN, CLIPPED_SHARE * keep.size):
@@ -195,44 +199,67 @@ def _unevenness(energies: Float64) -> float:
     return float(np.std(flat[STRIDES_PX.index(1)] - flat[STRIDES_PX.index(3)]))
 
 
-def _blocks(colors: FloatArray, block: int) -> tuple[Float64, Float64, Float64]:
-    """Return for each block of a window the squares of differences, brightness, and the share of clipped pixels.
+def _strips(window: Array, block: int) -> Iterator[Array]:
+    """Cut a window into whole rows of blocks, few at a time: what is computed of them stays in the processor's cache."""
+    reach = max(STRIDES_PX)
+    height = (window.shape[0] - reach) // block * block
+    step = block * max(1, STRIP_VALUES // (block * window[0].size))
+    for top in range(0, height, step):
+        yield window[top : min(top + step, height) + reach]
+
+
+def _blocks(strip: Array, block: int) -> tuple[Float64, Float64, Float64]:
+    """Return for each block of (H, W, 1 or 3) the squares of differences, brightness, and the share of clipped pixels.
 
     The first is (2, 2, strides, blocks): of brightness, and the mean of two color differences, which is 0 for gray; from mean
-    squares, and from mean sizes.
+    squares, and from mean sizes. Brightness is halved.
     """
-    reach = max(STRIDES_PX)
-    size = [length - reach for length in colors.shape[:2]]
-    planes = [colors[..., 0]] if colors.shape[2] == 1 else _opponent(colors)
-    squares = np.zeros((2, 2, len(STRIDES_PX), (size[0] // block) * (size[1] // block)))
-    for number, plane in enumerate(planes):
-        for row, stride in enumerate(STRIDES_PX):
-            detail = _diagonal(plane, stride)[: size[0], : size[1]]
-            both = (_means(np.square(detail), block), np.square(_means(np.abs(detail), block)) * _SIZE_TO_SQUARE)
-            squares[min(number, 1), :, row] += np.stack(both) / (2 if number else 1)
-    at_end: Array = np.any((np.abs(colors) < 0.6 / 255) | (np.abs(colors - 1) < 0.6 / 255), axis=2)
-    ends: list[Array] = [planes[0], at_end]
-    brightness, clipped = (_means(plane[: size[0], : size[1]], block) for plane in ends)
-    return squares, brightness, clipped
+    height, width = ((length - max(STRIDES_PX)) // block * block for length in strip.shape[:2])
+    colors = convert(np.ascontiguousarray(strip.transpose(2, 0, 1)), np.float32)
+    planes = _halved_planes(colors)
+    rows = np.empty((2, len(STRIDES_PX), len(planes), height // block, width), np.float32)
+    for number, stride in enumerate(STRIDES_PX):
+        detail = _diagonal(planes, stride, height, width)
+        rows[0, number] = _row_sums(np.square(detail), block)
+        rows[1, number] = _row_sums(np.abs(detail, out=detail), block)
+    squares = _means(rows, block)
+    squares[1] = np.square(squares[1]) * _SIZE_TO_SQUARE
+    energies: Float64 = np.stack([squares[:, :, 0], squares[:, :, 1:].sum(axis=2) / 2])
+    inner = colors[:, :height, :width]
+    at_end = np.minimum(np.abs(inner), np.abs(inner - 1)).min(axis=0) < 0.6 / 255
+    brightness, clipped = _means(_row_sums(np.stack([planes[0, :height, :width], at_end]), block), block)
+    return energies, brightness, clipped
 
 
-def _opponent(colors: FloatArray) -> list[FloatArray]:
-    """Return brightness and two color differences, orthonormal: white noise stays white, and as strong."""
-    red, green, blue = (colors[..., channel] for channel in range(3))
-    weights = (3**-0.5, 2**-0.5, 6**-0.5)
-    planes = (red + green + blue, red - blue, red - 2 * green + blue)
-    return [plane * np.float32(weight) for plane, weight in zip(planes, weights, strict=True)]
+def _halved_planes(colors: FloatArray) -> FloatArray:
+    """Return half of a gray plane, (1, H, W), or of brightness and two color differences, (3, H, W).
+
+    The three are orthonormal: white noise stays white, and as strong.
+    """
+    if len(colors) == 1:
+        return colors * np.float32(0.5)
+    red, green, blue = colors
+    planes: FloatArray = np.stack([red + green + blue, red - blue, red - 2 * green + blue])
+    planes *= np.array([3**-0.5 / 2, 2**-0.5 / 2, 6**-0.5 / 2], np.float32)[:, None, None]
+    return planes
 
 
-def _diagonal(plane: FloatArray, stride: int) -> FloatArray:
-    """Return half the mixed difference of pixels some way off: of white noise as strong as the noise, of a slope nothing."""
-    rows = plane[:-stride] - plane[stride:]
-    detail: FloatArray = (rows[:, :-stride] - rows[:, stride:]) * np.float32(0.5)
+def _diagonal(planes: FloatArray, stride: int, height: int, width: int) -> FloatArray:
+    """Return the mixed difference of pixels some way off: of halved white noise as strong as the noise, of a slope nothing."""
+    planes = planes[..., : width + stride]
+    rows = planes[:, :height] - planes[:, stride : stride + height]
+    detail: FloatArray = rows[..., :width] - rows[..., stride:]
     return detail
 
 
-def _means(plane: Array, block: int) -> Float64:
-    down, across = (length // block for length in plane.shape)
-    rows = plane[: down * block, : across * block].reshape(down, block, across * block).sum(axis=1, dtype=np.float32)
-    means: Float64 = rows.reshape(-1, block).sum(axis=1, dtype=np.float64) / block**2  # faster than both axes at once
+def _row_sums(planes: FloatArray, block: int) -> FloatArray:
+    """Return the sums of each column of each row of blocks, (N, H / block, W) of (N, H, W)."""
+    count, height, width = planes.shape
+    sums: FloatArray = planes.reshape(count, height // block, block, width).sum(axis=2)
+    return sums
+
+
+def _means(rows: FloatArray, block: int) -> Float64:
+    """Return the means of blocks, (..., blocks) of their `_row_sums`."""
+    means: Float64 = rows.reshape(*rows.shape[:-2], -1, block).sum(axis=-1, dtype=np.float64) / block**2
     return means

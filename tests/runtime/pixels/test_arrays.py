@@ -33,6 +33,17 @@ def test_floats_are_clipped_and_rounded():
     np.testing.assert_array_equal(convert(values, np.uint8), [0, 0, 0, 1, 255, 255])
 
 
+def test_large_and_strided_floats_are_rounded_as_small_ones():
+    """They are converted part by part."""
+    values = np.random.default_rng(0).random((2, 300, 400, 3), np.float32) * np.float32(1.2) - np.float32(0.1)
+    for image in (values, values[:, ::-1, 1::2], np.moveaxis(values, 3, 1), values[:0]):
+        for dtype in (np.uint8, np.uint16):
+            expected = np.rint(image * np.float32(np.iinfo(dtype).max)).clip(0, np.iinfo(dtype).max).astype(dtype)
+            np.testing.assert_array_equal(convert(image, dtype), expected)
+    within = values.clip(0, 1)
+    np.testing.assert_array_equal(convert(within, np.uint8, clip=False), convert(within, np.uint8))
+
+
 def test_padding_needs_no_copy_where_nothing_is_to_pad():
     batch = np.zeros((1, 8, 4, 1), np.float32)
     assert pad_to_multiple(batch, 4) is batch

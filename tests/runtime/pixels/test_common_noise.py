@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dae_runtime.pixels.common_noise import add_luma_change, has_common_noise, luma_plane
+from dae_runtime.pixels.common_noise import (
+    FLAT_QUANTILE,
+    _block_squares,
+    _flat_noise,
+    add_luma_change,
+    has_common_noise,
+    luma_plane,
+)
 
 Y, X = np.mgrid[:128, :128]
 CLEAN = np.stack([128 + 50 * np.sin(X / 13 + k) * np.cos(Y / 17 + 2 * k) for k in range(3)], axis=2)
@@ -32,6 +39,20 @@ def test_images_of_any_size_are_looked_at(shape):
 def test_texture_that_is_alike_in_all_channels_is_no_noise():
     stripes = np.where(X % 16 < 4, 90, 160)[..., None] + np.array([0, 20, -20])
     assert has_common_noise(stripes.astype(np.uint8)) is False
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 11, 1024])
+def test_flat_noise_is_a_quantile(count):
+    squares = np.random.default_rng(count).random(count, np.float32)
+    assert _flat_noise(squares) == pytest.approx(np.quantile(squares, FLAT_QUANTILE) ** 0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 9), (16, 65, 65), (1, 17, 9), (4, 9, 65)])
+def test_each_block_has_its_mean_square(shape):
+    planes = np.random.default_rng(0).random(shape, np.float32)
+    detail = (planes[:, 1:, 1:] + planes[:, :-1, :-1] - planes[:, 1:, :-1] - planes[:, :-1, 1:]) / 2
+    blocks = detail.reshape(shape[0], shape[1] // 8, 8, shape[2] // 8, 8)
+    np.testing.assert_allclose(_block_squares(planes), np.square(blocks).mean(axis=(2, 4)).ravel(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

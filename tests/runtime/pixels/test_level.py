@@ -111,6 +111,15 @@ def test_what_is_sampled_lies_within_the_image_and_is_at_most_a_megapixel(height
     assert 0 < total <= MOST_WINDOWS * WINDOW_PX**2
 
 
+@pytest.mark.parametrize("shape", [(100, 130, 3), (90, 70, 1), (40, 200, 4)])
+def test_strips_of_an_image_measure_as_the_whole(shape, monkeypatch):
+    image = random_pixels(shape, np.uint8)
+    level = measure_level(image)
+    for values in (1, 10**9):
+        monkeypatch.setattr("dae_runtime.pixels.level.STRIP_VALUES", values)
+        assert measure_level(image) == level
+
+
 def test_a_large_image_is_measured_on_parts_of_it():
     tile = np.clip(scene(400, 500) + noise_of("white", (400, 500, 3), 10 / 255), 0, 1).astype(np.float32)
     large = np.tile(convert(tile, np.uint8), (6, 5, 1))
