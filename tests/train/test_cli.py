@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dae_runtime import __version__
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -22,6 +24,10 @@ def test_help_is_quick_and_names_the_noises(dae_train: Run) -> None:
     assert done.returncode == 0
     for part in ("poisson-gaussian:GAIN,SIGMA", "--noise-once", "--resume", "synthetic", "[default: mse]"):
         assert part in done.stdout
+
+
+def test_the_version_is_that_of_the_toolkit(dae_train: Run) -> None:
+    assert dae_train("--version").stdout == f"dae-train, version {__version__}\n"
 
 
 MISTAKES: list[tuple[list[str], int, str]] = [

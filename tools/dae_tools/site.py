@@ -25,7 +25,8 @@ PACKAGES = {
     "dae_train": "Train a network.",
     "dae_export": "Export a Keras model to ONNX.",
 }
-WIDTH = 100
+WIDTH = 80
+"""Columns of the commands' help: as many as a page shows beside its menus."""
 _LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 
 

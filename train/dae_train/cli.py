@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from dae_runtime import __version__
 from dae_runtime.contract import RunDirectory, noise_forms
 from dae_runtime.errors import InputError
 from dae_runtime.system.command import EXIT_INTERRUPTED, PrintableFormatter, echo, require, run_command
@@ -136,6 +137,7 @@ KERAS_BACKEND selects the framework: tensorflow (default) or jax.
 @click.option("--coordinator", metavar="HOST:PORT", help="Address of process 0, with a free port, for all of them.")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder of --output, with the settings of its run.toml.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in RUN.")
+@click.version_option(__version__, prog_name="dae-train")
 def command(
     output: str | None,
     config: str | None,

@@ -190,7 +190,8 @@ class Denoiser:
             DeviceError: The engine failed; out of memory only after trying smaller tiles.
             CancelledError: `cancel` returned true.
         """
-        controls, image = Controls(None, strength, luma, color, detail, bits), as_image(noisy)
+        told = sigma if isinstance(sigma, int | float) else None
+        controls, image = Controls(told, strength, luma, color, detail, bits), as_image(noisy)
         check_callback("cancel", cancel)
         check_values(image)
         batch = as_batch(image)
@@ -244,9 +245,7 @@ class Denoiser:
         try:
             images = iter(images)
         except TypeError as error:
-            raise InputError(
-                f"images must be an iterable of arrays, not {shown(images)}. For one image call denoise."
-            ) from error
+            raise InputError(f"images must be an iterable of arrays, not {shown(images)}. For one, call denoise.") from error
         controls = Controls(sigma, strength, luma, color, detail, bits)
         self.check(controls)
         return denoise_stream(until(images, cancel), batch_size, partial(self.denoise, **dataclasses.asdict(controls)))

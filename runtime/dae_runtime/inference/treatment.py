@@ -37,8 +37,8 @@ def treat(
     Args:
         batch: (N, H, W, C) with C from 1 to 4, uint8, uint16 or float32; read only, unless it may be overwritten.
         networks: What to denoise with.
-        controls: What the user decides about the result; `sigma` does not count.
-        levels: (N,) noise levels as told; None to advise those of models that are given them.
+        controls: What the user decides about the result; `sigma` where one number was told for all images.
+        levels: (N,) noise levels as told or measured; None to advise those of models that are given them.
         cancel: Asked before each run of the engine.
         overwrite: Whether the result may take the place of the batch, whose content is lost then, on an error too.
 
@@ -116,7 +116,7 @@ def _treat(
     network = networks(colors)
     if network.model.sigma is None and levels is not None:
         raise sigma_unused(network.model)
-    if levels is not None:
+    if levels is not None and controls.sigma is not None:
         _warn_of_untold(networks, network, colors, levels)
     if network.model.sigma is not None and levels is None:
         levels = np.array([_level_of_visible(image, advise_level) for image in opened], np.float32)

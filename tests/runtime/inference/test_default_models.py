@@ -83,6 +83,7 @@ def test_a_level_that_no_model_is_told_is_warned_of_once(caplog):
     noisy = random_pixels((32, 32, 3))
     with Denoiser(device="cpu", threads=1) as denoiser, caplog.at_level(logging.WARNING, "dae_runtime"):
         denoiser.denoise(noisy, sigma=0.05)
+        denoiser.denoise(noisy, sigma=[0.2])  # a level for each image was measured, as a folder run does
         assert not caplog.records
         for _ in range(2):
             denoiser.denoise(noisy, sigma=0.2)
