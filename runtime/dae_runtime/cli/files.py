@@ -145,9 +145,7 @@ def _watched(
 
 
 def _print_plan(plan: FolderPlan) -> None:
-    marks = plan.marks()
-    for job in plan.jobs:
-        mark = marks.get(job)
+    for job, mark in plan.marked():
         echo(f"{job.source} -> {job.destination}" + (f"  ({mark})" if mark else ""))
 
 
@@ -155,15 +153,16 @@ def _print_unused(plan: FolderPlan, options: RunOptions) -> None:
     from ..images import FORMATS
     from ..jobs.losses import KINDS_OF_QUALITY, NO_QUALITY
 
-    kinds = {FORMATS.get(job.destination.suffix.lower()) for job in plan.jobs}
-    if options.quality is not None and not options.quiet and not kinds & {*KINDS_OF_QUALITY}:
+    if options.quality is None or options.quiet:
+        return
+    if not any(FORMATS.get(job.destination.suffix.lower()) in KINDS_OF_QUALITY for job in plan.jobs):
         echo(f"--quality {options.quality} {NO_QUALITY}", err=True)
 
 
 def _print_kept(plan: FolderPlan, quiet: bool) -> None:
     if plan.past is None:
         return
-    remaining, failures = plan.past.remaining, plan.past.failures()
+    remaining = plan.past.remaining
     kept = len(remaining.complete) + len(remaining.edited)
     if kept and not quiet:
         echo(f"{kept} kept from before, {len(remaining.jobs) or 'nothing'} to do", err=True)
@@ -171,7 +170,7 @@ def _print_kept(plan: FolderPlan, quiet: bool) -> None:
         echo(f"kept as changed since it was written: {job.destination} (--overwrite replaces it)", err=True)
     for failure in plan.past.contested():
         echo(f"failed: {failure.reason}", err=True)
-    for failure in failures:
+    for failure in plan.past.failures():
         echo(f"failed before: {failure.reason}", err=True)
-    if failures and not quiet:
+    if remaining.failed and not quiet:
         echo("--retry-failed retries them", err=True)

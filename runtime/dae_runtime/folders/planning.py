@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,8 @@ from ..jobs.locations import check_local, path_of
 from ..jobs.merging import check_sharing
 from ..jobs.places import exists as path_exists
 from ..jobs.places import storage_of
-from ..jobs.plan import Job, check_absent, plan
-from ..system.paths import check_reachable, identities_of, identity_of, is_folder
+from ..jobs.plan import Job, Jobs, check_absent, plan
+from ..system.paths import check_reachable, is_folder, is_same
 from .request import FolderRequest
 from .resume import ResumeState, has_manifest, is_alone, load_resume_state, manifest_of, manifests_of, run_settings
 
@@ -28,7 +29,7 @@ class FolderPlan:
     request: FolderRequest
     models: Callable[[], Iterable[bytes | Path]]
     """Returns the model files or their content; called only when needed."""
-    jobs: list[Job]
+    jobs: Jobs
     """All files, sorted by name."""
     manifest: Path | None
     """Path of the manifest; None for none."""
@@ -71,7 +72,7 @@ class FolderPlan:
         return self.past.manifest_bytes if self.past else 0
 
     @property
-    def remaining(self) -> list[Job]:
+    def remaining(self) -> Collection[Job]:
         """Files to denoise now."""
         return self.jobs if self.past is None else self.past.remaining.jobs
 
@@ -116,11 +117,12 @@ class FolderPlan:
         report, share = self.request.report, self.request.share
         return None if report is None else Path(share.report(os.fspath(report)) if share else report)
 
-    def marks(self) -> dict[Job, str]:
-        """Return notes on jobs for a printed plan."""
+    def marked(self) -> Iterator[tuple[Job, str]]:
+        """Yield the jobs, each with a note on it for a printed plan, or an empty one."""
         exists = "exists: " + ("replaced" if self.replaces else "refused without --overwrite")
-        found = {job: exists for job in self.jobs if path_exists(job.destination)}
-        return found if self.past is None else found | self.past.marks(self.request.overwrite)
+        marks = itertools.repeat("") if self.past is None else self.past.marks(self.request.overwrite)
+        for job, mark in zip(self.jobs, marks, strict=False):
+            yield job, mark or (exists if path_exists(job.destination) else "")
 
     def check(self) -> None:
         """Check that no protected file would be replaced.
@@ -190,19 +192,19 @@ def plan_request(request: FolderRequest, models: Callable[[], Iterable[bytes | P
     if jobs:
         output = path_of(request.output)
         listed = request.files_from is None and len(jobs) > 1
-        storage_of(output).survey([job.destination for job in jobs], output if listed else None)
+        storage_of(output).survey((job.destination for job in jobs), output if listed else None)
     if found._report is not None:
         _check_report_name(found._report, found)
     return found
 
 
 def _check_report_name(report: Path, found: FolderPlan) -> None:
-    files = [model for model in found.models() if isinstance(model, Path)]
-    files += [found.manifest] if found.manifest else []
-    files += [path for job in found.jobs for path in (job.source, job.destination, job.reference) if path is not None]
+    own = [*(model for model in found.models() if isinstance(model, Path)), found.manifest]
+    images = (path for job in found.jobs for path in job.names)
     check_reachable(report, "the report")
     if is_folder(report):
         raise InputError(f"--report {report} is a folder. Give the name of a file.")
     resolved = os.path.realpath(report)
-    if identity_of(report) in identities_of(files) or resolved in {os.path.realpath(path) for path in files}:
+    files = (path for path in itertools.chain(own, images) if path is not None)
+    if any(is_same(report, path) or os.path.realpath(path) == resolved for path in files):
         raise InputError(f"--report {report} is an image of this run, its model or its manifest. Give another name.")

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, OutputExistsError
 from ..inference import Controls, models_digest, name_of_digest
-from ..jobs.entry import Entry, Settings
+from ..jobs.entry import Entries, Entry, Settings
 from ..jobs.locations import PARTS_NAME, WHOLE, ObjectPath, path_of
 from ..jobs.manifest import Manifest, absolute, entry_of, manifest_path, read_manifest
 from ..jobs.merging import join_manifests, shard_manifest
 from ..jobs.parts import has_parts, read_parts
 from ..jobs.places import storage_of
 from ..jobs.plan import Job, is_file_name
-from ..jobs.remaining import Remaining, is_foreign, remaining_jobs
-from ..system.messages import counted, listed
+from ..jobs.remaining import Remaining, State, is_foreign, remaining_jobs
+from ..jobs.table import Table
+from ..system.messages import NAMES_SHOWN, counted, listed
 from ..system.paths import is_folder
 from .outcome import Failure
 from .request import FolderRequest
@@ -30,7 +32,7 @@ class ResumeState:
 
     remaining: Remaining
     entries: Mapping[str, Entry]
-    """Of the jobs that are not complete, by their outputs; of the others only for a report, as there may be very many."""
+    """By their outputs."""
     settings: Settings
     """Of this run."""
     manifest: Path
@@ -41,11 +43,11 @@ class ResumeState:
     """The models of this run."""
 
     def knows(self, job: Job) -> bool:
-        """Tell whether the earlier run had a job that is not complete, whatever came of it."""
+        """Tell whether the earlier run had a job, whatever came of it."""
         return entry_of(job, self.entries) is not None
 
     def entry(self, job: Job) -> Entry:
-        """Return the entry of a job of the earlier run; of a complete one only where this run has a report."""
+        """Return the entry of a job of the earlier run."""
         entry = entry_of(job, self.entries)
         assert entry is not None
         return entry
@@ -64,19 +66,19 @@ class ResumeState:
         if foreign:
             raise OutputExistsError(
                 f"{counted(len(foreign), 'file')} at output paths {'were' if len(foreign) > 1 else 'was'} not written by the "
-                f"run that {self.manifest} records, or changed since: {listed([job.destination for job in foreign])}. "
+                f"run that {self.manifest} records, or changed since: {_outputs(foreign)}. "
                 "Move them away, replace them with --overwrite, or give another output."
             )
         if changed:
             raise OutputExistsError(
                 f"{counted(len(changed), 'output')} of the run before {'were' if len(changed) > 1 else 'was'} made with "
-                f"{self._other_settings(changed[0])}: {listed([job.destination for job in changed])}. Continue with the "
+                f"{self._other_settings(next(iter(changed)))}: {_outputs(changed)}. Continue with the "
                 "original settings, replace these outputs with --overwrite, or give another output."
             )
 
-    def contested(self) -> tuple[Failure, ...]:
-        """Return the files that cannot be denoised anew because of an output that is a person's."""
-        return tuple(
+    def contested(self) -> Iterator[Failure]:
+        """Yield the files that cannot be denoised anew because of an output that is a person's."""
+        return (
             Failure(
                 job.source,
                 f"{job.destination}: was changed since it was written, or is another program's, and stays; {job.source} is to "
@@ -85,24 +87,26 @@ class ResumeState:
             for job in self.remaining.contested
         )
 
-    def failures(self) -> tuple[Failure, ...]:
-        """Return the files that failed before and are not retried."""
-        return tuple(Failure(job.source, self.entry(job).error or str(job.source)) for job in self.remaining.failed)
+    def failures(self) -> Iterator[Failure]:
+        """Yield the files that failed before and are not retried."""
+        return (Failure(job.source, self.entry(job).error or str(job.source)) for job in self.remaining.failed)
 
-    def marks(self, overwrite: bool) -> dict[Job, str]:
-        """Return notes on jobs for a printed plan."""
+    def marks(self, overwrite: bool) -> Iterator[str]:
+        """Yield a note on each job for a printed plan, or an empty one."""
         foreign = "exists, not written by the run before or changed since: " + ("replaced" if overwrite else "refused")
         changed = "exists, made with another model or other settings: " + (
             "replaced" if overwrite else "refused without --overwrite"
         )
-        return {
-            **dict.fromkeys(self.remaining.complete, "already complete: kept"),
-            **dict.fromkeys(self.remaining.edited, "complete, and changed since: kept without --overwrite"),
-            **dict.fromkeys(self.remaining.contested, "exists, changed since or another program's: fails without --overwrite"),
-            **dict.fromkeys(self.remaining.failed, "failed before: skipped without --retry-failed"),
-            **dict.fromkeys(self.remaining.other_settings, changed),
-            **dict.fromkeys(self.remaining.foreign, foreign),
+        marks = {
+            State.NEW: "",
+            State.FOREIGN: foreign,
+            State.OTHER_SETTINGS: changed,
+            State.COMPLETE: "already complete: kept",
+            State.FAILED: "failed before: skipped without --retry-failed",
+            State.EDITED: "complete, and changed since: kept without --overwrite",
+            State.CONTESTED: "exists, changed since or another program's: fails without --overwrite",
         }
+        return (marks[State(state)] for state in self.remaining.states)
 
     def _other_settings(self, job: Job) -> str:
         entry = self.entry(job)
@@ -117,6 +121,10 @@ class ResumeState:
         return ", ".join(
             f"{name} {_text(pairs[0][name], name)} instead of {_text(pairs[1][name], name)}" for name in _differing(*pairs)
         )
+
+
+def _outputs(jobs: Collection[Job]) -> str:
+    return listed([job.destination for job in itertools.islice(jobs, NAMES_SHOWN)], len(jobs))
 
 
 def _differing(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
@@ -134,7 +142,7 @@ def _text(value: float | None, name: str = "") -> str:
 
 
 def load_resume_state(
-    jobs: Sequence[Job], settings: Settings, request: FolderRequest, models: Sequence[bytes | Path]
+    jobs: Collection[Job], settings: Settings, request: FolderRequest, models: Sequence[bytes | Path]
 ) -> ResumeState:
     """Return the state of the earlier run of a request, by its manifests.
 
@@ -146,24 +154,21 @@ def load_resume_state(
     manifest = own[0] if own else whole
     size, _ = storage_of(manifest).stamp(manifest)
     # A shard's own first: where it is being merged, its lines come to the other before it goes. Others of the run share that.
-    outputs = {absolute(job.destination) for job in jobs} if own else None
+    outputs = Table((absolute(job.destination), None) for job in jobs) if own else None
     entries = _read(manifest, is_alone(request), outputs)
     if own:
-        entries = _read(whole, False, outputs) | entries
+        later, entries = entries, _read(whole, False, outputs)
+        entries.update(later)
     if request.files_from is not None:
-        known = [job.source for job in jobs if entry_of(job, entries) is not None]
-        if known:
-            storage_of(known[0]).survey(known, None)
+        known = (job.source for job in jobs if entry_of(job, entries) is not None)
+        storage_of(path_of(request.source)).survey(known, None)
     # Without --resume what failed is tried again, as a person expects of the same command.
     retry_failed = request.retry_failed or not request.resume
     remaining = remaining_jobs(jobs, entries, settings, retry_failed, request.overwrite)
-    if request.report is None:
-        for job in remaining.complete:
-            del entries[absolute(job.destination)]
     return ResumeState(remaining, entries, settings, manifest, size, models)
 
 
-def _read(manifest: Path, alone: bool, outputs: Container[str] | None) -> dict[str, Entry]:
+def _read(manifest: Path, alone: bool, outputs: Container[str] | None) -> Entries:
     return read_parts(manifest, outputs) if isinstance(manifest, ObjectPath) else read_manifest(manifest, alone, outputs)
 
 

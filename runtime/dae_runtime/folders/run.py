@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -120,8 +121,7 @@ class FolderRun:
             DaeError: The manifest cannot be written, or the cluster fails.
         """
         if self._plan.past is not None:
-            folders = {job.destination.parent for job in self._plan.jobs}
-            storage_of(path_of(self._plan.request.output)).remove_unfinished(folders)
+            storage_of(path_of(self._plan.request.output)).remove_unfinished(self._plan.jobs.folders())
         request = self._plan.request
         if request.fail_fast and self._plan.past is not None and self._plan.past.remaining.contested:
             return
@@ -189,7 +189,7 @@ class FolderRun:
             report.add_kept(job, compare_again(job, report.read), entry.level, entry.lost)
         failed = zip(past.remaining.failed, past.failures(), strict=True)
         contested = zip(past.remaining.contested, past.contested(), strict=True)
-        for job, failure in (*failed, *contested):
+        for job, failure in itertools.chain(failed, contested):
             report.add(job, failure.reason)
         report.edited = len(past.remaining.edited)
         return len(past.remaining.complete)

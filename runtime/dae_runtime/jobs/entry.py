@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..inference import DEFAULT_CONTROLS, Controls
 from ..system.bounds import first_misfit
+from .table import Table
 
 BEGUN, DONE, FAILED = "begun", "done", "failed"
 _CONTROLS = dataclasses.fields(Controls)
-_SHARED = ("status", "model_sha256")
-"""Fields that are alike in very many lines: kept as one object."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +72,41 @@ class Entry:
         return Settings(self.model_sha256, controls, value_range, self.quality)
 
 
+_FIELDS = [field.name for field in dataclasses.fields(Entry)]
+
+
 def read_entry(line: bytes) -> Entry | None:
     """Return the entry of a line; None for a damaged one."""
     try:
         values = json.loads(line)
-        for name in _SHARED:
-            if isinstance(values.get(name), str):
-                values[name] = sys.intern(values[name])
         entry = Entry(**values)
         _ = entry.settings  # checks the controls
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
         return None
     return None if first_misfit(entry) else entry
+
+
+class Entries(Mapping[str, Entry]):
+    """The last entry of each output, by its path; there may be very many.
+
+    Args:
+        entries: As a manifest has them.
+    """
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._table = Table((entry.output, [getattr(entry, name) for name in _FIELDS]) for entry in entries)
+
+    def update(self, later: Entries) -> None:
+        """Replace entries by later ones."""
+        self._table.update(later._table.items())
+
+    def __getitem__(self, output: str) -> Entry:
+        if (values := self._table.get(output)) is None:
+            raise KeyError(output)
+        return Entry(*values)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import itertools
 import logging
 import os
-import sys
-from collections.abc import Callable
-from pathlib import Path, PurePath
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 
 from ..errors import InputError
-from ..images import IMAGE_SUFFIXES, image_names, is_image_name, log_passed_over, path_order
+from ..images import IMAGE_SUFFIXES, PassedOver, is_image_name, walk_images
 from ..system.paths import check_reachable, is_folder
 from .listing import listed_names
+from .locations import prefix_of
 from .shards import Shard
+from .table import Names
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ def find_sources(
     recursive: bool = False,
     files_from: str | os.PathLike[str] | None = None,
     shard: Shard | None = None,
-) -> tuple[Path, list[str]]:
+) -> tuple[Path, Collection[str]]:
     """Return the base folder of relative paths and the sorted image files; as text, as they may be very many.
 
     Sub-folders that cannot be read are among them, so that reading reports them. With `files_from`, the files are those that
@@ -42,7 +44,7 @@ def find_sources(
         return path, listed_images(path, files_from, shard)
     if is_folder(path):
         seen = Seen(None if shard is None else shard.part_of(path))
-        found = image_names(path, recursive, keep=seen)
+        found = Names(filter(seen, walk_images(path, recursive)))
         if not seen.any:
             hint = "" if recursive else " Include sub-folders with --recursive."
             raise InputError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)}).{hint}")
@@ -55,13 +57,12 @@ def find_sources(
     if not glob.has_magic(pattern):
         raise InputError(f"{pattern} does not exist. Give an image file, a folder, or a pattern such as 'images/*.png'.")
     matches = glob.iglob(pattern, recursive=True)  # noqa: PTH207 - Path.glob treats ** otherwise
-    images = {os.fspath(Path(match)) for match in matches if is_image_name(match) and not is_folder(match)}
-    if not images:
+    images = (os.fspath(Path(match)) for match in matches if is_image_name(match) and not is_folder(match))
+    if (first := next(images, None)) is None:
         raise InputError(f"no image file ({', '.join(IMAGE_SUFFIXES)}) matches {pattern!r}.")
     base = _fixed_part(path)
-    if "**" in pattern:
-        images.update(_unreadable_folders(base))
-    return base, sorted(images, key=path_order)
+    matching = itertools.chain([first], images, _unreadable_folders(base) if "**" in pattern else ())
+    return base, Names(matching if shard is None else filter(shard.part_of(base), matching))
 
 
 class Seen:
@@ -75,27 +76,28 @@ class Seen:
         return self._keep is None or self._keep(name)
 
 
-def listed_images(folder: Path, files_from: str | os.PathLike[str], shard: Shard | None = None) -> list[str]:
+def listed_images(folder: Path, files_from: str | os.PathLike[str], shard: Shard | None = None) -> Names:
     """Return the images of a list, within a folder or below a URL; sorted, and each once. Of a shard, perhaps none.
 
     Raises:
         InputError: The list cannot be used, or names no image.
     """
-    images: set[str] = set()
-    passed: list[str] = []
+    base = prefix_of(folder)
     seen = Seen(None if shard is None else shard.owns)
-    for name in listed_names(files_from):
-        if not is_image_name(name):
-            passed.append(sys.intern(PurePath(name).name))
-        elif seen(name):
-            images.add(name)
-    log_passed_over(folder, passed)
+    passed = PassedOver(folder)
+    images = Names(base + name for name in _images(files_from, passed) if seen(name))
+    passed.log()
     if not seen.any:
         raise InputError(f"the list {os.fspath(files_from)} names no image file ({', '.join(IMAGE_SUFFIXES)}).")
-    base = f"{os.fspath(folder)}{'' if os.fspath(folder).endswith(os.sep) else os.sep}"
-    if base == f".{os.sep}":
-        base = ""
-    return [base + name for name in sorted(images, key=path_order)]
+    return images
+
+
+def _images(files_from: str | os.PathLike[str], passed: PassedOver) -> Iterator[str]:
+    for name in listed_names(files_from):
+        if is_image_name(name):
+            yield name
+        else:
+            passed.add(os.path.basename(name))  # noqa: PTH119 - text, of very many
 
 
 def _unreadable_folders(base: Path) -> list[str]:

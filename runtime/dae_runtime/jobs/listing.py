@@ -34,7 +34,7 @@ def listed_names(files_from: str | os.PathLike[str]) -> Iterator[str]:
             continue
         text = os.fsdecode(name)
         parts = [part for part in text.split("/") if part not in ("", ".")]
-        if not parts or text.startswith("/") or ".." in parts:
+        if not parts or text.startswith("/") or ".." in parts or "\0" in text:
             raise InputError(
                 f"name {number} of the list {os.fspath(files_from)} is {text!r}. Names are relative to the input folder, and "
                 "lie in it."

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from ..errors import DaeError, ImageError, InputError
-from ..images import Image, find_images, read_image, save_image
+from ..images import Image, read_image, save_image, walk_images
 from ..system.atomic import remove_unfinished
 from ..system.paths import identity_of, is_file, is_folder, open_regular
 from .inputs import find_sources
@@ -21,13 +21,13 @@ class LocalStorage:
 
     def find(
         self, source: Path, recursive: bool, files_from: str | os.PathLike[str] | None, shard: Shard | None
-    ) -> tuple[Path, list[str]]:
+    ) -> tuple[Path, Collection[str]]:
         """As `Storage.find`."""
         return find_sources(source, recursive, files_from, shard)
 
-    def images_in(self, folder: Path) -> Sequence[Path]:
+    def images_in(self, folder: Path) -> Iterator[str]:
         """As `Storage.images_in`."""
-        return find_images(folder) if os.path.lexists(folder) else []
+        return walk_images(folder) if os.path.lexists(folder) else iter(())
 
     def is_file(self, path: Path) -> bool:
         """As `Storage.is_file`."""
@@ -41,7 +41,7 @@ class LocalStorage:
         """As `Storage.exists`."""
         return os.path.lexists(path)
 
-    def survey(self, paths: Sequence[Path], folder: Path | None) -> None:
+    def survey(self, paths: Iterable[Path], folder: Path | None) -> None:
         """Do nothing: files answer at once."""
 
     def check_writable(self, folder: Path) -> None:

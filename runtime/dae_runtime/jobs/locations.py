@@ -54,6 +54,12 @@ def path_of(path: str | os.PathLike[str]) -> Path:
     return ObjectPath(text)
 
 
+def prefix_of(folder: Path) -> str:
+    """Return what the paths in a folder begin with, as text."""
+    text = os.fspath(folder)
+    return "" if text == os.curdir else text if text.endswith(os.sep) else text + os.sep
+
+
 def is_url(path: str | os.PathLike[str]) -> bool:
     """Tell whether a path is the URL of an object."""
     return isinstance(path, ObjectPath) or _URL.match(os.fspath(path)) is not None

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import threading
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +17,7 @@ from ..errors import DaeError, InputError
 from ..images import FORMATS
 from ..system.locks import lock
 from ..system.paths import check_reachable, open_regular
-from .entry import BEGUN, DONE, FAILED, Entry, Settings, read_entry
+from .entry import BEGUN, DONE, FAILED, Entries, Entry, Settings, read_entry
 from .locations import ObjectPath, is_url
 from .plan import Job, is_file_name
 from .storage import Stamp
@@ -244,9 +244,7 @@ def _check(path: Path, file: int, alone: bool, planned_bytes: int | None) -> Non
         os.lseek(file, 0, os.SEEK_SET)
 
 
-def read_manifest(
-    path: str | os.PathLike[str], alone: bool | None = None, outputs: Container[str] | None = None
-) -> dict[str, Entry]:
+def read_manifest(path: str | os.PathLike[str], alone: bool | None = None, outputs: Container[str] | None = None) -> Entries:
     """Return the last entry of each output by its path; empty if the file does not exist.
 
     Truncated or damaged lines are ignored.
@@ -261,20 +259,21 @@ def read_manifest(
         InputError: The file exists but cannot be read.
         ManifestError: Another run writes to it.
     """
-    entries: dict[str, Entry] = {}
     try:
         with io.BufferedReader(open_regular(path)) as file:
             if alone is not None and not lock(file.fileno(), alone):
                 raise in_use(path)
-            while line := file.readline(LONGEST_LINE):
-                entry = read_entry(line)
-                if entry is not None and (outputs is None or entry.output in outputs):
-                    entries[entry.output] = entry
+            return Entries(wanted_entries(iter(lambda: file.readline(LONGEST_LINE), b""), outputs))
     except FileNotFoundError:
-        return {}
+        return Entries()
     except OSError as error:
         raise InputError(f"the manifest {path} cannot be read: {error.strerror or error}.") from error
-    return entries
+
+
+def wanted_entries(lines: Iterable[bytes], outputs: Container[str] | None) -> Iterator[Entry]:
+    """Yield the entries of the lines that are not damaged, of the outputs that are wanted."""
+    entries = (entry for line in lines if (entry := read_entry(line)) is not None)
+    return (entry for entry in entries if outputs is None or entry.output in outputs)
 
 
 def entry_of(job: Job, entries: Mapping[str, Entry]) -> Entry | None:

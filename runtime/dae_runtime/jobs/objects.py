@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
@@ -15,11 +15,10 @@ from ..errors import DaeError, ImageError, InputError, OutputExistsError
 from ..images import (
     IMAGE_SUFFIXES,
     Image,
+    PassedOver,
     image_bytes,
     is_image_name,
-    log_passed_over,
     most_bytes,
-    path_order,
     read_image_bytes,
 )
 from .bucket import Bucket, Found, TakenError
@@ -27,9 +26,12 @@ from .inputs import Seen, listed_images
 from .locations import PARTS_NAME, ObjectPath
 from .shards import Shard
 from .storage import Finished, Stamp
+from .table import Names, Table
 
 REQUESTS = 32
 """Requests at once when many objects are looked at."""
+_BLOCK = 32 * REQUESTS
+"""Objects that are looked at before the next are named."""
 _GONE = (0, 0)
 
 logger = logging.getLogger(__name__)
@@ -43,14 +45,13 @@ class ObjectStorage:
 
     def __init__(self, scheme: str, bucket: str) -> None:
         self._bucket = Bucket(scheme, bucket)
-        self._stamps: dict[str, Stamp] = {}
+        self._stamps = Table()
         self._listed: set[str] = set()
         self._heeds_create: bool | None = None
-        self._lock = threading.Lock()
 
     def find(
         self, source: Path, recursive: bool, files_from: str | os.PathLike[str] | None, shard: Shard | None
-    ) -> tuple[Path, list[str]]:
+    ) -> tuple[Path, Collection[str]]:
         """As `Storage.find`."""
         self._forget(source)
         if files_from is not None:
@@ -58,16 +59,16 @@ class ObjectStorage:
         if self.is_file(source):
             return source.parent, [str(source)]
         seen = Seen(None if shard is None else shard.owns)
-        images = self._images(source, recursive, warn=True, keep=seen)
+        images = Names(self._images(source, recursive, warn=True, keep=seen))
         if not seen.any:
             hint = "" if recursive else " Include sub-folders with --recursive."
             raise InputError(
                 f"{source} holds no image ({', '.join(IMAGE_SUFFIXES)}).{hint} Stores take no patterns: give a folder, or "
                 "names by --files-from."
             )
-        return source, sorted(map(str, images), key=path_order)
+        return source, images
 
-    def images_in(self, folder: Path) -> Sequence[Path]:
+    def images_in(self, folder: Path) -> Iterator[str]:
         """As `Storage.images_in`."""
         return self._images(folder, recursive=False, warn=False, keep=Seen(None))
 
@@ -84,18 +85,19 @@ class ObjectStorage:
         """As `Storage.exists`."""
         return self.stamp(path) != _GONE
 
-    def survey(self, paths: Sequence[Path], folder: Path | None) -> None:
+    def survey(self, paths: Iterable[Path], folder: Path | None) -> None:
         """List the folder, or look at each object, several at once."""
         if folder is not None:
             self._listed.clear()
             self._forget(folder)
-            for found in self._bucket.walk(_key(folder)):
-                self._stamps[found.key] = found.stamp
+            self._stamps.update((found.key, found.stamp) for found in self._bucket.walk(_key(folder)))
             self._listed.add(_prefix(folder))
             return
+        keys = map(_key, paths)
         with ThreadPoolExecutor(REQUESTS) as pool:
-            for _ in pool.map(self._look, map(_key, paths)):
-                pass
+            while block := list(itertools.islice(keys, _BLOCK)):
+                for _ in pool.map(self._look, block):
+                    pass
 
     def check_writable(self, folder: Path) -> None:
         """Do nothing: the first object that is written tells."""
@@ -105,14 +107,13 @@ class ObjectStorage:
 
     def size(self, path: Path) -> int:
         """As `Storage.size`."""
-        return self._stamps.get(_key(path), _GONE)[0]
+        return int(self._stamps.get(_key(path), _GONE)[0])
 
     def stamp(self, path: Path) -> Stamp:
         """As `Storage.stamp`."""
         key = _key(path)
-        known = self._stamps.get(key)
-        if known is not None:
-            return known
+        if (known := self._stamps.get(key)) is not None:
+            return known[0], known[1]
         return _GONE if any(key.startswith(prefix) for prefix in self._listed) else self._look(key)
 
     def remember(self, path: Path, stamp: Stamp) -> None:
@@ -172,8 +173,7 @@ class ObjectStorage:
                 stamp = self._bucket.put(key, content)
             else:
                 raise OutputExistsError(f"{path}: exists. Give another output, or allow overwriting.")
-        with self._lock:
-            self._stamps[key] = stamp
+        self._stamps[key] = stamp
         return lost, stamp
 
     def prepare(self, folder: Path) -> str | None:
@@ -188,9 +188,7 @@ class ObjectStorage:
         )
 
     def _forget(self, folder: Path) -> None:
-        prefix = _key(folder)
-        with self._lock:
-            self._stamps = {key: stamp for key, stamp in self._stamps.items() if not key.startswith(prefix)}
+        self._stamps.clear(_key(folder))
 
     def _create(self, key: str, content: bytes) -> Stamp | None:
         """Write an object that is not there yet; None if it is."""
@@ -203,15 +201,13 @@ class ObjectStorage:
 
     def _look(self, key: str) -> Stamp:
         stamp = self._bucket.stamp(key) or _GONE
-        with self._lock:
-            self._stamps[key] = stamp
+        self._stamps[key] = stamp
         return stamp
 
-    def _images(self, folder: Path, recursive: bool, warn: bool, keep: Seen) -> list[Path]:
+    def _images(self, folder: Path, recursive: bool, warn: bool, keep: Seen) -> Iterator[str]:
         prefix = _prefix(folder)
         objects: Iterable[Found] = self._bucket.walk(_key(folder)) if recursive else self._bucket.level(_key(folder))[1]
-        images: list[Path] = []
-        passed: list[str] = []
+        passed = PassedOver(folder)
         for found in objects:
             name = found.key.removeprefix(prefix)
             if any(part.startswith(".") for part in name.split("/")):
@@ -222,12 +218,11 @@ class ObjectStorage:
             elif is_image_name(name):
                 if keep(name):
                     self._stamps[found.key] = found.stamp
-                    images.append(path)
+                    yield str(path)
             else:
-                passed.append(name)
+                passed.add(name)
         if warn:
-            log_passed_over(folder, passed)
-        return images
+            passed.log()
 
 
 def _key(path: Path) -> str:

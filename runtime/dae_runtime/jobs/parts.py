@@ -11,9 +11,9 @@ from typing import cast
 
 from ..errors import ImageError, InputError
 from .bucket import Bucket
-from .entry import BEGUN, Entry, Settings, read_entry
+from .entry import BEGUN, Entries, Settings
 from .locations import ObjectPath
-from .manifest import Manifest, ManifestError
+from .manifest import Manifest, ManifestError, wanted_entries
 from .plan import Job
 from .shards import Shard
 from .storage import Stamp
@@ -78,19 +78,16 @@ class PartManifest(Manifest):
         self._put(lines)
 
 
-def read_parts(folder: ObjectPath, outputs: Container[str] | None = None) -> dict[str, Entry]:
+def read_parts(folder: ObjectPath, outputs: Container[str] | None = None) -> Entries:
     """Return the last entry of each output, as `read_manifest` does, of the parts in a folder.
 
     Raises:
         ImageError: They cannot be read.
     """
-    bucket, entries = Bucket(*folder.store), dict[str, Entry]()
-    for key in sorted(found.key for found in bucket.walk(folder.key)):  # as they were written: the names begin with the time
-        for line in bucket.get(key).splitlines(keepends=True):
-            entry = read_entry(line)
-            if entry is not None and (outputs is None or entry.output in outputs):
-                entries[entry.output] = entry
-    return entries
+    bucket = Bucket(*folder.store)
+    keys = sorted(found.key for found in bucket.walk(folder.key))  # as they were written: the names begin with the time
+    lines = (line for key in keys for line in bucket.get(key).splitlines(keepends=True))
+    return Entries(wanted_entries(lines, outputs))
 
 
 def has_parts(folder: ObjectPath) -> bool:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import overload
 
-from ..errors import ImageError, InputError, OutputExistsError
-from ..images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format, is_image_name, written_suffix
-from ..system.messages import counted, listed
-from ..system.paths import Identity, folders_around, identities_of, identity_of, is_folder, is_same
-from .locations import check_local, check_place, is_url, path_of
+from ..errors import InputError, OutputExistsError
+from ..images import FORMATS, IMAGE_SUFFIXES, OTHER_SUFFIXES, is_image_name, split_name, written_suffix
+from ..system.messages import NAMES_SHOWN, counted, listed
+from ..system.paths import is_folder
+from .collisions import check_folders, check_mapping, check_outside, refuse_inside
+from .locations import check_local, check_place, is_url, path_of, prefix_of
 from .places import exists, storage_of
-from .references import find_references
+from .references import References
 from .shards import Shard
+from .table import distinct
 
 PathLike = str | os.PathLike[str]
 
@@ -54,15 +56,17 @@ class Job:
         return None if self._reference is None else path_of(self._reference)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Job) and self._names() == other._names()
+        return isinstance(other, Job) and self.names == other.names
 
     def __hash__(self) -> int:
-        return hash(self._names())
+        return hash(self.names)
 
     def __repr__(self) -> str:
-        return f"Job{self._names()}"
+        return f"Job{self.names}"
 
-    def _names(self) -> tuple[str, str, str | None]:
+    @property
+    def names(self) -> tuple[str, str, str | None]:
+        """Source, destination and reference as text."""
         return self._folder + self._name, self._to_folder + self._to_name, self._reference
 
 
@@ -70,6 +74,43 @@ def _split(path: PathLike) -> tuple[str, str]:
     """Return the folder of a path, with its separator and as one object for all paths in it, and the name."""
     folder, separator, name = os.fspath(path).rpartition(os.sep)
     return sys.intern(folder + separator), name
+
+
+class Jobs(Sequence[Job]):
+    """The jobs of a run, in order. There may be very many: each is made anew from its name whenever it is asked for.
+
+    Args:
+        names: Those of the inputs, sorted.
+        of: Returns the job of an input.
+    """
+
+    def __init__(self, names: Collection[str], of: Callable[[str], Job]) -> None:
+        self._names, self.of = names, of
+
+    def folders(self) -> Iterator[Path]:
+        """Yield the folders of the outputs, each once."""
+        return map(path_of, distinct(os.path.dirname(job.names[1]) for job in self))  # noqa: PTH120 - text
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[Job]:
+        return map(self.of, self._names)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @overload
+    def __getitem__(self, index: int) -> Job: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Job]: ...
+    def __getitem__(self, index: int | slice) -> Job | list[Job]:
+        numbers = range(len(self))[index]  # raises IndexError
+        if isinstance(numbers, int):
+            return self.of(next(itertools.islice(self._names, numbers, None)))
+        return list(map(self.of, itertools.islice(self._names, numbers.start, numbers.stop, numbers.step)))
 
 
 def plan(
@@ -83,7 +124,7 @@ def plan(
     overwrite: bool = False,
     files_from: PathLike | None = None,
     shard: Shard | None = None,
-) -> list[Job]:
+) -> Jobs:
     """Map every input to its output; writes nothing and opens no image.
 
     Args:
@@ -111,31 +152,32 @@ def plan(
     target = path_of(output)
     check_place(output, "the output")
     base, sources = storage_of(path_of(source)).find(path_of(source), recursive, files_from, shard)
-    single_file = sources == [os.fspath(path_of(source))]
+    single_file = len(sources) == 1 and os.fspath(path_of(source)) in sources
     if not single_file and (is_url(source) or is_url(output)):
         _check_prefixes(base, target)
     elif not single_file:
         # Outputs at another depth are not matched again, unless the pattern matches every depth.
         any_depth = is_folder(source) or "**" in os.fspath(source)
-        _check_folders(base, output, any_depth)
+        check_folders(base, output, any_depth)
+        _check_not_file(output)
         if any_depth:
-            _check_outside({Path(name).parent for name in sources}, output)
-    if single_file and target.suffix and not _means_folder(output):
+            check_outside(sources, output)
+    named = single_file and bool(target.suffix) and not _means_folder(output)
+    if named:
         _check_file_name(target, suffix, format)
-        outputs: Iterable[Path] = [target]
-    else:
-        relative = (path_of(name).relative_to(base) for name in sources)
-        outputs = (_destination(path, target, suffix, extension, single_file) for path in relative)
-    references: Iterable[Path | None] = itertools.repeat(None)
-    if reference is not None:
-        references = find_references([path_of(name) for name in sources], base, path_of(reference), shard is None)
-    jobs = [
-        Job(name, to, clean)
-        for name, to, clean in zip(sources, outputs, references, strict=False)
-        if shard is None or shard.owns(path_of(name).relative_to(base))
-    ]
-    _check_mapping([job for job in jobs if single_file or is_image_name(job.source)])
-    for folder in {job.destination.parent for job in jobs}:
+    references = None if reference is None else References(sources, base, path_of(reference), shard is None)
+    inside, into = prefix_of(base), prefix_of(target)
+
+    def job_of(name: str) -> Job:
+        relative = name.removeprefix(inside)
+        to = os.fspath(target) if named else into + _output_name(relative, suffix, extension, single_file)
+        return Job(name, to, None if references is None else references.of(relative))
+
+    if single_file and shard is not None:
+        sources = [name for name in sources if shard.owns(name.removeprefix(inside))]
+    jobs = Jobs(sources, job_of)
+    check_mapping(lambda: (job.names for job in jobs if single_file or is_image_name(job.names[0])))
+    for folder in jobs.folders():
         storage_of(folder).check_writable(folder)
     if not overwrite:
         check_absent(jobs)
@@ -190,25 +232,18 @@ def plan_folder(
         check_local(path, what)
     if not is_folder(base):
         raise InputError(f"{base} is not a folder. Only a folder can be watched.")
-    _check_folders(base, output, any_depth=True)
-    storage_of(target).check_writable(target)
-    return lambda path: _destination(path.relative_to(base), target, suffix, extension)
-
-
-def _destination(relative: Path, output: Path, suffix: str, extension: str | None, named: bool = False) -> Path:
-    if not named and not is_image_name(relative):  # a sub-folder that cannot be read, found instead of its images
-        return output / relative
-    return output / relative.with_name(relative.stem + suffix + (extension or written_suffix(relative)))
-
-
-def _check_folders(base: Path, output: PathLike, any_depth: bool) -> None:
-    inside, *around = folders_around(output)
-    outside = Path(os.path.realpath(base))
-    if inside == outside or is_same(inside, outside):
-        _refuse_inside(output, "is the input folder")
-    if any_depth and any(folder == outside or is_same(folder, outside) for folder in around):
-        _refuse_inside(output, f"lies inside the input folder {base}")
+    check_folders(base, output, any_depth=True)
     _check_not_file(output)
+    storage_of(target).check_writable(target)
+    return lambda path: target / _output_name(os.fspath(path.relative_to(base)), suffix, extension)
+
+
+def _output_name(relative: str, suffix: str, extension: str | None, named: bool = False) -> str:
+    if not named and not is_image_name(relative):  # a sub-folder that cannot be read, found instead of its images
+        return relative
+    folder, separator, name = relative.rpartition(os.sep)
+    stem, old = split_name(name)
+    return f"{folder}{separator}{stem}{suffix}{extension or written_suffix(old)}"
 
 
 def _check_not_file(output: PathLike) -> None:
@@ -221,76 +256,20 @@ def _check_not_file(output: PathLike) -> None:
 def _check_prefixes(base: Path, output: Path) -> None:
     """Check an input and an output of which one is a URL."""
     if output.is_relative_to(base):
-        _refuse_inside(output, "is the input" if output == base else f"lies inside the input {base}")
+        refuse_inside(output, "is the input" if output == base else f"lies inside the input {base}")
     _check_not_file(output)
 
 
-def _check_outside(folders: set[Path], output: PathLike) -> None:
-    """Check that an output is none of the folders of inputs, also by another name: of a bind mount or by folded case."""
-    known = identities_of(folders)
-    if any(identity_of(folder) in known for folder in folders_around(output)):
-        _refuse_inside(output, "is or lies inside a folder of inputs, by another name")
-
-
-def _refuse_inside(output: PathLike, where: str) -> NoReturn:
-    raise InputError(f"the output {output} {where}; a second run would denoise its own results. Give a folder outside it.")
-
-
-def _check_mapping(jobs: list[Job]) -> None:
-    folders: dict[str, str] = {}
-    outputs: dict[str, dict[str, Job]] = {}
-    existing: dict[Identity, Job] = {}
-    for job in jobs:
-        try:
-            image_format(job.destination)
-        except ImageError as error:
-            raise InputError(f"{job.source} has no output: {error}.") from error
-        folder, name = _resolved(job.destination, folders)
-        other = outputs.setdefault(folder, {}).setdefault(name, job)
-        if other is not job:
-            raise InputError(
-                f"{other.source} and {job.source} have the same output {job.destination}. Rename one, or leave out --format."
-            )
-        if (identity := identity_of(job.destination)) is not None:
-            existing[identity] = job
-    for job in jobs:
-        for path, what, those in ((job.source, "an input", "Inputs"), (job.reference, "a reference", "References")):
-            hit = None if path is None else _output_at(path, folders, outputs, existing)
-            if hit is not None:
-                raise InputError(
-                    f"the output {hit.destination} is also {what}. {those} are never changed; give another output."
-                )
-
-
-def _output_at(
-    path: Path, folders: dict[str, str], outputs: dict[str, dict[str, Job]], existing: dict[Identity, Job]
-) -> Job | None:
-    """Return the job whose output lies at a path, by its name or by another; the arguments are of `_check_mapping`."""
-    folder, name = _resolved(path, folders)
-    if (hit := outputs.get(folder, {}).get(name)) is not None or not existing:
-        return hit
-    identity = identity_of(path)
-    return None if identity is None else existing.get(identity)
-
-
-def _resolved(path: Path, folders: dict[str, str]) -> tuple[str, str]:
-    """Return folder and name of a path without links; `folders` caches resolved folders."""
-    folder, name = os.path.split(path)
-    if os.path.islink(path):  # noqa: PTH114 - many names: os.path works on them as they are
-        folder, name = os.path.split(os.path.realpath(path))
-        return sys.intern(folder), name
-    if folder not in folders:
-        folders[folder] = os.path.realpath(folder)
-    return folders[folder], name
-
-
-def check_absent(jobs: list[Job]) -> None:
+def check_absent(jobs: Iterable[Job]) -> None:
     """Raise OutputExistsError if any output exists."""
-    existing = [job for job in jobs if exists(job.destination)]
-    if existing:
-        many = len(existing) > 1
+    count, first = 0, list[str]()
+    for job in jobs:
+        if exists(job.destination):
+            count += 1
+            first += [job.names[1]] if count <= NAMES_SHOWN else []
+    if count:
+        many = count > 1
         raise OutputExistsError(
-            f"{counted(len(existing), 'output')} {'exist' if many else 'exists'} already: "
-            f"{listed([job.destination for job in existing])}. "
+            f"{counted(count, 'output')} {'exist' if many else 'exists'} already: {listed(first, count)}. "
             f"Give --overwrite to replace {'them' if many else 'it'}, or another output."
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import ImageError
-from ..system.paths import Identity, identities_of, identity_of, is_same
+from ..system.paths import Identity, identity_of, is_same
 from .plan import Job
+from .table import Table
 
 
 class Protection:
@@ -19,20 +20,18 @@ class Protection:
     """
 
     def __init__(self, jobs: Iterable[Job] = ()) -> None:
-        self._lock = threading.Lock()
-        self._kept: set[Identity] = set()
-        self._written: dict[Identity, Job] = {}
-        self.keep(path for job in jobs for path in (job.source, job.reference) if path is not None)
+        self._kept, self._written = Table(), Table()
+        self.keep(path for job in jobs for path in (job.names[0], job.names[2]) if path is not None)
 
-    def keep(self, paths: Iterable[Path]) -> None:
+    def keep(self, paths: Iterable[str | os.PathLike[str]]) -> None:
         """Protect the files of these paths, in place of those before."""
-        self._kept = identities_of(paths)
+        self._kept.clear()
+        self._kept.update((str(identity), None) for path in paths if (identity := identity_of(path)) is not None)
 
     def note(self, job: Job, identity: Identity | None) -> None:
         """Note the file that a job is about to have as its output."""
         if identity is not None:
-            with self._lock:
-                self._written[identity] = job
+            self._written[str(identity)] = os.fspath(job.destination)
 
     def check(self, job: Job) -> None:
         """Check that an existing file may be replaced by the output of a job.
@@ -44,9 +43,8 @@ class Protection:
         identity = identity_of(destination)
         if identity is None:
             return
-        with self._lock:
-            other = self._written.get(identity, job).destination
-        if identity in self._kept:
+        other = Path(self._written.get(str(identity), destination))
+        if str(identity) in self._kept:
             raise ImageError("is also an input or a reference, under another name; these are never changed")
         if other != destination and is_same(other, destination):
             raise ImageError(f"is also the output {other}, as on a disk that folds case; it stays")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import itertools
+from collections.abc import Collection, Iterator, Mapping
+from enum import IntEnum
 
 from .entry import DONE, FAILED, Entry, Settings
 from .manifest import entry_of
@@ -11,56 +12,101 @@ from .places import exists, storage_of
 from .plan import Job
 
 
-@dataclass(frozen=True)
-class Remaining:
-    """The jobs of a resumed run, each list in order."""
+class State(IntEnum):
+    """What a resumed run makes of a job."""
 
-    jobs: list[Job]
-    """To denoise now."""
-    complete: list[Job]
+    NEW = 0
+    """To denoise."""
+    FOREIGN = 1
+    """To denoise, but the output path holds a file that the run did not write; the caller decides whether to replace it."""
+    OTHER_SETTINGS = 2
+    """To denoise, but there is an output of other settings; likewise."""
+    COMPLETE = 3
     """Complete, as the manifest records."""
-    failed: list[Job]
+    FAILED = 4
     """Failed before and not retried."""
-    edited: list[Job]
+    EDITED = 5
     """Complete by the manifest, but the output is now another image: it stays."""
-    contested: list[Job]
+    CONTESTED = 6
     """Known to the manifest and to be denoised anew, but the output is another program's, or changed by one: it stays."""
-    other_settings: list[Job]
-    """Those of `jobs` with an existing output of other settings; the caller decides whether to replace it."""
-    foreign: list[Job]
-    """Those of `jobs` whose output path holds a file that the run did not write; likewise."""
+
+
+class Some(Collection[Job]):
+    """The jobs of some states, in order.
+
+    Args:
+        jobs: All jobs.
+        states: Of each job.
+        chosen: The states.
+    """
+
+    def __init__(self, jobs: Collection[Job], states: bytearray, *chosen: State) -> None:
+        self._jobs, self._states, self._chosen = jobs, states, frozenset(chosen)
+        self._count = sum(map(states.count, chosen))
+
+    def __iter__(self) -> Iterator[Job]:
+        return itertools.compress(self._jobs if self._count else (), map(self._chosen.__contains__, self._states))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, job: object) -> bool:
+        return any(job == each for each in self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Collection) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Remaining:
+    """The jobs of a resumed run by their states.
+
+    Args:
+        jobs: All jobs.
+        states: Of each, a byte.
+    """
+
+    def __init__(self, jobs: Collection[Job], states: bytearray) -> None:
+        self.states = states
+        self.jobs = Some(jobs, states, State.NEW, State.FOREIGN, State.OTHER_SETTINGS)
+        """To denoise now."""
+        self.foreign, self.other_settings, self.complete, self.failed, self.edited, self.contested = (
+            Some(jobs, states, state) for state in (*State,)[1:]
+        )
 
 
 def remaining_jobs(
-    jobs: Iterable[Job], entries: Mapping[str, Entry], settings: Settings, retry_failed: bool = False, overwrite: bool = False
+    jobs: Collection[Job],
+    entries: Mapping[str, Entry],
+    settings: Settings,
+    retry_failed: bool = False,
+    overwrite: bool = False,
 ) -> Remaining:
     """Sort jobs by their state in a manifest.
 
     A job is complete if the manifest records it as done with the same settings and input, and the output has the
     recorded hash. Where another program has made another image of the output, it stays, unless `overwrite`.
     """
-    remaining = Remaining([], [], [], [], [], [], [])
-    for job in jobs:
-        entry = entry_of(job, entries)
-        (remaining.jobs if entry is None else _place(job, entry, remaining, settings, retry_failed, overwrite)).append(job)
-    known = {*remaining.other_settings}
-    remaining.foreign.extend(job for job in remaining.jobs if job not in known and is_foreign(job, entry_of(job, entries)))
-    return remaining
+    states = bytearray(_state(job, entry_of(job, entries), settings, retry_failed, overwrite) for job in jobs)
+    return Remaining(jobs, states)
 
 
-def _place(job: Job, entry: Entry, remaining: Remaining, settings: Settings, retry_failed: bool, overwrite: bool) -> list[Job]:
-    """Return the list that a job belongs to by its entry; note those of other settings."""
+def _state(job: Job, entry: Entry | None, settings: Settings, retry_failed: bool, overwrite: bool) -> State:
+    if entry is None:
+        return State.FOREIGN if is_foreign(job, None) else State.NEW
     same_work = _same_work(job, entry, settings)
     if same_work and entry.status == FAILED and not retry_failed:
-        return remaining.failed
+        return State.FAILED
     if same_work and entry.output_sha256 is not None and _is_as_written(job, entry):
-        return remaining.complete
+        return State.COMPLETE
     if _has_other_output(job, entry, settings):
-        remaining.other_settings.append(job)
-        return remaining.jobs
-    if overwrite or not is_foreign(job, entry):
-        return remaining.jobs
-    return remaining.edited if same_work and entry.status == DONE else remaining.contested
+        return State.OTHER_SETTINGS
+    if not is_foreign(job, entry):
+        return State.NEW
+    if overwrite:
+        return State.FOREIGN
+    return State.EDITED if same_work and entry.status == DONE else State.CONTESTED
 
 
 def _same_work(job: Job, entry: Entry, settings: Settings) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ..errors import InputError
-from .locations import path_of
+from .locations import prefix_of
 
 MOST_SHARDS = 1_000_000
 _TEXT = re.compile(r"([0-9]{1,7})/([0-9]{1,7})", re.ASCII)
@@ -53,7 +53,8 @@ class Shard:
 
     def part_of(self, base: Path) -> Callable[[str], bool]:
         """Return the function that tells by the path of a file within `base` whether it is of this shard."""
-        return lambda path: self.owns(path_of(path).relative_to(base))
+        prefix = prefix_of(base)
+        return lambda path: self.owns(path.removeprefix(prefix))
 
     @property
     def label(self) -> str:

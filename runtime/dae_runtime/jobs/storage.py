@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,11 +34,11 @@ class Storage(Protocol):
 
     def find(
         self, source: Path, recursive: bool, files_from: str | os.PathLike[str] | None, shard: Shard | None
-    ) -> tuple[Path, list[str]]:
+    ) -> tuple[Path, Collection[str]]:
         """Return the base of relative names and the sorted image files, as `find_sources` does."""
 
-    def images_in(self, folder: Path) -> Sequence[Path]:
-        """Return the images of a folder; none if there is no such folder.
+    def images_in(self, folder: Path) -> Iterator[str]:
+        """Yield the images of a folder, in any order; none if there is no such folder.
 
         Raises:
             ImageError: It cannot be read.
@@ -53,7 +53,7 @@ class Storage(Protocol):
     def exists(self, path: Path) -> bool:
         """Tell whether a path is taken."""
 
-    def survey(self, paths: Sequence[Path], folder: Path | None) -> None:
+    def survey(self, paths: Iterable[Path], folder: Path | None) -> None:
         """Prepare for questions about many paths; within a folder that is as large as what is asked, if it is given."""
 
     def check_writable(self, folder: Path) -> None:

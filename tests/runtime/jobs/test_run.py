@@ -209,7 +209,7 @@ def test_a_manifest_is_written_during_the_run(tmp_path, blur: Denoiser):
     for job in jobs:
         entry = entries[str(job.destination)]
         assert entry.output_sha256 == file_sha256(job.destination)
-        assert (entry.status == "failed") == (job is jobs[3]) == (entry.error is not None)
+        assert (entry.status == "failed") == (job == jobs[3]) == (entry.error is not None)
 
 
 def test_threads_for_a_number_of_files(monkeypatch):

@@ -11,7 +11,7 @@ from statistics import fmean
 from dae_runtime.errors import InputError
 from dae_runtime.images import find_images, read_image
 from dae_runtime.inference import Denoiser
-from dae_runtime.jobs.references import find_references
+from dae_runtime.jobs.references import References
 from dae_runtime.pixels.arrays import Array
 from dae_runtime.pixels.scores import Scores, score
 
@@ -47,7 +47,9 @@ def read_pairs(noisy: Path, clean: Path, crop_px: int | None = None) -> Iterator
     sources = find_images(noisy)
     if not sources:
         raise InputError(f"the folder {noisy} holds no image.")
-    for source, reference in zip(sources, find_references(sources, noisy, clean), strict=True):
+    references = References(list(map(str, sources)), noisy, clean)
+    for source in sources:
+        reference = references.of(source.name)
         if reference is not None:
             before, after = (middle(read_image(path).pixels, crop_px) for path in (source, reference))
             yield source.name, before, after
