@@ -119,8 +119,7 @@ class ObjectStorage:
     def remember(self, path: Path, stamp: Stamp) -> None:
         """As `Storage.remember`."""
         if stamp != _GONE:
-            with self._lock:
-                self._stamps[_key(path)] = stamp
+            self._stamps[_key(path)] = stamp
 
     def sha256(self, path: Path) -> str | None:
         """As `Storage.sha256`."""
