@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,6 +70,9 @@ def main() -> None:
     parser.add_argument("source")
     parser.add_argument("destination")
     options = parser.parse_args()
+    for program in ("ffprobe", "ffmpeg"):
+        if shutil.which(program) is None:
+            raise OSError(f"{program} is not installed. Install FFmpeg, which brings it.")
     video = probe(options.source)
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24"]
     decode = ["ffmpeg", "-v", "error", "-i", options.source, *raw, "-"]
@@ -94,6 +98,6 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (DaeError, OSError) as error:  # a wrong path, or no ffmpeg
+    except (DaeError, OSError) as error:  # no FFmpeg, or a wrong path
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

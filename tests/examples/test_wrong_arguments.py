@@ -75,6 +75,11 @@ def test_a_wrong_path_is_one_line(places, name, arguments, words):
     assert words in refused(places, name, *arguments)
 
 
+def test_without_ffmpeg_one_line_says_what_to_install(places, monkeypatch):
+    monkeypatch.setenv("PATH", places["images"])
+    assert "Install FFmpeg" in refused(places, "video_pipe", "model", "images/a.png", "out")
+
+
 @pytest.fixture
 def taken() -> Iterator[int]:
     """A port at which another program listens."""

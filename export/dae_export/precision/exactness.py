@@ -187,6 +187,9 @@ def worst_row_sums(rows: Array, pairs: Pairs) -> Array:
 def describe_sums(layers: list[LayerSums]) -> Iterator[str]:
     """Yield the result of `check_sums` for people: a summary, and the failing layers, worst first."""
     failing = sorted((layer for layer in layers if not layer.exact), key=lambda layer: -layer.worst)
+    if not layers:
+        yield "no integer layers: a float model gives the same picture on every processor but for the last digits"
+        return
     if not failing:
         yield f"exact on every processor: neighbors of {len(layers)} integer layers sum to {EXACT_PAIR_LIMIT} at most"
         return

@@ -96,6 +96,11 @@ def test_the_old_color_model_fails_the_check_and_the_emulation():
         assert not np.array_equal(received, exact), node.name
 
 
+def test_a_float_model_is_not_called_exact():
+    (line,) = describe_sums([])
+    assert line.startswith("no integer layers: a float model")
+
+
 @pytest.mark.parametrize(("kind", "shape", "group"), SHAPES)
 def test_rows_are_weights_in_another_order(kind, shape, group):
     node = helper.make_node(kind, ["x", "w"], ["y"], **({"group": group} if kind == "Conv" else {}))
