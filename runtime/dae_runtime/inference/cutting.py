@@ -10,7 +10,7 @@ import numpy as np
 
 from ..contract import ImageSpec
 from ..pixels.arrays import Array, FloatArray, blend, color_channels
-from ..pixels.channels import copy_channels, packed
+from ..pixels.channels import copy_channels
 from .controls import Shares
 from .limits import Limits
 from .patches import cut_patches
@@ -78,8 +78,7 @@ class Cut:
         else:
             for start in range(0, count, size):
                 part = slice(start, start + size)
-                colors_of_part = packed(source[part])
-                yield colors_of_part, self._levels_of(part), partial(self._finish, target[part], colors_of_part)
+                yield source[part], self._levels_of(part), partial(self._finish, target[part], source[part])
 
     def _windows(self, source: Array, target: Array, run_px: int) -> Iterator[Piece]:
         count, height, width, _ = source.shape

@@ -29,6 +29,7 @@ from ..pixels.arrays import (
     pad_to_multiple,
     to_model_channels,
 )
+from ..pixels.channels import packed
 from .controls import Shares
 from .cutting import Cut
 from .limits import (
@@ -236,7 +237,7 @@ class Network:
     def _clean(self, colors: Array, levels: FloatArray | None, cancel: Callable[[], bool] | None) -> Array:
         """Denoise (N, H, W, 1 or 3) of any image dtype, in the fixed size if the model has one; return the model's dtype."""
         height, width = colors.shape[1:3]
-        batch = convert(to_model_channels(colors, self._images.channels), self.model.io_dtype)
+        batch = convert(to_model_channels(packed(colors), self._images.channels), self.model.io_dtype)
         sigma = None if levels is None else np.repeat(levels, len(batch) // len(colors))[:, None]  # once for each channel
         clean = self._run(pad_to_multiple(batch, self._images.alignment_px), sigma, cancel=cancel)[:, :height, :width]
         return from_model_channels(clean, colors.shape[3])

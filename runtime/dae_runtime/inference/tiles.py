@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 
 from ..pixels.arrays import Array, blend
-from ..pixels.channels import copy_channels, packed
+from ..pixels.channels import copy_channels
 from .controls import Shares
 
 STEP_PX = 32
@@ -97,7 +97,9 @@ def cut_tiles(
     places, finished, is_same = tiling.places(), deque[_Finished](), np.may_share_memory(image, result)
     while group := list(itertools.islice(places, tiles_per_run)):
         _write(finished, result, group[0][0].start_px if is_same else math.inf)
-        tiles = np.stack([packed(_cut(image, tiling, *place)) for place in group])
+        tiles = np.empty((len(group), tiling.height_px, tiling.width_px, image.shape[2]), image.dtype)
+        for tile, place in zip(tiles, group, strict=True):
+            copy_channels(_cut(image, tiling, *place), tile)
         yield tiles, partial(_finish, finished, group, tiles, shares)
     _write(finished, result, math.inf)
 

@@ -31,4 +31,5 @@ def packed(colors: Array) -> Array:
 
 
 def _is_gapless(colors: Array) -> bool:
-    return colors.strides[-2:] == (colors.shape[-1] * colors.itemsize, colors.itemsize)
+    row = colors[(0,) * (colors.ndim - 2)]
+    return bool(row.flags.c_contiguous)

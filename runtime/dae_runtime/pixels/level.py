@@ -186,8 +186,7 @@ def statistics(image: Array) -> Statistics | None:
     energies = energies[..., keep][..., order]
     bins = np.array_split(energies, max(1, min(MOST_BINS, len(order) // BLOCKS_PER_BIN)), axis=-1)
     ordered = [np.sort(each, axis=-1) for each in bins]
-    columns = [np.mean([each[..., int(share * (each.shape[-1] - 1))] for each in ordered], axis=0) for share in QUANTILES]
-    luma, color = np.stack(columns, axis=-1)
+    luma, color = np.mean([each[..., [int(share * (each.shape[-1] - 1)) for share in QUANTILES]] for each in ordered], axis=0)
     deviations: Float64 = np.sqrt(luma if colors.shape[2] == 1 else (luma + 2 * color) / 3)
     return Statistics(deviations, _unevenness(energies[0, 0]) if block == max(BLOCKS_PX.values()) else None)
 
@@ -217,17 +216,18 @@ def _blocks(strip: Array, block: int) -> tuple[Float64, Float64, Float64]:
     height, width = ((length - max(STRIDES_PX)) // block * block for length in strip.shape[:2])
     colors = convert(np.ascontiguousarray(strip.transpose(2, 0, 1)), np.float32)
     planes = _halved_planes(colors)
-    rows = np.empty((2, len(STRIDES_PX), len(planes), height // block, width), np.float32)
+    sums = np.empty((2, len(STRIDES_PX), len(planes), height // block, width), np.float32)
+    detail = np.zeros_like(planes[:, :height])
     for number, stride in enumerate(STRIDES_PX):
-        detail = _diagonal(planes, stride, height, width)
-        rows[0, number] = _row_sums(np.square(detail), block)
-        rows[1, number] = _row_sums(np.abs(detail, out=detail), block)
-    squares = _means(rows, block)
+        free = _diagonal(planes, stride, detail)
+        sums[0, number] = _row_sums(np.square(detail, out=free), block, width)
+        sums[1, number] = _row_sums(np.abs(detail, out=free), block, width)
+    squares = _means(sums, block)
     squares[1] = np.square(squares[1]) * _SIZE_TO_SQUARE
     energies: Float64 = np.stack([squares[:, :, 0], squares[:, :, 1:].sum(axis=2) / 2])
     inner = colors[:, :height, :width]
     at_end = np.minimum(np.abs(inner), np.abs(inner - 1)).min(axis=0) < 0.6 / 255
-    brightness, clipped = _means(_row_sums(np.stack([planes[0, :height, :width], at_end]), block), block)
+    brightness, clipped = _means(_row_sums(np.stack([planes[0, :height, :width], at_end]), block, width), block)
     return energies, brightness, clipped
 
 
@@ -244,18 +244,21 @@ def _halved_planes(colors: FloatArray) -> FloatArray:
     return planes
 
 
-def _diagonal(planes: FloatArray, stride: int, height: int, width: int) -> FloatArray:
-    """Return the mixed difference of pixels some way off: of halved white noise as strong as the noise, of a slope nothing."""
-    planes = planes[..., : width + stride]
-    rows = planes[:, :height] - planes[:, stride : stride + height]
-    detail: FloatArray = rows[..., :width] - rows[..., stride:]
-    return detail
+def _diagonal(planes: FloatArray, stride: int, detail: FloatArray) -> FloatArray:
+    """Write the mixed difference of pixels some way off: of halved white noise as strong as the noise, of a slope nothing.
+
+    The last columns of `detail`, as many as `stride`, mean nothing. Returns an array of its shape for further use.
+    """
+    height = detail.shape[1]
+    rows: FloatArray = planes[:, :height] - planes[:, stride : stride + height]
+    np.subtract(rows.reshape(-1)[:-stride], rows.reshape(-1)[stride:], out=detail.reshape(-1)[:-stride])
+    return rows
 
 
-def _row_sums(planes: FloatArray, block: int) -> FloatArray:
-    """Return the sums of each column of each row of blocks, (N, H / block, W) of (N, H, W)."""
-    count, height, width = planes.shape
-    sums: FloatArray = planes.reshape(count, height // block, block, width).sum(axis=2)
+def _row_sums(planes: FloatArray, block: int, width: int) -> FloatArray:
+    """Return the sums of each of the first columns of each row of blocks, (N, H / block, width) of (N, H, W)."""
+    count, height, _ = planes.shape
+    sums: FloatArray = planes.reshape(count, height // block, block, -1)[..., :width].sum(axis=2)
     return sums
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,9 +28,12 @@ class Model:
         return float(self.constant + np.dot(self.linear, features) + np.dot(self.quadratic, pairs(features)))
 
 
+_triangle = functools.cache(np.triu_indices)
+
+
 def pairs(features: Float64) -> Float64:
     """Return the products of each feature with itself and those after it."""
-    first, second = np.triu_indices(len(features))
+    first, second = _triangle(len(features))
     products: Float64 = features[first] * features[second]
     return products
 
