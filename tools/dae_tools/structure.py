@@ -52,8 +52,8 @@ ORDER: dict[str, tuple[str, ...]] = {
         "cli __init__",
     ),
     "dae_tools": (
-        "accelerator blend camera_noise formats gaussian int8_speed layers ocr_errors pack_network public_names site "
-        "structure",
+        "accelerator blend camera_noise cluster_bench formats gaussian int8_speed layers ocr_errors pack_network public_names "
+        "site structure",
         "fit_level pairs runtime_bench export_bench",
         "cards level_picture noise_numbers plan_memory",
         "controls crops",

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import DaeError, InputError, MissingDependencyError
 from ..system.bounds import MOST_THREADS, check_whole, shown
+from ..system.interrupt import interrupted
 from ..system.processor import available_cpus
 
 LOCAL = "local"
@@ -129,7 +130,8 @@ def connected(cluster: Cluster) -> Iterator[Any]:
     try:
         yield ray
     finally:
-        ray.shutdown()
+        if not interrupted():  # then the process ends at once, and that with it
+            ray.shutdown()
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ MOST_FAILED_STARTS = 3
 _LONGEST_BREAK_S = 30.0
 _STOP_S = 30.0
 """Seconds that files under way get when a run ends early; an interrupted command has less."""
-_STOP_INTERRUPTED_S = 0.8
+_STOP_INTERRUPTED_S = 0.5
 
 
 @dataclass(eq=False)

@@ -66,6 +66,17 @@ def test_outputs_messages_and_manifest_are_those_of_one_process(folder, run_on, 
     assert dae_run("-m", "blur.onnx", "in", "out", "-r", cwd=folder).stdout.startswith("0 of 26 files denoised, 26 already")
 
 
+def test_a_run_that_stops_at_the_first_failure_is_continued(folder, run_on):
+    (folder / "in" / "00-bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    code, out, err = run_on("in", "out", "-r", "--fail-fast", "-b", "1")
+    assert code == 3, err
+    assert " of 25 files denoised, 1 failed" in out
+    (folder / "in" / "00-bad.png").unlink()
+    code, _, err = run_on("in", "out", "-r", "--fail-fast", "-b", "1")
+    assert code == 0, err
+    assert contents(folder / "out").keys() == contents(folder / "in").keys()
+
+
 def test_references_reports_and_the_default_models_are_as_in_one_process(folder, run_on, dae_run, cluster):
     (folder / "few").mkdir()
     (folder / "clean").mkdir()
