@@ -72,6 +72,9 @@ def test_any_value_of_any_argument_works_or_is_an_input_error(calls, value):
 @example("threads", 100_000)
 @example("threads", HUGE)
 @example("max_memory_mb", HUGE)
+@example("model", {})
+@example("model", {"": 0})
+@example("model", {1: "gray", 3: "photo", 6: "color"})
 def test_any_argument_of_a_denoiser_works_or_is_an_input_error(blur_bytes, name, value):
     arguments = {"model": blur_bytes, "device": "cpu", "threads": 1} | {name: value}
     with contextlib.suppress(InputError, ModelError), Denoiser(**arguments):

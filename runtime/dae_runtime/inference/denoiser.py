@@ -22,7 +22,8 @@ from ..system.processor import available_cpus
 from .controls import Controls, as_levels
 from .grouping import until
 from .limits import ENGINE_SHARE
-from .open_model import Network, check_unchanged, sources_of, stamps_of
+from .open_model import Network
+from .sources import check_unchanged, sources_of, stamps_of
 from .streaming import denoise_stream
 from .treatment import level_in, sigma_unused, treat
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ from ..engine import session as engine
 from ..engine.fork import is_own_session
 from ..engine.golden import golden_arrays, golden_sigma
 from ..engine.opening import open_model
-from ..errors import CancelledError, DaeError, DeviceError, ModelError
-from ..models import DEFAULT_MODELS, find_models
+from ..errors import CancelledError, DaeError, DeviceError
 from ..pixels.arrays import (
     Array,
     FloatArray,
@@ -46,8 +44,6 @@ from .limits import (
 )
 from .purpose import fits, purpose_of
 from .tiles import smallest_tile
-
-Stamp = tuple[int, int, int, int]
 
 RUN_PIXELS = {"cpu": 2**18, "cuda": 2**22}
 """Most pixels of one run (at least one image or tile); limits the memory of the activations."""
@@ -264,36 +260,3 @@ class Network:
                 )
             session = self._session = open_model(self._source, "cpu", self._threads)[0]
         return session
-
-
-def sources_of(model: str | os.PathLike[str] | bytes | Mapping[int, bytes | Path]) -> dict[int, bytes | Path]:
-    """Return the models by the keys of `DEFAULT_MODELS`."""
-    if isinstance(model, Mapping):
-        return {**model}
-    if isinstance(model, bytes | bytearray | memoryview):
-        return dict.fromkeys(DEFAULT_MODELS, bytes(model))
-    return {**find_models(model)}
-
-
-def stamps_of(sources: Iterable[bytes | Path]) -> dict[Path, Stamp | None]:
-    """Return what tells whether files have changed: device, inode, size and modification time; None for those not there."""
-    return {path: _stamp_of(path) for path in sources if isinstance(path, Path)}
-
-
-def check_unchanged(stamps: Mapping[Path, Stamp | None]) -> None:
-    """Check that files are those of `stamps`, or gone.
-
-    Raises:
-        ModelError: One has changed: it would be recorded for what another has computed.
-    """
-    for path, stamp in stamps.items():
-        if _stamp_of(path) not in (stamp, None):
-            raise ModelError(f"the model {path} has changed since it was opened. Open it again, or restart the program.")
-
-
-def _stamp_of(path: Path) -> Stamp | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
