@@ -34,7 +34,7 @@ __getattr__ = lazy_face(
         "outcome": ("Failure", "FolderOutcome", "Tally"),
         "planning": ("FolderPlan", "plan_request"),
         "request": ("FolderRequest",),
-        "run": ("Cluster", "job_options", "open_run", "run_folder"),
         "resume": ("manifest_of", "merge_manifests", "open_manifest", "run_settings"),
+        "run": ("Cluster", "job_options", "open_run", "run_folder"),
     },
 )

@@ -17,7 +17,7 @@ from ..jobs.manifest import Manifest, absolute, entry_of, manifest_path, read_ma
 from ..jobs.merging import join_manifests, shard_manifest
 from ..jobs.parts import has_parts, read_parts
 from ..jobs.places import storage_of
-from ..jobs.plan import Job, is_file_name
+from ..jobs.plan import Job, output_folder
 from ..jobs.remaining import Remaining, State, is_foreign, remaining_jobs
 from ..jobs.table import Table
 from ..system.messages import NAMES_SHOWN, counted, listed
@@ -195,7 +195,7 @@ def manifests_of(request: FolderRequest) -> tuple[Path, ...]:
     if request.manifest is None and not request.resumes and is_one_file:
         return ()
     if isinstance(output, ObjectPath) and request.manifest is None:
-        whole: Path = (output.parent if is_file_name(output) else output) / PARTS_NAME / WHOLE
+        whole: Path = output_folder(output) / PARTS_NAME / WHOLE
     else:
         whole = manifest_path(request.output, request.manifest)
     return (whole,) if request.share is None else (whole, shard_manifest(whole, request.share))

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 
 from ..inference import Denoiser
@@ -16,7 +17,7 @@ from ..jobs.losses import compare_again
 from ..jobs.manifest import Manifest
 from ..jobs.parts import PartManifest
 from ..jobs.places import storage_of
-from ..jobs.plan import is_file_name
+from ..jobs.plan import output_folder
 from ..jobs.pool import Pool
 from ..jobs.protection import Protection
 from ..jobs.results import FileResult, JobOptions
@@ -102,7 +103,7 @@ class FolderRun:
         cluster: Cluster | None = None,
     ) -> None:
         self._plan, self._denoiser, self._manifest = plan, denoiser, manifest
-        source, output = path_of(plan.request.source), _output_folder(plan)
+        source, output = path_of(plan.request.source), output_folder(path_of(plan.request.output))
         self._pool = None if cluster is None else Pool(cluster, denoiser, source, output)
         self._engine = self._pool or denoiser
         self._cancel, self._step, self._finished, self._cancelled = cancel, step, finished, False
@@ -127,30 +128,17 @@ class FolderRun:
             return
         jobs = self._plan.remaining if self._manifest is None else self._manifest.announced(self._plan.remaining)
         transfers = STORE_TRANSFERS if is_url(request.source) or is_url(request.output) else 1
-        if self._pool is not None:
-            results = self._pool.run_jobs(
-                jobs,
-                job_options(request),
-                may_replace=self._plan.may_replace,
-                manifest=self._manifest,
-                protection=Protection(self._plan.jobs),
-                cancel=self._is_cancelled,
-                finished=self._finished,
-                transfers=transfers,
-            )
-        else:
-            results = run_jobs(
-                self._denoiser,
-                jobs,
-                job_options(request),
-                may_replace=self._plan.may_replace,
-                manifest=self._manifest,
-                protection=Protection(self._plan.jobs),
-                cancel=self._is_cancelled,
-                step=self._step,
-                finished=self._finished,
-                transfers=transfers,
-            )
+        engine = partial(run_jobs, self._denoiser, step=self._step) if self._pool is None else self._pool.run_jobs
+        results = engine(
+            jobs,
+            job_options(request),
+            may_replace=self._plan.may_replace,
+            manifest=self._manifest,
+            protection=Protection(self._plan.jobs),
+            cancel=self._is_cancelled,
+            finished=self._finished,
+            transfers=transfers,
+        )
         with contextlib.closing(results):
             for result in results:
                 self._count(result)
@@ -256,7 +244,7 @@ def open_run(
     denoiser.check(plan.request.controls)
     opened: contextlib.AbstractContextManager[Manifest | None]
     if plan.remaining:
-        folder = _output_folder(plan)
+        folder = output_folder(path_of(plan.request.output))
         if (warning := storage_of(folder).prepare(folder)) is not None:
             logger.warning("%s", warning)
     if isinstance(plan.manifest, ObjectPath):
@@ -268,11 +256,6 @@ def open_run(
         opened = Journal(plan.manifest, plan.settings, plan.planned_bytes, plan.check_sharing)
     with opened as manifest:
         yield FolderRun(plan, denoiser, manifest, cancel, step, finished, cluster)
-
-
-def _output_folder(plan: FolderPlan) -> Path:
-    output = path_of(plan.request.output)
-    return output.parent if is_file_name(output) else output
 
 
 def job_options(request: FolderRequest) -> JobOptions:

@@ -189,6 +189,11 @@ def is_file_name(output: PathLike) -> bool:
     return not _means_folder(output) and Path(output).suffix.lower() in (*FORMATS, *OTHER_SUFFIXES)
 
 
+def output_folder(output: Path) -> Path:
+    """Return the folder of the outputs of a run: OUT, or where it lies if it is the name of a file."""
+    return output.parent if is_file_name(output) else output
+
+
 def _means_folder(output: PathLike) -> bool:
     return os.fspath(output).endswith(("/", os.sep)) or is_folder(output)
 

@@ -15,6 +15,7 @@ from ..errors import DaeError, ImageError
 from ..images import disable_cache
 from ..inference import PortableDenoiser
 from ..system.threads import Gate
+from .entry import BEGUN
 from .manifest import Manifest
 from .places import storage_of
 from .plan import Job
@@ -140,24 +141,11 @@ class _Rows(Manifest):
     """Keeps what a manifest would get; the driver writes it."""
 
     def __init__(self) -> None:
-        self._kept: dict[Job, tuple[Stamp, str | None]] = {}
+        self.done, self._kept = 0, dict[Job, tuple[Stamp, str | None]]()
 
-    def begin(self, job: Job, source_stamp: Stamp, output_sha256: str | None = None) -> None:
-        """Do nothing: the driver has done it before."""
-
-    def record(
-        self,
-        job: Job,
-        source_stamp: Stamp,
-        error: str | None,
-        seconds: float,
-        output_sha256: str | None,
-        level: float | None = None,
-        lost: Sequence[str] = (),
-        output_stamp: Stamp | None = None,
-    ) -> None:
-        """Keep what the result does not have."""
-        self._kept[job] = source_stamp, output_sha256
+    def _append(self, job: Job, source_stamp: Stamp, **outcome: Any) -> None:
+        if outcome["status"] != BEGUN:  # the driver has written that before
+            self._kept[job] = source_stamp, outcome["output_sha256"]
 
     def take(self, job: Job) -> tuple[Stamp, str | None]:
         """Return and forget the stamp of the input and the SHA-256 of the output of a job."""
