@@ -25,6 +25,7 @@ from .keras_file import KerasModel
 from .operators import keep_operators, write_standard
 
 PROBE_BATCH = 2
+_ATTEMPTS = 5
 
 
 def convert(model: KerasModel, opset: int = 18) -> Graph:
@@ -63,13 +64,29 @@ def convert_plainly(model: KerasModel, opset: int = 18) -> onnx.ModelProto:
         ConversionError: tf2onnx cannot convert a layer.
     """
     height, width = model.fixed_size or (None, None)
+    for _ in range(_ATTEMPTS):
+        try:
+            with _quiet():
+                proto = _run(model, opset, (None, height, width, model.channels))
+        except Exception as error:  # tf2onnx and TensorFlow raise many types
+            raise ConversionError(_problem(model, _reason(error))) from error
+        _rename_output(proto, OUTPUT_NAME)
+        if _has_its_shapes(proto):
+            return proto
+    raise ConversionError(_problem(model, "the output has another shape in the converted graph"))
+
+
+def _has_its_shapes(proto: onnx.ModelProto) -> bool:
+    """Tell whether a graph with free sizes has the shapes that it states.
+
+    The order in which tf2onnx takes nodes depends on their addresses; about one time in a hundred it loses the Squeeze before
+    the output.
+    """
     try:
-        with _quiet():
-            proto = _run(model, opset, (None, height, width, model.channels))
-    except Exception as error:  # tf2onnx and TensorFlow raise many types
-        raise ConversionError(_problem(model, _reason(error))) from error
-    _rename_output(proto, OUTPUT_NAME)
-    return proto
+        onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return False
+    return True
 
 
 def _run(model: KerasModel, opset: int, shape: tuple[int | None, ...]) -> onnx.ModelProto:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -120,6 +121,7 @@ def _tensorflow(network: Network) -> Run:
 
 
 def _openvino(model: onnx.ModelProto, shape: Shape, threads: int) -> Run:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it forks, and its child may never end
     openvino: Any = importlib.import_module("openvino")
     core = openvino.Core()
     network = core.read_model(model.SerializeToString())
