@@ -20,7 +20,7 @@ import onnxruntime
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 
-from dae_runtime.contract import METADATA_KEY, Calibration, Contract, Golden, Parity, SigmaInput, to_json
+from dae_runtime.contract import EXACT_PAIR_LIMIT, METADATA_KEY, Calibration, Contract, Golden, Parity, SigmaInput, to_json
 
 if TYPE_CHECKING:
     from dae_runtime.contract import RunDirectory
@@ -80,6 +80,7 @@ def tiny_contract(golden: Golden, precision: str = "fp32", /, **fields: Any) -> 
         "parity": Parity(0.0, 1e-5, ((1, 8, 8, channels),)),
         "golden": golden,
         "calibration": Calibration("minmax", 8, "random pixels") if precision == "int8" else None,
+        "pair_limit": EXACT_PAIR_LIMIT if precision == "int8" else None,
     }
     return Contract(**defaults | fields)
 

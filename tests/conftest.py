@@ -6,6 +6,7 @@ import signal
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as dae-export sets it: the same kernels on every processor
 
 # A shell without job control starts background commands with SIGINT ignored, and children inherit that: the tests that
 # interrupt a process would then interrupt nothing.

@@ -53,4 +53,4 @@ def test_the_end_of_an_export_leaves_a_whole_file_or_none(make_run, tmp_path):
             assert left - litter <= {"model.onnx", "report.html"}
             if "model.onnx" in left:
                 onnx.checker.check_model(folder / "model.onnx")
-    assert len(ended) > PARTS
+    assert len(ended) >= PARTS

@@ -8,7 +8,6 @@ optimizer removes.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +20,7 @@ from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME, SIGMA_NAME
 
 from ..errors import ConversionError
 from ..graph.model import Graph, attributes, set_attributes
-from .keras_file import KerasModel
+from .keras_file import KerasModel, error_line
 from .operators import keep_operators, write_standard
 
 PROBE_BATCH = 2
@@ -45,7 +44,7 @@ def convert(model: KerasModel, opset: int = 18) -> Graph:
         with _quiet():
             proto = _run(model, opset, (PROBE_BATCH, *model.probe_size, model.channels))
     except Exception as error:  # tf2onnx and TensorFlow raise many types
-        raise ConversionError(_problem(model, _reason(error))) from error
+        raise ConversionError(_problem(model, error_line(error))) from error
     write_standard(proto, model.fixed_size is not None)
     if unknown := sorted(_unknown_kinds(proto, opset)):
         raise ConversionError(_problem(model, f"no ONNX form of {', '.join(unknown)}"))
@@ -69,7 +68,7 @@ def convert_plainly(model: KerasModel, opset: int = 18) -> onnx.ModelProto:
             with _quiet():
                 proto = _run(model, opset, (None, height, width, model.channels))
         except Exception as error:  # tf2onnx and TensorFlow raise many types
-            raise ConversionError(_problem(model, _reason(error))) from error
+            raise ConversionError(_problem(model, error_line(error))) from error
         _rename_output(proto, OUTPUT_NAME)
         if _has_its_shapes(proto):
             return proto
@@ -151,13 +150,6 @@ def _problem(model: KerasModel, reason: str) -> str:
         "Expected layers such as convolutions, their transposes, normalization, activations, pooling and dense layers; "
         "replace the named layer."
     )
-
-
-def _reason(error: Exception) -> str:
-    """Return the line of an error that says what is wrong; Keras prints it in bold between its traceback and arguments."""
-    bold = re.search(r"\x1b\[1m(.+?)\x1b", str(error), re.DOTALL)
-    text = bold[1] if bold else str(error)
-    return f"{type(error).__name__}: {text.strip().split(chr(10))[0]}".rstrip(".")
 
 
 def _unknown_kinds(proto: onnx.ModelProto, opset: int) -> set[str]:

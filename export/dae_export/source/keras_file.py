@@ -144,9 +144,20 @@ class KerasModel:
         Args:
             noisy: The images.
             sigma: Their noise levels, (N, 1), if the model takes them.
+
+        Raises:
+            KerasFileError: TensorFlow has no kernel for one of its layers on this processor.
         """
-        with _cpu():
-            return np.asarray(self.model(noisy if sigma is None else [noisy, sigma], training=False), np.float32)
+        from tensorflow import errors
+
+        try:
+            with _cpu():
+                return np.asarray(self.model(noisy if sigma is None else [noisy, sigma], training=False), np.float32)
+        except errors.UnimplementedError as error:
+            raise KerasFileError(
+                f"{self.where}: TensorFlow cannot run it on this processor ({error_line(error)}). Set TF_ENABLE_ONEDNN_OPTS=1 "
+                "before TensorFlow is imported, or give the layers data_format='channels_last'."
+            ) from error
 
     def _check_output(self) -> None:
         shape = (1, *self.probe_size, self.channels)
@@ -176,12 +187,20 @@ def load(source: Source) -> KerasModel:
     return KerasModel(model, os.fspath(given) if isinstance(given, Path) else f"the model {source.name!r}")
 
 
+def error_line(error: Exception) -> str:
+    """Return the line of an error that says what is wrong; Keras prints it in bold between its traceback and arguments."""
+    bold = re.search(r"\x1b\[1m(.+?)\x1b", str(error), re.DOTALL)
+    text = re.sub(r"\{\{.*?\}\}", "", bold[1] if bold else str(error))
+    return f"{type(error).__name__}: {text.strip().split(chr(10))[0]}".rstrip(".")
+
+
 def import_keras() -> Any:
     """Import Keras with the TensorFlow backend, regardless of the environment.
 
     Raises:
         KerasFileError: This process has imported Keras with another backend.
     """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # its kernels for data_format "channels_first", else with VNNI only
     before = os.environ.get("KERAS_BACKEND")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     try:
