@@ -7,6 +7,7 @@ import os
 import pickle
 import select
 import signal
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -63,6 +64,10 @@ def _outcome(work: Callable[[], Any]) -> tuple[bool, Any]:
     try:
         return True, work()
     except BaseException as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            return False, AssertionError("".join(traceback.format_exception(error)))
         return False, error
 
 

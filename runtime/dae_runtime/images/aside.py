@@ -211,7 +211,8 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_parent() -> None:
-    _State.lock.release()
+    with contextlib.suppress(RuntimeError):  # not held where this module was imported while the fork began
+        _State.lock.release()
 
 
 def _after_fork_in_child() -> None:

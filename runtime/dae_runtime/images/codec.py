@@ -26,7 +26,7 @@ from .raw import BYTES_PER_PIXEL, develop, is_raw
 from .savers import ATTEMPTS, COMPRESSION, FORMS, output, save
 from .tags import is_cut_off
 from .tiff import page_sizes
-from .vips import is_lost, open_image, open_source, reading_reason, upright, use_vips
+from .vips import is_lost, no_fork, open_image, open_source, reading_reason, upright, use_vips
 
 MAX_PIXELS = 2**29
 """Default limit: a header may announce any size without data."""
@@ -85,8 +85,8 @@ def decode(
     if kind in ("pnm", "bmp"):
         return _decode_plain(kind, read, size, max_pixels, before_allocate)
     if is_lost():
-        from .aside import decode_aside
-
+        with no_fork():
+            from .aside import decode_aside
         return decode_aside(source, max_pixels, before_allocate, value_range, raw)
     if kind in ("raw", "heic"):
         return _decode_camera(kind, read, size, max_pixels, before_allocate)
@@ -201,8 +201,8 @@ def encode(
     check_holds(pixels, kind, pages, metadata)
     is_plain = kind in (*_PORTABLE_MAPS, "bmp")
     if not is_plain and is_lost():
-        from .aside import encode_aside
-
+        with no_fork():
+            from .aside import encode_aside
         return encode_aside(pixels, kind, metadata, pages, target, quality)
     if kind in KINDS_OF_8_BITS:
         pixels = convert(pixels, np.uint8)
@@ -226,8 +226,8 @@ def lost_metadata(metadata: Mapping[str, Any], kind: str, output: bytes | int) -
         output: The content of the file, or its descriptor.
     """
     if kind == "avif" and is_lost():
-        from .aside import lost_metadata_aside
-
+        with no_fork():
+            from .aside import lost_metadata_aside
         return lost_metadata_aside(metadata, kind, output)
     return missing(metadata, kind, _reader(output)[0])
 

@@ -86,6 +86,13 @@ def is_lost() -> bool:
     return _Use.lost
 
 
+@contextmanager
+def no_fork() -> Iterator[None]:
+    """Have forks wait while a thread imports a module: a child would wait for that thread for ever."""
+    with _Use.lock:
+        yield
+
+
 def _before_fork() -> None:
     _Use.lock.acquire()
     _Use.forking = True
