@@ -25,12 +25,16 @@ def in_child(work: Callable[[], Any]) -> Any:
     child, answers = fork_after_reading(lambda tell: tell(_outcome(work)))
     try:
         is_result, value = answer(answers)
+    except EOFError:
+        _, status = os.waitpid(child, 0)
+        raise AssertionError(f"the child has ended, with {os.waitstatus_to_exitcode(status)}") from None
     except BaseException:
         os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
         raise
     finally:
         os.close(answers)
-        os.waitpid(child, 0)
+    os.waitpid(child, 0)
     if not is_result:
         raise value
     return value
@@ -81,7 +85,8 @@ def _read(descriptor: int, size: int) -> bytes:
     while len(data) < size:
         assert select.select([descriptor], [], [], LIMIT_S)[0], "the child hangs"
         part = os.read(descriptor, size - len(data))
-        assert part, "the child has ended"
+        if not part:
+            raise EOFError
         data += part
     return data
 

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import util
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,9 +21,6 @@ from .channel import Channel
 from .pnm import Pixels
 from .process import ImageProcess, not_started
 from .ranges import Range
-
-if TYPE_CHECKING:
-    from .codec import Decoded
 
 START_S = 60.0
 """How long an image process may take to start."""
@@ -49,15 +46,15 @@ def decode_aside(
     before_allocate: Callable[[int], None] | None,
     value_range: Range | None,
     raw: bool,
-) -> Decoded:
-    """Decode as `decode` does.
+) -> Any:
+    """Decode as `decode` does, into a `Decoded`.
 
     Raises:
         ImageError: As `decode`; or the image process cannot be started, or has ended meanwhile.
         InputError, MissingDependencyError, OSError: As `decode`.
     """
     options = {"max_pixels": max_pixels, "value_range": value_range, "raw": raw}
-    return cast("Decoded", _call("decode", options, "source", source, before_allocate))
+    return _call("decode", options, "source", source, before_allocate)
 
 
 def encode_aside(

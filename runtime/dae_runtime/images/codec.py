@@ -87,7 +87,7 @@ def decode(
     if is_lost():
         with no_fork():
             from .aside import decode_aside
-        return decode_aside(source, max_pixels, before_allocate, value_range, raw)
+        return cast("Decoded", decode_aside(source, max_pixels, before_allocate, value_range, raw))
     if kind in ("raw", "heic"):
         return _decode_camera(kind, read, size, max_pixels, before_allocate)
     if kind == "png":

@@ -101,8 +101,13 @@ def test_one_that_is_killed_at_an_image_is_the_error_of_that_image(tmp_path):
 
     def work() -> str:
         process = image_process()
+
+        def kill(_count: int) -> None:
+            os.kill(process, signal.SIGSEGV)
+            wait_until(lambda: not is_running(process))
+
         with pytest.raises(ImageError) as caught:
-            read_image(path, before_allocate=lambda _: os.kill(process, signal.SIGSEGV))
+            read_image(path, before_allocate=kill)
         check()
         assert process not in children()
         assert len(children()) == 1
@@ -129,6 +134,7 @@ def test_threads_whose_process_is_killed_get_an_error_each():
             thread.start()
         wait_until(lambda: begun.n_waiting == 4)
         os.kill(process, signal.SIGKILL)
+        wait_until(lambda: not is_running(process))
         begun.wait(60)
         for thread in threads:
             thread.join()
