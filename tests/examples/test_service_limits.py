@@ -163,6 +163,8 @@ sys.path.insert(0, {str(SERVICE.parent)!r})
 import service
 from wsgiref.simple_server import make_server
 denoiser = service.Denoiser(sys.argv[1], "cpu")
+for path in sys.argv[2:]:
+    service.denoise_file(denoiser, open(path, "rb").read(), 10**6)
 server = make_server("127.0.0.1", 0, service.make_app(denoiser), service.ThreadedServer, service.QuietHandler)
 print(server.server_port, flush=True)
 children = []
@@ -174,9 +176,11 @@ os.wait()
 """
 
 
-def test_workers_that_are_forked_after_loading(model_file):
-    """What a server with preloading does, such as gunicorn --preload."""
-    command = [sys.executable, "-W", "ignore", "-c", PREFORK, str(model_file)]
+@pytest.mark.parametrize("warm", [False, True])
+def test_workers_that_are_forked_after_loading(tmp_path, model_file, warm):
+    """What a server with preloading does, such as gunicorn --preload, also of an app that tries an image first."""
+    (tmp_path / "a.png").write_bytes(PNG)
+    command = [sys.executable, "-W", "ignore", "-c", PREFORK, str(model_file), *([str(tmp_path / "a.png")] if warm else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             assert process.stdout is not None

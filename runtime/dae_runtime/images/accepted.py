@@ -52,6 +52,8 @@ def check_kind(image: Any, is_mapped: bool = False) -> None:
 
 def check_holds(pixels: Pixels, kind: str, pages: int, metadata: Mapping[str, Any]) -> None:
     """Raise ImageError for pixels that a kind of file cannot hold."""
+    if pixels.size == 0:  # libvips' own error ends the process later
+        raise ImageError(f"an image file holds at least one pixel; received an array of shape {pixels.shape}")
     if kind == "jpeg" and pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         raise ImageError("JPEG cannot hold alpha; write PNG, TIFF or WebP")
     if pages > 1 and kind not in ("tiff", "webp"):

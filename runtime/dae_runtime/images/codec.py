@@ -26,7 +26,7 @@ from .raw import BYTES_PER_PIXEL, develop, is_raw
 from .savers import ATTEMPTS, COMPRESSION, FORMS, output, save
 from .tags import is_cut_off
 from .tiff import page_sizes
-from .vips import open_image, open_source, reading_reason, upright, use_vips
+from .vips import is_lost, no_fork, open_image, open_source, reading_reason, upright, use_vips
 
 MAX_PIXELS = 2**29
 """Default limit: a header may announce any size without data."""
@@ -73,7 +73,7 @@ def decode(
 
     Raises:
         ImageError: The data is not such a file, is damaged or truncated, or of an unsupported kind (CMYK, animated GIF); or
-            libvips was used by the process that this one was forked from.
+            the process that does it in a forked child (`aside`) cannot be started, or ended meanwhile.
         InputError: `max_pixels` is no whole number from 0 to 10**11.
         MissingDependencyError: pyvips is not installed.
         OSError: The file cannot be read.
@@ -82,10 +82,14 @@ def decode(
     read, size = _reader(source)
     head = read(0, _HEAD_BYTES)
     kind = "raw" if raw or is_raw(read) else sniff(head)
-    if kind in ("raw", "heic"):
-        return _decode_camera(kind, read, size, max_pixels, before_allocate)
     if kind in ("pnm", "bmp"):
         return _decode_plain(kind, read, size, max_pixels, before_allocate)
+    if is_lost():
+        with no_fork():
+            from .aside import decode_aside
+        return cast("Decoded", decode_aside(source, max_pixels, before_allocate, value_range, raw))
+    if kind in ("raw", "heic"):
+        return _decode_camera(kind, read, size, max_pixels, before_allocate)
     if kind == "png":
         check_png(read, size)
     if kind == "tiff" and is_cut_off(read, size):
@@ -190,18 +194,23 @@ def encode(
         The content of the file; empty with a target.
 
     Raises:
-        ImageError: The format cannot hold the image, or the file cannot be written to; or as for `decode` after a fork.
+        ImageError: The format cannot hold the image, or the file cannot be written to; or as for `decode` in a forked child.
         OSError: The file cannot be written to.
         MissingDependencyError: pyvips is not installed.
     """
     check_holds(pixels, kind, pages, metadata)
+    is_plain = kind in (*_PORTABLE_MAPS, "bmp")
+    if not is_plain and is_lost():
+        with no_fork():
+            from .aside import encode_aside
+        return encode_aside(pixels, kind, metadata, pages, target, quality)
     if kind in KINDS_OF_8_BITS:
         pixels = convert(pixels, np.uint8)
     if pixels.dtype == np.float32:
         pixels = from_unit(pixels, metadata[RANGE])
     metadata = for_kind(metadata, kind)
     with output(target) as file:
-        if kind in (*_PORTABLE_MAPS, "bmp"):
+        if is_plain:
             file.write(encode_bmp(pixels, metadata) if kind == "bmp" else encode_pnm(pixels, kind))
         else:
             save(file, pixels, kind, metadata, pages, target, quality)
@@ -216,6 +225,10 @@ def lost_metadata(metadata: Mapping[str, Any], kind: str, output: bytes | int) -
         kind: As for `encode`.
         output: The content of the file, or its descriptor.
     """
+    if kind == "avif" and is_lost():
+        with no_fork():
+            from .aside import lost_metadata_aside
+        return lost_metadata_aside(metadata, kind, output)
     return missing(metadata, kind, _reader(output)[0])
 
 

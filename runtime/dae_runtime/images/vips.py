@@ -35,6 +35,10 @@ _SYSTEM_ERROR = "system error: "
 _VAGUE = ("load error", "unable to open source for input")
 
 
+FORKED = "libvips does not work in a process that was forked after an image was read or written"
+FORKED_REMEDY = "Start processes with the method spawn or forkserver, or read and write images in the children only"
+
+
 class _Use:
     """What this process has done with libvips, whose threads do not exist in a forked child, which would wait for them."""
 
@@ -64,21 +68,29 @@ def use_vips() -> Iterator[Any]:
         MissingDependencyError: pyvips or libvips is not installed.
     """
     if _Use.lost:
-        raise ImageError(
-            "libvips does not work in a process that was forked after an image was read or written, which it would wait for "
-            "without end. Start processes with the method spawn or forkserver, or read and write images in the children only"
-        )
-    vips = load_vips()
+        raise ImageError(f"{FORKED}, which it would wait for without end. {FORKED_REMEDY}")
     with _Use.lock:
         _Use.lock.wait_for(lambda: not _Use.forking)
         _Use.started = True
         _Use.threads += 1
     try:
-        yield vips
+        yield load_vips()  # not loaded while a fork goes on, either: its locks would be held for ever
     finally:
         with _Use.lock:
             _Use.threads -= 1
             _Use.lock.notify_all()
+
+
+def is_lost() -> bool:
+    """Whether libvips cannot be used, as this process was forked from one that had read or written an image."""
+    return _Use.lost
+
+
+@contextmanager
+def no_fork() -> Iterator[None]:
+    """Have forks wait while a thread imports a module: a child would wait for that thread for ever."""
+    with _Use.lock:
+        yield
 
 
 def _before_fork() -> None:
@@ -134,7 +146,8 @@ def _complete_types(ffi: Any) -> None:
 
 def disable_cache() -> None:
     """Turn off libvips' cache in this process, for commands that read each file once."""
-    load_vips().cache_set_max(0)
+    if not _Use.lost:  # an image process has no cache
+        load_vips().cache_set_max(0)
 
 
 def codec_versions() -> str:

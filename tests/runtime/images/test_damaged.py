@@ -153,6 +153,13 @@ def test_a_full_disk_is_our_error():
                 encode(random_pixels((50, 60, 3)), kind, target=full.fileno())
 
 
+@pytest.mark.parametrize("kind", ["png", "jpeg", "tiff", "webp", "avif", "bmp", "pnm"])
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0), (0, 0, 1)])
+def test_an_image_without_pixels_is_not_written(kind, shape):
+    with pytest.raises(ImageError, match="at least one pixel"):
+        encode(np.zeros(shape, np.uint8), kind)
+
+
 def test_every_truncated_image_has_a_reason(tmp_path, caplog):
     """Cut at any place, also where libvips says nothing."""
     pixels = random_pixels((40, 50, 3))
