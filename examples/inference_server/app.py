@@ -5,7 +5,7 @@ python examples/inference_server/app.py --port 8000
 curl --data-binary @noisy.png 'http://127.0.0.1:8000/denoise?sigma=8' > clean.png
 
 POST /denoise takes an image file and returns one of the same format; `sigma` (0 to 255), `strength`, `luma`, `color` and
-`detail` (0 to 1) in the query are those of `dae-run`. /v2 is the Open Inference Protocol
+`detail` (0 to 1), and `ensemble` (1, 2, 4 or 8), in the query are those of `dae-run`. /v2 is the Open Inference Protocol
 (https://github.com/kserve/open-inference-protocol), which clients of Triton and KServe speak: see tensors.py. /metrics is
 for Prometheus.
 
@@ -36,6 +36,7 @@ from dae_runtime.images import Image, decode, encode
 DEFAULT = "default"
 """Name of the default models, which are chosen by the image."""
 SHARES = ("strength", "luma", "color", "detail")
+ENSEMBLES = ("1", "2", "4", "8")
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 
@@ -140,16 +141,21 @@ def failure(status: int, text: str) -> Response:
     return Response(json.dumps({"error": text}), status, headers, "application/json")
 
 
-def controls_in(request: Request) -> dict[str, float]:
+def controls_in(request: Request) -> dict[str, Any]:
     """Return the arguments of `Denoiser.denoise` that a query gives.
 
     Raises:
         Refused: A name is unknown, or a value is no number.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for name, text in request.query_params.items():
+        if name == "ensemble":
+            if text not in ENSEMBLES:
+                raise Refused(400, f"ensemble must be 1, 2, 4 or 8, not {text[:80]!r}.")
+            found[name] = int(text)
+            continue
         if name not in (*SHARES, "sigma"):
-            raise Refused(400, f"unknown parameter {name[:80]!r}; there are: sigma, {', '.join(SHARES)}.")
+            raise Refused(400, f"unknown parameter {name[:80]!r}; there are: sigma, {', '.join(SHARES)}, ensemble.")
         most = 255 if name == "sigma" else 1
         try:
             found[name] = float(text) / most
@@ -160,7 +166,7 @@ def controls_in(request: Request) -> dict[str, float]:
     return found
 
 
-def denoise_file(denoiser: Denoiser, data: bytes, controls: dict[str, float]) -> tuple[bytes, str, int]:
+def denoise_file(denoiser: Denoiser, data: bytes, controls: dict[str, Any]) -> tuple[bytes, str, int]:
     """Denoise the content of an image file; return that of the new one, its media type, and the number of pixels."""
     decoded = decode(data, MAX_PIXELS)
     image = Image(decoded.pixels, decoded.metadata, decoded.pages, decoded.kind)

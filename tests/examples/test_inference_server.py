@@ -183,6 +183,7 @@ def test_any_length_of_the_json_part_is_answered(service, length):
         ("/denoise?sigma=nan", 400),
         ("/denoise?sigma=256", 400),
         ("/denoise?luma=2", 400),
+        ("/denoise?ensemble=3", 400),
         ("/denoise?depth=2", 400),
         ("/v2/models/none/infer", 404),
         ("/nowhere", 404),

@@ -23,7 +23,17 @@ from dae_runtime.system.bounds import MOST_IMAGES, MOST_MEMORY_MB, MOST_PIXELS, 
 PIXELS = np.zeros((8, 8), np.uint8)
 PNG = encode(PIXELS, "png")
 REQUEST = ("recursive", "suffix", "format", "reference", "strength", "sigma", "luma", "color", "detail", "bits", "batch_size")
-REQUEST += ("max_pixels", "max_memory_mb", "overwrite", "fail_fast", "resume", "retry_failed", "manifest", "report")
+REQUEST += (
+    "ensemble",
+    "max_pixels",
+    "max_memory_mb",
+    "overwrite",
+    "fail_fast",
+    "resume",
+    "retry_failed",
+    "manifest",
+    "report",
+)
 
 examples = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -32,7 +42,7 @@ examples = settings(max_examples=60, deadline=None, suppress_health_check=[Healt
 def calls(blur_bytes):
     """Functions of one argument each, by name."""
     with Denoiser(blur_bytes, "cpu", 1) as denoiser:
-        names = ("sigma", "strength", "luma", "color", "detail", "bits")
+        names = ("sigma", "strength", "luma", "color", "detail", "bits", "ensemble")
         yield {
             **{f"Controls({name})": partial(_keyword, Controls, name) for name in names},
             **{f"denoise({name})": partial(_keyword, partial(denoiser.denoise, PIXELS), name) for name in (*names, "cancel")},
@@ -93,6 +103,7 @@ OPTIONS = {
     "--color": 1,
     "--detail": 1,
     "--bits": 16,
+    "--ensemble": 8,
 }
 
 

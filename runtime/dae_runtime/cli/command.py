@@ -114,6 +114,12 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     help="Share of the fine structure in the removed part to put back, 0 to 1.  [default: 0]",
 )
 @click.option("--bits", type=click.IntRange(9, 16), help="Bits that 16-bit images use.  [default: detected: 10, 12, 14 or 16]")
+@click.option(
+    "--ensemble",
+    type=click.Choice(["1", "2", "4", "8"]),
+    default="1",
+    help="Average over so many flips and turns of each image: about 0.1 dB better, so many times as slow.  [default: 1]",
+)
 @click.option("--range", metavar="LO-HI", help="Black and white of float and signed TIFFs, which are refused without it.")
 @click.option("-r", "--recursive", is_flag=True, help="Include sub-folders of IN; OUT mirrors them.")
 @click.option("--format", metavar="EXT", help="Write every output in this format: png, jpg, tif, webp, avif, bmp, pgm, ppm.")

@@ -39,6 +39,7 @@ class RunOptions:
     color: float
     detail: float
     bits: int | None
+    ensemble: str
     range: str | None
     recursive: bool
     format: str | None
@@ -78,7 +79,7 @@ class RunOptions:
         from ..inference import Controls
 
         sigma = None if self.sigma is None else self.sigma / 255
-        return Controls(sigma, self.strength, self.luma, self.color, self.detail, self.bits)
+        return Controls(sigma, self.strength, self.luma, self.color, self.detail, self.bits, int(self.ensemble))
 
     @property
     def value_range(self) -> tuple[float, float] | None:

@@ -60,6 +60,8 @@ class FolderRequest:
     """Share of the fine structure in the removed part to put back, 0 to 1."""
     bits: int | None = None
     """Bits that the values of 16-bit files use, 9 to 16. None: detected for each file."""
+    ensemble: int = 1
+    """Copies of each image, flipped and turned, whose results are averaged: 1, 2, 4 or 8."""
     value_range: tuple[float, float] | None = None
     """Values of black and white of TIFFs with float or signed pixels, written in the same type. None refuses them."""
     quality: int | None = None
@@ -131,7 +133,7 @@ class FolderRequest:
     @property
     def controls(self) -> Controls:
         """What the user decides about the results."""
-        return Controls(self.sigma, self.strength, self.luma, self.color, self.detail, self.bits)
+        return Controls(self.sigma, self.strength, self.luma, self.color, self.detail, self.bits, self.ensemble)
 
     @property
     def share(self) -> Shard | None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..pixels.arrays import FloatArray
 
 FEWEST_BITS, MOST_BITS = 9, 16
+ENSEMBLES = (1, 2, 4, 8)
+"""Numbers of copies that a self-ensemble may have."""
 _SHARES = ("strength", "luma", "color", "detail")
 _SCALE = "the standard deviation of the noise on the scale where white is 1"
 
@@ -54,6 +56,8 @@ class Controls:
     """Share of the fine structure in the removed part to put back, 0 to 1."""
     bits: int | None = None
     """Bits that the values of a 16-bit image use, 9 to 16. None: detected from its largest value, else 16."""
+    ensemble: int = 1
+    """Copies of the image, flipped and turned, whose results are averaged: 1, 2, 4 or 8."""
 
     def __post_init__(self) -> None:
         for name in _SHARES:
@@ -67,6 +71,8 @@ class Controls:
                 f"bits must be a whole number from {FEWEST_BITS} to {MOST_BITS}, or None to recognize them, not "
                 f"{shown(self.bits)}."
             )
+        if type(self.ensemble) is not int or self.ensemble not in ENSEMBLES:
+            raise InputError(f"ensemble must be 1, 2, 4 or 8, not {shown(self.ensemble)}.")
 
     @property
     def shares(self) -> Shares:

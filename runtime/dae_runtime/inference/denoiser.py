@@ -126,14 +126,12 @@ class Denoiser:
         return level_in(noisy, self._opened, bits, advice=False)
 
     def advise(self, noisy: npt.ArrayLike, bits: int | None = None) -> float | None:
-        """Return the noise level that `denoise` tells its model where `sigma` is left out; arguments and errors as `measure`.
-
-        It is near the measured level, or below it where that may come from texture.
-        """
+        """Return the level that `denoise` tells its model without `sigma`: as `measure`, or less where that may be texture."""
         return level_in(noisy, self._opened, bits, advice=True)
 
     def check(self, controls: Controls) -> None:
-        """Raise InputError if a noise level is given and the model estimates the noise by itself."""
+        """Raise InputError if the model cannot have a noise level told, or cannot take as many copies of an image."""
+        self._first.check(controls.ensemble)
         if controls.sigma is not None and all(self._opened(colors).model.sigma is None for colors in (1, 3)):
             raise sigma_unused(self.model)
 
@@ -151,6 +149,7 @@ class Denoiser:
         color: float = 1.0,
         detail: float = 0.0,
         bits: int | None = None,
+        ensemble: int = 1,
         cancel: Callable[[], bool] | None = None,
         overwrite_input: bool = False,
     ) -> Array:
@@ -176,6 +175,7 @@ class Denoiser:
             color: Share of the color noise to remove, 0 to 1; without effect on gray images.
             detail: Share of the fine structure in the removed part to put back, 0 to 1.
             bits: Bits that the values of uint16 images use, 9 to 16; None to detect 10, 12 and 14.
+            ensemble: Copies of the image, flipped and turned, whose results are averaged, 1, 2, 4 or 8; each takes its time.
             cancel: Called before each run of the engine (each tile of a large image), and by another thread ten times a second
                 while one lasts; true ends the call, also a run that would never end.
             overwrite_input: Whether `noisy` may become the result, so that a large image takes its memory once, not twice;
@@ -192,7 +192,7 @@ class Denoiser:
             CancelledError: `cancel` returned true.
         """
         told = sigma if isinstance(sigma, int | float) else None
-        controls, image = Controls(told, strength, luma, color, detail, bits), as_image(noisy)
+        controls, image = Controls(told, strength, luma, color, detail, bits, ensemble), as_image(noisy)
         check_callback("cancel", cancel)
         check_values(image)
         batch = as_batch(image)
@@ -211,33 +211,33 @@ class Denoiser:
         color: float = 1.0,
         detail: float = 0.0,
         bits: int | None = None,
+        ensemble: int = 1,
         cancel: Callable[[], bool] | None = None,
     ) -> Iterator[Array]:
         """Denoise any number of images, in order, with bounded memory.
 
-        Images are taken in small groups; images of equal shape and dtype in a group run as one batch. Shapes may change at any
-        time. Nothing is taken from `images` before the first result is requested. Waiting images are copied, so `images` may
-        reuse one array, as video readers do. An invalid image ends the stream after the results of all images before it.
+        Images are taken in small groups, of which those of equal shape and dtype run as one batch; none is taken before the
+        first result is requested. Waiting images are copied: `images` may reuse one array, as video readers do. An invalid
+        image ends the stream after the results of those before it.
 
         Args:
             images: Images as `denoise` takes them, one by one; each (H, W) or (H, W, C).
-            batch_size: Images per group, read ahead of the result. 1 returns each result at once, for live video.
-                None: up to 256 small images, fewer when they are large.
+            batch_size: Images per group; 1 returns each result at once, for live video. None: up to 256, fewer large ones.
             sigma: As for `denoise`: one number for all images, or None to measure each.
-            strength: As for `denoise`, like the next four.
+            strength: As for `denoise`, like the next five.
             luma: Share of the brightness noise to remove.
             color: Share of the color noise to remove.
             detail: Share of the fine structure to put back.
             bits: Bits that the values of uint16 images use.
+            ensemble: Copies of each image.
             cancel: Called before each image is taken; true ends the stream after the images already taken.
 
         Yields:
             For each image a new array of the same shape, dtype and range.
 
         Raises:
-            InputError: `images` cannot be iterated, an argument is out of its range, or an image is invalid; the message
-                holds its number, counted from 0.
-            ModelError, DeviceError: As for `denoise`, with the image's number.
+            InputError: `images` cannot be iterated, or an argument is out of its range.
+            InputError, ModelError, DeviceError: As for `denoise`; the message holds the image's number, counted from 0.
             Exception: Exceptions of `images` propagate unchanged.
         """
         if batch_size is not None:
@@ -247,7 +247,7 @@ class Denoiser:
             images = iter(images)
         except TypeError as error:
             raise InputError(f"images must be an iterable of arrays, not {shown(images)}. For one, call denoise.") from error
-        controls = Controls(sigma, strength, luma, color, detail, bits)
+        controls = Controls(sigma, strength, luma, color, detail, bits, ensemble)
         self.check(controls)
         return denoise_stream(until(images, cancel), batch_size, partial(self.denoise, **dataclasses.asdict(controls)))
 

@@ -6,6 +6,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from ..pixels.arrays import (
 from ..pixels.channels import packed
 from .controls import Shares
 from .cutting import Cut
+from .ensemble import check_ensemble, ensemble_mean
 from .limits import (
     ENGINE_SHARE,
     UNMEASURED_BYTES_PER_PIXEL,
@@ -102,6 +104,7 @@ class Network:
         levels: FloatArray | None = None,
         *,
         overwrite: bool = False,
+        ensemble: int = 1,
     ) -> Array:
         """Denoise a checked batch.
 
@@ -111,11 +114,13 @@ class Network:
             cancel: Called before each run of the engine.
             levels: (N,) float32, the noise level of each image; given exactly if the model is given it.
             overwrite: Whether the result may take the place of the batch, whose content is lost then, on an error too.
+            ensemble: Copies of each image whose results are averaged: 1, 2, 4 or 8.
 
         Returns:
             A new array of the same shape and dtype, or the batch.
 
         Raises:
+            InputError: The model cannot take so many copies.
             ModelError: The model returned NaN or infinity.
             DeviceError: The engine failed; out of memory only after trying smaller tiles.
             CancelledError: `cancel` returned true.
@@ -123,15 +128,21 @@ class Network:
         self.last_use = next(_USES)
         self.first_use = self.first_use or self.last_use
         self._warn_of(batch)
+        self.check(ensemble)
         levels = self._within_range(levels)
+        clean = partial(self._clean_once if overwrite else self._clean, cancel=cancel, ensemble=ensemble)
         if overwrite:
-            return self._denoise_within(self.limits, batch, shares, cancel, levels, overwrite=True)
+            return self._denoise_within(self.limits, batch, shares, cancel, levels, clean, overwrite=True)
         while True:
             limits = self.limits
             try:
-                return self._denoise_within(limits, batch, shares, cancel, levels)
+                return self._denoise_within(limits, batch, shares, cancel, levels, clean)
             except (DeviceError, MemoryError) as error:
                 self._shrink(limits, error)
+
+    def check(self, ensemble: int) -> None:
+        """Raise InputError if the model cannot take so many copies of an image."""
+        check_ensemble(self._images, ensemble, self.model.name)
 
     def replay(self) -> Array:
         """Return what the model makes here of its golden sample, in its own dtype."""
@@ -186,25 +197,23 @@ class Network:
         shares: Shares,
         cancel: Callable[[], bool] | None,
         levels: FloatArray | None,
+        clean: Callable[[Array, FloatArray | None], Array],
         overwrite: bool = False,
     ) -> Array:
         cut = Cut(batch, self._images, limits, shares, levels, overwrite=overwrite)
-        clean = self._clean_once if overwrite else self._clean
         for pixels, levels_of_pixels, place in cut.pieces():
-            if cancel is not None and cancel():
-                raise CancelledError("denoising was cancelled by the caller.")
-            place(clean(pixels, levels_of_pixels, cancel))
+            place(clean(pixels, levels_of_pixels))
         return cut.result
 
-    def _clean_once(self, pixels: Array, levels: FloatArray | None, cancel: Callable[[], bool] | None) -> Array:
+    def _clean_once(self, pixels: Array, levels: FloatArray | None, cancel: Callable[[], bool] | None, ensemble: int) -> Array:
         """Denoise a piece of what cannot be cut anew: in smaller ones where memory runs out, or has since it was cut."""
         limits = self.limits
         if not self._images.tileable or math.prod(pixels.shape[1:3]) <= limits.tile_above_px:
             try:
-                return self._clean(pixels, levels, cancel)
+                return self._clean(pixels, levels, cancel, ensemble)
             except (DeviceError, MemoryError) as error:
                 self._shrink(limits, error)
-        return self.denoise(convert(pixels, self.model.io_dtype), Shares(1, 1), cancel, levels)
+        return self.denoise(convert(pixels, self.model.io_dtype), Shares(1, 1), cancel, levels, ensemble=ensemble)
 
     def _shrink(self, limits: Limits, error: DeviceError | MemoryError) -> None:
         """Use smaller tiles from now on, or raise `error` if that cannot help."""
@@ -230,23 +239,37 @@ class Network:
 
         return bytes_per_pixel(run, least_px, budget_bytes)
 
-    def _clean(self, colors: Array, levels: FloatArray | None, cancel: Callable[[], bool] | None) -> Array:
+    def _clean(self, colors: Array, levels: FloatArray | None, cancel: Callable[[], bool] | None, ensemble: int) -> Array:
         """Denoise (N, H, W, 1 or 3) of any image dtype, in the fixed size if the model has one; return the model's dtype."""
         height, width = colors.shape[1:3]
         batch = convert(to_model_channels(packed(colors), self._images.channels), self.model.io_dtype)
         sigma = None if levels is None else np.repeat(levels, len(batch) // len(colors))[:, None]  # once for each channel
-        clean = self._run(pad_to_multiple(batch, self._images.alignment_px), sigma, cancel=cancel)[:, :height, :width]
+        padded = pad_to_multiple(batch, self._images.alignment_px)
+        clean = self._run(padded, sigma, cancel=cancel, ensemble=ensemble)[:, :height, :width]
         return from_model_channels(clean, colors.shape[3])
 
-    def _run(self, batch: Array, sigma: FloatArray | None = None, *, cancel: Callable[[], bool] | None = None) -> Array:
+    def _run(
+        self,
+        batch: Array,
+        sigma: FloatArray | None = None,
+        *,
+        cancel: Callable[[], bool] | None = None,
+        ensemble: int = 1,
+    ) -> Array:
         session = self._live_session()
         size = max(1, self.limits.run_px // (batch.shape[1] * batch.shape[2]))
         if size >= len(batch):
-            return limit_to_range(engine.run_session(session, np.ascontiguousarray(batch), sigma, cancel=cancel))
+
+            def run(copy: Array) -> Array:
+                if cancel is not None and cancel():
+                    raise CancelledError("denoising was cancelled by the caller.")
+                return limit_to_range(engine.run_session(session, np.ascontiguousarray(copy), sigma, cancel=cancel))
+
+            return ensemble_mean(run, batch, ensemble)
         parts = [slice(start, start + size) for start in range(0, len(batch), size)]
-        return np.concatenate(
-            [self._run(batch[part], None if sigma is None else sigma[part], cancel=cancel) for part in parts]
-        )
+        levels = [None if sigma is None else sigma[part] for part in parts]
+        runs = zip(parts, levels, strict=True)
+        return np.concatenate([self._run(batch[part], level, cancel=cancel, ensemble=ensemble) for part, level in runs])
 
     def _live_session(self) -> Any:
         session = self._session

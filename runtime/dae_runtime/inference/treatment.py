@@ -126,7 +126,7 @@ def _treat(
     if colors == 3:
         start = _without_common_noise(opened, networks, network, controls, levels, cancel, expendable)
     expendable = expendable or not np.may_share_memory(start, opened)
-    clean = _denoise(start, networks, network, controls.shares, cancel, levels, expendable)
+    clean = _denoise(start, networks, network, controls, cancel, levels, expendable)
     if has_detail:
         for before, after in zip(opened, clean, strict=True):
             put_back(before[..., :colors], after[..., :colors], controls.detail)
@@ -154,24 +154,25 @@ def _denoise(
     opened: Array,
     networks: Networks,
     network: Network,
-    shares: Shares,
+    controls: Controls,
     cancel: Callable[[], bool] | None,
     levels: FloatArray | None,
     overwrite: bool,
 ) -> Array:
     """Denoise with a network, but colors with more noise than it is made for with the one for strong noise."""
-    told, colors = network.model.sigma, color_channels(opened.shape[3])
+    told, colors, shares, ensemble = network.model.sigma, color_channels(opened.shape[3]), controls.shares, controls.ensemble
     if told is None or levels is None or colors == 1:
-        return network.denoise(opened, shares, cancel, levels, overwrite=overwrite)
+        return network.denoise(opened, shares, cancel, levels, overwrite=overwrite, ensemble=ensemble)
     strong = levels > np.float32(told.high)
     stronger = networks(STRONG * colors) if strong.any() else network
     if strong.all() or stronger is network:
         told_levels = None if stronger.model.sigma is None else levels
-        return stronger.denoise(opened, shares, cancel, told_levels, overwrite=overwrite)
+        return stronger.denoise(opened, shares, cancel, told_levels, overwrite=overwrite, ensemble=ensemble)
     clean = np.empty_like(opened)
     for chosen, each in ((~strong, network), (strong, stronger)):
         if chosen.any():
-            clean[chosen] = each.denoise(opened[chosen], shares, cancel, None if each.model.sigma is None else levels[chosen])
+            levels_of_chosen = None if each.model.sigma is None else levels[chosen]
+            clean[chosen] = each.denoise(opened[chosen], shares, cancel, levels_of_chosen, ensemble=ensemble)
     return clean
 
 
@@ -216,7 +217,8 @@ def _without_common_noise(
     if gray.model.sigma is not None:
         told = np.array([advise_level(plane) for plane in luma], np.float32) if levels is None else levels[chosen]
     share = controls.shares.luma
-    add_luma_change(part, gray.denoise(luma, Shares(share, share), cancel, told, overwrite=True))
+    clean = gray.denoise(luma, Shares(share, share), cancel, told, overwrite=True, ensemble=controls.ensemble)
+    add_luma_change(part, clean)
     if part is not result:
         result[chosen] = part
     return result

@@ -63,6 +63,8 @@ class Entry:
     """As told, for JPEG, AVIF and lossy WebP."""
     output_mark: int | None = None
     """Of an object: a number made of its ETag as written, by which a later run knows it without reading it."""
+    ensemble: int = 1
+    """Missing in lines of before it could be chosen."""
 
     @property
     def settings(self) -> Settings:

@@ -1,4 +1,4 @@
-"""`--sigma`, `--luma`, `--color`, `--detail` and `--bits`: what they do, where they are noted, and what they refuse."""
+"""`--sigma`, `--luma`, `--color`, `--detail`, `--bits`, `--ensemble`: what they do, where they are noted, what they refuse."""
 
 from __future__ import annotations
 
@@ -56,9 +56,10 @@ def test_each_files_advised_level_is_printed_noted_and_shown(tmp_path, photograp
 def test_the_options_are_the_arguments_of_denoise(tmp_path, photographs, model):
     out = tmp_path / "out"
     options = ("--sigma", 10.2, "--luma", 0.6, "--color", 0.9, "--detail", 0.4, "--strength", 0.8)
+    options += ("--ensemble", 4)
     result = invoke(command, "-m", model, photographs, out, "--manifest", tmp_path / "m.jsonl", *options)
     assert result.exit_code == 0, result.output
-    controls = {"sigma": 10.2 / 255, "luma": 0.6, "color": 0.9, "detail": 0.4, "strength": 0.8}
+    controls = {"sigma": 10.2 / 255, "luma": 0.6, "color": 0.9, "detail": 0.4, "strength": 0.8, "ensemble": 4}
     with Denoiser(model, "cpu", 1) as denoiser:
         pixels = read_image(photographs / "0.png").pixels
         expected = denoiser.denoise(pixels, **controls)
@@ -75,6 +76,7 @@ def test_the_options_are_the_arguments_of_denoise(tmp_path, photographs, model):
     ("--color", 0.5, "color 1 instead of 0.5"),
     ("--detail", 0.5, "detail 0 instead of 0.5"),
     ("--sigma", 5.1, "sigma chosen by itself instead of 5.1 of 255"),
+    ("--ensemble", 2, "ensemble 1 instead of 2"),
     ("--bits", 12, "bits chosen by itself instead of 12"),
 ])  # fmt: skip
 def test_outputs_of_other_settings_are_replaced_only_when_asked_to(tmp_path, photographs, model, option, value, text):
@@ -95,7 +97,7 @@ def test_lines_of_an_older_manifest_count_as_made_with_the_defaults(tmp_path, ph
         {
             k: v
             for k, v in line.items()
-            if k not in ("sigma", "luma", "color", "detail", "bits", "level", "lost", "value_range")
+            if k not in ("sigma", "luma", "color", "detail", "bits", "ensemble", "level", "lost", "value_range")
         }
         for line in lines(manifest)
     ]
@@ -120,6 +122,24 @@ def test_wrong_numbers_are_wrong_usage(tmp_path, images, blur_file, option):
         result = invoke(command, "-m", blur_file, images, tmp_path / "out", option, value)
         assert result.exit_code == 2
         assert f"Invalid value for '{option}'" in result.output
+
+
+@pytest.mark.parametrize("value", ["0", "3", "2.0", "True", "16", ""])
+def test_another_size_of_an_ensemble_is_wrong_usage(tmp_path, images, blur_file, value):
+    result = invoke(command, "-m", blur_file, images, tmp_path / "out", f"--ensemble={value}")
+    assert result.exit_code == 2
+    assert "Invalid value for '--ensemble'" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_cannot_take_an_ensemble_ends_the_run_before_its_first_file(tmp_path, images):
+    path = tmp_path / "wide.onnx"
+    path.write_bytes(make_model(size=(16, 24)))
+    result = invoke(command, "-m", path, images, tmp_path / "out", "--ensemble", 8)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, InputError)
+    assert "--ensemble 4" in str(result.exception)
+    assert list(tmp_path.glob("out/*.png")) == []
 
 
 def test_pages_have_levels_of_their_own(tmp_path, model):

@@ -120,11 +120,12 @@ def test_limits_shrink_to_the_smallest_tile_and_end_there():
     assert list(itertools.pairwise(sides)) == [(256, 128), (128, 64)]
 
 
-def test_tiles_need_no_memory_for_the_whole_image_in_float(blur_bytes):
+@pytest.mark.parametrize("ensemble", [1, 8])
+def test_tiles_need_no_memory_for_the_whole_image_in_float(blur_bytes, ensemble):
     denoiser = Denoiser(blur_bytes, "cpu", 1, max_memory_mb=20)
     image = np.random.default_rng(0).integers(0, 256, (3000, 3000), np.uint8)
     tracemalloc.start()
-    denoiser.denoise(image)
+    denoiser.denoise(image, ensemble=ensemble)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < image.nbytes + 4 * 2**20

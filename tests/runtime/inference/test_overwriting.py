@@ -156,11 +156,11 @@ def test_a_shortage_halfway_keeps_what_is_done(monkeypatch):
     expected = denoiser.denoise(image)
     runs, clean = [], open_model.Network._clean
 
-    def runs_short(network, pixels, levels, cancel):
+    def runs_short(network, pixels, levels, cancel, ensemble):
         runs.append(pixels.shape)
         if len(runs) > 1 and pixels.shape[1] > 64:
             raise MemoryError
-        return clean(network, pixels, levels, cancel)
+        return clean(network, pixels, levels, cancel, ensemble)
 
     monkeypatch.setattr(open_model.Network, "_clean", runs_short)
     np.testing.assert_array_equal(denoiser.denoise(image, overwrite_input=True), expected)

@@ -235,7 +235,11 @@ json_values = st.recursive(
 )
 
 
-@given(changes=st.dictionaries(st.sampled_from([*LINE, "sigma", "luma", "bits", "level", "other"]), json_values, max_size=3))
+@given(
+    changes=st.dictionaries(
+        st.sampled_from([*LINE, "sigma", "luma", "bits", "ensemble", "level", "other"]), json_values, max_size=3
+    )
+)
 @example({"path": []})
 @example({"path": {}})
 @example({"strength": 5})

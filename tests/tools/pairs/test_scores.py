@@ -98,6 +98,18 @@ def test_levels_are_told_one_after_the_other(folders, model):
     assert f"best level for each image: {sweep.best_each_db:.2f} dB" in result.output
 
 
+def test_the_model_may_be_averaged_over_flips_and_turns(folders, model):
+    with Denoiser(model, "cpu", 1) as denoiser:
+        pairs = score_pairs(denoiser, *folders, ensemble=4)
+        for pair, (_, noisy, clean) in zip(pairs, read_pairs(*folders), strict=True):
+            assert pair.scores.denoised_psnr_db == pytest.approx(psnr_db(clean, denoiser.denoise(noisy, ensemble=4), 255))
+    arguments = ("--noisy", folders[0], "--clean", folders[1], "-m", model)
+    result = invoke(command, *arguments, "--ensemble", 4)
+    assert result.exit_code == 0, result.output
+    assert f"({pairs[0].gain_db:+.2f})" in result.output
+    assert invoke(command, *arguments, "--ensemble", 3).exit_code == 2
+
+
 def test_a_model_that_estimates_the_noise_is_not_told_levels(folders, tmp_path):
     (tmp_path / "blind.onnx").write_bytes(make_model(channels=3))
     result = invoke(command, "--noisy", folders[0], "--clean", folders[1], "-m", tmp_path / "blind.onnx", "--sigmas", "5")

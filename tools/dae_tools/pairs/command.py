@@ -51,6 +51,13 @@ def _folder(help_text: str, **options: Any) -> dict[str, Any]:
     "ratios to the model's. Needs: pip install opencv-python-headless bm3d scikit-image (bm3d: not for commercial use).",
 )
 @click.option("--crop", type=click.IntRange(min=16), metavar="PIXELS", help="Use only a square in the middle of each image.")
+@click.option(
+    "--ensemble",
+    type=click.Choice(["1", "2", "4", "8"]),
+    default="1",
+    callback=lambda _context, _option, value: int(value),
+    help="Average the model over so many flips and turns of each image.  [default: 1]",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the model and of NLM.  [default: all]")
 @click.option("--levels", is_flag=True, help="Compare the measured noise level with the true one; no model is needed.")
 def command(
@@ -61,6 +68,7 @@ def command(
     sigmas: tuple[float, ...],
     against: tuple[str, ...],
     crop: int | None,
+    ensemble: int,
     threads: int | None,
     levels: bool,
 ) -> int:
@@ -77,11 +85,11 @@ def command(
         with Denoiser(model, threads=threads) as denoiser:
             if against:
                 set_threads(against, denoiser.threads)
-                click.echo("\n".join(table(compare(denoiser, against, read_pairs(noisy, clean, crop), level))))
+                click.echo("\n".join(table(compare(denoiser, against, read_pairs(noisy, clean, crop), level, ensemble))))
             elif not sigmas:
-                _print_scores(score_pairs(denoiser, noisy, clean, level, crop))
+                _print_scores(score_pairs(denoiser, noisy, clean, level, crop, ensemble))
             if sigmas:
-                _print_sweep(sweep_levels(denoiser, noisy, clean, sigmas, crop))
+                _print_sweep(sweep_levels(denoiser, noisy, clean, sigmas, crop, ensemble))
     return 0
 
 

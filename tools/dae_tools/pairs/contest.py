@@ -41,7 +41,11 @@ class Entry:
 
 
 def compare(
-    denoiser: Denoiser, names: Sequence[str], pairs: Iterable[tuple[str, Array, Array]], sigma: float | None = None
+    denoiser: Denoiser,
+    names: Sequence[str],
+    pairs: Iterable[tuple[str, Array, Array]],
+    sigma: float | None = None,
+    ensemble: int = 1,
 ) -> list[Entry]:
     """Denoise each image with the model and with other methods in turn.
 
@@ -50,11 +54,12 @@ def compare(
         names: Keys of `METHODS`.
         pairs: As from `read_pairs`; alpha is left out.
         sigma: Noise level to tell the model, where white is 1; None to let it be measured.
+        ensemble: For the model, as for `Denoiser.denoise`.
 
     Returns:
         The model, then for each method its usual settings and the best single one for these pairs.
     """
-    ours = Entry(denoiser.model.name, lambda noisy: denoiser.denoise(noisy, sigma=sigma))
+    ours = Entry(denoiser.model.name, lambda noisy: denoiser.denoise(noisy, sigma=sigma, ensemble=ensemble))
     usual = {name: _entries(METHODS[name], METHODS[name].usual) for name in names}
     tried = {name: _entries(METHODS[name], METHODS[name].tried) for name in names}
     every = [ours, *(entry for group in (usual, tried) for entries in group.values() for entry in entries)]

@@ -64,7 +64,12 @@ def middle(image: Array, side_px: int | None) -> Array:
 
 
 def score_pairs(
-    denoiser: Denoiser, noisy: Path, clean: Path, sigma: float | None = None, crop_px: int | None = None
+    denoiser: Denoiser,
+    noisy: Path,
+    clean: Path,
+    sigma: float | None = None,
+    crop_px: int | None = None,
+    ensemble: int = 1,
 ) -> list[Pair]:
     """Denoise the noisy images and compare them with the clean ones of the same names.
 
@@ -74,15 +79,17 @@ def score_pairs(
         clean: Folder of clean ones.
         sigma: Noise level to tell the model, where white is 1; None for the advised one of each image.
         crop_px: As for `read_pairs`.
+        ensemble: As for `Denoiser.denoise`.
 
     Raises:
-        InputError: A folder holds no image, or none of the same name.
+        InputError: A folder holds no image, or none of the same name; the model cannot take such an `ensemble`.
         ImageError: An image cannot be read.
     """
     found = []
     for name, before, after in read_pairs(noisy, clean, crop_px):
         level = denoiser.advise(before) if sigma is None else sigma
-        found.append(Pair(name, score(after, before, denoiser.denoise(before, sigma=level)), level))
+        denoised = denoiser.denoise(before, sigma=level, ensemble=ensemble)
+        found.append(Pair(name, score(after, before, denoised), level))
     return found
 
 
@@ -111,11 +118,18 @@ class Sweep:
         return fmean(map(max, zip(*self.psnr_db, strict=True)))
 
 
-def sweep_levels(denoiser: Denoiser, noisy: Path, clean: Path, sigmas: Sequence[float], crop_px: int | None = None) -> Sweep:
+def sweep_levels(
+    denoiser: Denoiser,
+    noisy: Path,
+    clean: Path,
+    sigmas: Sequence[float],
+    crop_px: int | None = None,
+    ensemble: int = 1,
+) -> Sweep:
     """Tell a model one level after the other; see `score_pairs`.
 
     Raises:
         InputError: The model estimates the noise by itself, or as `score_pairs`.
     """
-    runs = [score_pairs(denoiser, noisy, clean, sigma, crop_px) for sigma in sigmas]
+    runs = [score_pairs(denoiser, noisy, clean, sigma, crop_px, ensemble) for sigma in sigmas]
     return Sweep(tuple(sigmas), tuple(tuple(pair.scores.denoised_psnr_db for pair in run) for run in runs))
