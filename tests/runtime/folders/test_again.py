@@ -230,7 +230,7 @@ def test_a_manifest_that_can_no_longer_be_written_ends_no_run(tmp_path, denoiser
     def full(file, data):
         if data.startswith(b'{"path": '):
             lines.append(data)
-            if len(lines) > 3:
+            if len(lines) > 1:  # whichever threads they come from, an output is not recorded
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(file, data)
 
