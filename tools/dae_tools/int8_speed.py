@@ -79,7 +79,8 @@ def compare_speed(path: str | os.PathLike[str]) -> tuple[Latency, Latency, tuple
     shape = tuning_shape(contract.images)
     float32 = open_session(dequantized(onnx.load(path)).SerializeToString(), "cpu")
     image = np.random.default_rng(0).random(shape, np.float32)
-    runs = {name: partial(run_session, s, image) for name, s in (("int8", session), ("float32", float32))}
+    sigma = None if contract.sigma is None else np.full((len(image), 1), contract.sigma.high, np.float32)
+    runs = {name: partial(run_session, s, image, sigma) for name, s in (("int8", session), ("float32", float32))}
     times = time_alternately(runs, ROUNDS)
     return times["int8"], times["float32"], shape
 
