@@ -33,6 +33,24 @@ def test_pairs_and_flat_blocks_and_the_recipe_agree_on_white_noise(folders):
             assert row.seen[0] == pytest.approx(1, abs=0.1)
 
 
+def test_brightness_that_differs_within_a_pair_is_no_noise(tmp_path):
+    ramp = np.linspace(60, 190, 128)
+    clean = np.stack([np.add.outer(ramp, ramp) / 2] * 3, axis=2)
+    clean[40:70, 20:100] += 40 * np.random.default_rng(1).random((30, 80, 1)).round()  # texture
+    noise = np.random.default_rng(0).normal(0, 4, clean.shape)
+    found = []
+    for name, gain in (("as it is", 1.0), ("brighter", 1.08)):
+        folders = tmp_path / name / "noisy", tmp_path / name / "clean"
+        for folder, pixels in zip(folders, (gain * clean + noise, clean), strict=True):
+            folder.mkdir(parents=True)
+            write_image(folder / "0.png", Image(np.rint(pixels).clip(0, 255).astype(np.uint8)))
+        found += measure_folder(*folders)
+    plain, brighter = (row.noise for row in found)
+    assert brighter.level == pytest.approx(plain.level, rel=0.02)
+    assert brighter.luma == pytest.approx(plain.luma, abs=0.02)
+    assert abs(brighter.luma[2]) < 0.15
+
+
 def test_the_command_prints_both_columns(folders):
     noisy, clean = folders
     result = invoke(command, "--noise", "gaussian:8/255", "--clean", clean, "--noisy", noisy, "--reference", clean)

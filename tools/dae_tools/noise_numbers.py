@@ -1,7 +1,8 @@
 """Noise of a recipe in numbers, beside that of photographs: `python -m dae_tools.noise_numbers`.
 
-With `--noisy` and `--reference`, pairs of photographs: their true noise. With `--noisy` alone: their flat blocks, and those of
-images with noise of the recipe. With `--recover`, what `dae-train --noise fit:` finds in images with noise of a known recipe.
+With `--noisy` and `--reference`, pairs of photographs: their true noise, where the clean ones are flat. Elsewhere a pair
+differs by more than noise: between two shots a lamp flickers, a leaf moves. With `--noisy` alone: what their flat blocks hold.
+With `--recover`, what `dae-train --noise fit:` finds in images with noise of a known recipe.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ class Row:
 
 
 def measure(noisy: Pixels, clean: Pixels | None) -> Row | None:
-    """Return the numbers of an image, (H, W, C) in 0..1: from its difference to the clean one, or from its flat blocks.
+    """Return the numbers of an image, (H, W, C) in 0..1: of what flat blocks hold, of the clean one if there is one.
 
     None where there is no noise, or where no block can be chosen.
     """
-    blocks = flat_blocks(noisy) if clean is None else (noisy - clean)[np.newaxis]
+    blocks = flat_blocks(noisy) if clean is None else flat_blocks(clean, noisy - clean)
     noise = describe(blocks) if len(blocks) else None
     if noise is None or not noise.level:
         return None
@@ -136,7 +137,9 @@ _Folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--clean", type=_Folder, required=True, help="Folder of clean images that get the noise of the recipe.")
 @click.option("--noisy", type=_Folder, help="Folder of noisy photographs.")
 @click.option(
-    "--reference", type=_Folder, help="Their clean ones; without it, flat blocks of --noisy and of the recipe count."
+    "--reference",
+    type=_Folder,
+    help="Their clean ones, which say where to look; without it, blocks that look flat in --noisy count.",
 )
 @click.option("--recover", "limit", type=click.IntRange(1), help="Estimate camera:... from so many noisy images, print it.")
 def command(noise: str, clean: Path, noisy: Path | None, reference: Path | None, limit: int | None) -> int:

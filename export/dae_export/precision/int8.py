@@ -28,6 +28,7 @@ from ..measure.batches import Batch, feeds
 from .exactness import require_exact
 from .first_layer import first_layer, make_exact
 from .float_parts import float_parts
+from .float_sums import keep_sums
 from .integer_weights import IntegerWeights, round_weights
 from .scales import round_sums_alike, tied_tensors
 
@@ -135,6 +136,7 @@ def quantize(
     quantizer.quantize_model()
     graph = Graph(quantizer.model.model)  # drops unused additions of the quantizer
     graph.name = model.graph.name
+    keep_sums(graph)
     round_sums_alike(graph)
     put_weights(graph, round_weights(model) if weights is None else weights, plain.constants)
     if residual_sum(plain):

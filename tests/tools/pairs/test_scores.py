@@ -11,7 +11,7 @@ from builders import invoke, make_model
 from dae_runtime import Denoiser, InputError
 from dae_runtime.pixels.metrics import psnr_db
 from dae_tools.pairs.command import command
-from dae_tools.pairs.levels import scatter
+from dae_tools.pairs.levels import measured_and_true, scatter
 from dae_tools.pairs.scores import middle, read_pairs, score_pairs, sweep_levels
 
 
@@ -25,6 +25,13 @@ def test_each_pair_is_scored_at_its_advised_level(folders, model):
             assert pair.gain_db > 0
         assert {pair.level for pair in score_pairs(denoiser, *folders, sigma=0.0)} == {0.0}
         assert [pair.gain_db for pair in score_pairs(denoiser, *folders, sigma=0.0)] == [0, 0]
+
+
+def test_a_brighter_shot_has_no_more_noise():
+    clean = np.full((64, 64, 3), 100, np.uint8)
+    noisy = (clean + np.random.default_rng(0).normal(0, 5, clean.shape)).round().astype(np.uint8)
+    assert measured_and_true(noisy + np.uint8(9), clean) == pytest.approx(measured_and_true(noisy, clean), abs=1e-3)
+    assert measured_and_true(noisy, clean)[1] == pytest.approx(5, rel=0.05)
 
 
 def test_the_command_prints_the_mean_and_the_worst(folders, model):

@@ -87,6 +87,18 @@ def test_rounding_follows_what_the_export_fuses() -> None:
     assert rounded == expected
 
 
+def test_sums_of_a_network_that_is_given_the_level_are_rounded_where_they_are_read() -> None:
+    twin = fake_quantized(build_network(preset_settings("edge-m", channels=1, sigma=True)))
+    layers = {layer.name: layer for layer in twin.layers if isinstance(layer, Rounded)}
+    kept = {name for name in layers if name.endswith("_sum")} | {"skip_0"}
+    assert len(kept) == 8
+    assert not any(layers[name].rounds_output for name in kept)
+    assert layers["with_sigma"].rounds_output
+    assert {name for name, layer in layers.items() if layer.rounds_input} == {
+        *("encoder_0_1_a", "down_1", "encoder_1_1_a", "encoder_1_2_a", "up_0", "decoder_0_0_a", "decoder_0_1_a", "output_conv")
+    }
+
+
 @pytest.mark.slow
 def test_training_with_rounding_lowers_the_loss_of_rounding(digits_file: Path, tmp_path: Path) -> None:
     def config(**training: object) -> RunConfig:

@@ -15,7 +15,9 @@ BACKENDS = ("tensorflow", "jax")
 
 
 def backend() -> str:
-    """Return the backend of `KERAS_BACKEND`; `tensorflow` if it is not set.
+    """Return the backend of `KERAS_BACKEND`; `tensorflow` if it is not set, which is told to use oneDNN when it is imported.
+
+    By itself it leaves that library out on processors without VNNI, and trains convolutions at half the speed there.
 
     Raises:
         ConfigError: The backend is not supported.
@@ -29,6 +31,8 @@ def backend() -> str:
             f"training with KERAS_BACKEND={name} needs the package {name} and keras. Install: pip install tensorflow, or jax"
             + (f" {name}" if name != BACKENDS[0] else "")
         )
+    if name == "tensorflow":
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     return name
 
 

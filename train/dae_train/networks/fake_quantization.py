@@ -19,7 +19,7 @@ from keras import layers, ops
 
 from dae_runtime.contract import EXACT_PAIR_LIMIT
 
-from .residual import LEVEL_LAYERS
+from .residual import LEVEL_LAYERS, WITH_LEVEL
 
 _OUTPUT_AXES = {
     layers.Conv2D: (3,),
@@ -37,8 +37,9 @@ def fake_quantized(network: keras.Model, is_last: bool = True) -> keras.Model:
     """Return a network of the same structure that rounds kernels and activations.
 
     The output of a layer is rounded unless an activation follows, with which the export fuses it, or it is the output of the
-    whole network, which the export returns in float or as pixels. Layers that process the noise level are not rounded, as in
-    the export, nor is the first layer of a network that is given it.
+    whole network, which the export returns in float or as pixels. In a network that is given the noise level the layers that
+    process it are not rounded, as in the export, nor is the first layer; sums are rounded only where a layer with weights
+    reads them.
 
     Args:
         network: A functional model with one output; not changed.
@@ -57,8 +58,11 @@ def fake_quantized(network: keras.Model, is_last: bool = True) -> keras.Model:
         if exact or layer.name in LEVEL_LAYERS:
             return copy
         axes = next((axes for kind, axes in _OUTPUT_AXES.items() if isinstance(layer, kind)), ())
-        rounds = not (is_last and is_output) and not _is_fused(layer, network)
-        return Rounded(copy, axes, rounds) if axes or sums else copy
+        rounds = not (is_last and is_output) and not _is_fused(layer, network) and not _is_kept(layer, network)
+        reads_sum = (
+            any(_is_kept(other, network) and other.output is layer.input for other in network.layers) if axes else False
+        )
+        return Rounded(copy, axes, rounds, reads_sum) if axes or sums else copy
 
     twin = keras.models.clone_model(network, clone_function=clone)
     twin.set_weights(network.get_weights())
@@ -70,20 +74,26 @@ def _is_exact(layer: layers.Layer, network: keras.Model) -> bool:
     return len(network.inputs) > 1 and isinstance(layer, layers.Conv2D) and layer.input is network.inputs[0]
 
 
+def _is_kept(layer: layers.Layer, network: keras.Model) -> bool:
+    """Tell whether a layer is a sum that later sums take unrounded."""
+    return len(network.inputs) > 1 and isinstance(layer, layers.Add) and layer.name != WITH_LEVEL
+
+
 def _is_fused(layer: layers.Layer, network: keras.Model) -> bool:
     users = [user for user in network.layers if any(t is layer.output for t in keras.tree.flatten(user.input))]
     return bool(users) and all(isinstance(user, _ACTIVATIONS) and user is not layer for user in users)
 
 
 class Rounded(layers.Wrapper):  # type: ignore[misc]
-    """A layer with rounded kernels and optionally a rounded output; never part of a saved model."""
+    """A layer with rounded kernels and optionally rounded input and output; never part of a saved model."""
 
-    def __init__(self, layer: layers.Layer, axes: tuple[int, ...], rounds_output: bool) -> None:
+    def __init__(self, layer: layers.Layer, axes: tuple[int, ...], rounds_output: bool, rounds_input: bool) -> None:
         super().__init__(layer, name=layer.name, dtype="float32")
-        self.axes, self.rounds_output = axes, rounds_output
+        self.axes, self.rounds_output, self.rounds_input = axes, rounds_output, rounds_input
 
     def call(self, inputs: Any) -> Any:
         """Return the output of the layer."""
+        inputs = round_activation(inputs) if self.rounds_input else inputs
         rounded = [(variable, self._value(variable)) for variable in self.layer.trainable_variables]
         with keras.StatelessScope(state_mapping=rounded):
             outputs = ops.cast(self.layer(inputs), "float32")

@@ -29,6 +29,8 @@ USUAL_LEVELS = 10.0
 FULL_LEVEL = 5 / 255
 """From this level on the correction counts in full, below in proportion to the level."""
 CORRECTION = "correction"
+WITH_LEVEL = "with_sigma"
+"""Layer that adds the biases; its sum is rounded like any other output."""
 LEVEL_LAYERS = (
     *("sigma_scale", "sigma_hidden", "sigma_bias", "sigma_place"),
     *("sigma_share", "sigma_limit", "sigma_gain", CORRECTION),
@@ -53,7 +55,7 @@ def build_residual(settings: ResidualSettings, dtype: str, edge_dtype: str) -> k
     sigma = keras.Input((1,), name=SIGMA_NAME) if settings.sigma else None
     x = layers.Conv2D(settings.filters[0], *_edge(settings), padding="same", dtype=dtype, name="input_conv")(image)
     if sigma is not None:
-        x = layers.Add(dtype=dtype, name="with_sigma")([x, _biases(sigma, settings.filters[0], edge_dtype)])
+        x = layers.Add(dtype=dtype, name=WITH_LEVEL)([x, _biases(sigma, settings.filters[0], edge_dtype)])
     skips = []
     for level, filters in enumerate(settings.filters):
         if level:

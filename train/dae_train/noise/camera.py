@@ -52,8 +52,6 @@ _CHROMA_BLUR_PX, _COARSE_CHROMA_SHARE = (1.0, 3.5), 0.9
 """Noise reduction blurs color by as much more than brightness, mostly at half the resolution."""
 _UNEVEN_SHARE, _LEFT, _KNEE = 0.8, (0.1, 0.7), (0.004, 0.04)
 """How often noise reduction preserves edges; what it leaves in flat parts; the activity at which half of the rest is left."""
-_BLOTCHED_SHARE, _BLOTCH_PX, _BLOTCH, _BLOTCH_COLOR = 0.6, (1.5, 4.0), (0.1, 0.7), (0.0, 0.5)
-"""Coarse noise, which noise reduction does not reach: how often, how wide, its strength and color over that of the rest."""
 _SHARPENED_SHARE, _SHARPENING = 1 / 3, (0.1, 0.9)
 _CODED_SHARE, _SUBSAMPLED_SHARE, _QUALITY = 0.85, 0.6, (72.0, 97.0)
 """JPEG: how often, how often with halved color, and its quality."""
@@ -66,7 +64,7 @@ def camera(images: Any, iso: Any, blur: Any, color: Any, seed: Seed) -> Any:
         images: (N, H, W, C) float32 in [0, 1]; H and W at least 6. A gray image gets the noise of brightness.
         iso: (N, 1, 1, 1).
         blur: (N, 1, 1, 1): how far the camera's noise reduction blurs brightness, as a standard deviation in pixels.
-        color: (N, 1, 1, 1): standard deviation of the noise of color over that of brightness, before blotches and JPEG.
+        color: (N, 1, 1, 1): standard deviation of the noise of color over that of brightness, before JPEG.
         seed: Where randomness comes from.
 
     Returns:
@@ -81,7 +79,7 @@ def camera(images: Any, iso: Any, blur: Any, color: Any, seed: Seed) -> Any:
     noise = _reduced(noise, blur, color, channels, seed)
     share = ops.where(_coin(count, _UNEVEN_SHARE, seed), _uniform(count, _LEFT, seed), 1.0)
     noise = noise * left_by_denoiser(images, share, _log_uniform(count, _KNEE, seed))
-    noise = _sharpened(noise + _blotches(noise, ops.sqrt(shot * linear + read), seed), seed)
+    noise = _sharpened(noise, seed)
     noisy = bend(encode_srgb(ops.clip(linear + noise, 0, 1)), contrast)
     halve = _coin(count, _SUBSAMPLED_SHARE, seed)
     coded = jpeg(noisy, ops.round(_uniform(count, _QUALITY, seed)), halve)
@@ -122,22 +120,6 @@ def _reduced(noise: Any, blur: Any, color: Any, channels: int, seed: Seed) -> An
     half = blurred(half - luma(half), (blur + _uniform(count, _CHROMA_BLUR_PX, seed)) / 2)
     chroma = ops.where(_coin(count, _COARSE_CHROMA_SHARE, seed), doubled(half, size), fine - gray)
     return gray + color * size_of(gray) / size_of(chroma) * chroma
-
-
-def _blotches(noise: Any, depth: Any, seed: Seed) -> Any:
-    """Return coarse noise, mostly of brightness, for some of the images.
-
-    Args:
-        noise: (N, H, W, C), the fine noise.
-        depth: (N, H, W, C): how strong noise is at each place.
-        seed: Where randomness comes from.
-    """
-    count, size, channels = ops.shape(noise)[0], noise.shape[1:3], noise.shape[-1]
-    gray, color = (_normal((count, -(-size[0] // 2), -(-size[1] // 2), planes), seed) for planes in (1, channels))
-    coarse = blurred(gray + _uniform(count, _BLOTCH_COLOR, seed) * color, 0.65 * _uniform(count, _BLOTCH_PX, seed))
-    coarse = depth * doubled(coarse, size)
-    strength = ops.where(_coin(count, _BLOTCHED_SHARE, seed), _uniform(count, _BLOTCH, seed), 0.0)
-    return strength * size_of(noise) / size_of(coarse) * coarse
 
 
 def _sharpened(noise: Any, seed: Seed) -> Any:

@@ -44,8 +44,9 @@ CLEANER, TOLD, BLUR_PX, COLOR_BLUR_PX = "photo", 1.5, 0.45, 1.5
 """What frees crops of noise; how many times the measured level it is told; blurs of brightness and color for its rounding."""
 WIDEST, KNOWN = 0.35, 0.75
 """Of half of what is tried: the longest way to an end of a range; from where on blur and color are not known."""
-FARTHEST = 2.0
-"""From the photographs to the nearest that the recipe gives, in standard deviations of a picture."""
+FARTHEST = 0.5
+"""From the photographs to the nearest that the recipe gives, in standard deviations of a picture. Those of cameras, and of the
+recipe itself, are nearer than 0.15."""
 _TRIED, _ROUNDS, _NEAR, _RIDGE, _STEP, _SEED = 41, 6, 1.5, 1e-3, 0.05, 20
 _MEDIAN_SIZE = 0.6745
 CLIPPED = (0.05, 0.95)

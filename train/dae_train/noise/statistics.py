@@ -60,26 +60,34 @@ def describe(noise: FloatArray) -> NoiseStatistics:
     )
 
 
-def flat_blocks(image: FloatArray) -> FloatArray:
+def flat_blocks(image: FloatArray, noise: FloatArray | None = None) -> FloatArray:
     """Return the flattest blocks of an image of middle brightness: those whose cells differ least.
 
     Args:
         image: (H, W, C) in 0..1 with C 1 or 3.
+        noise: What to return instead at the same places, of the same shape.
 
     Returns:
         (N, 16, 16, C) around their means, without slopes; none of an image with too few blocks without black or white.
     """
     rows, columns = (side // BLOCK_PX for side in image.shape[:2])
-    cut = image[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX, -1)
-    blocks: FloatArray = cut.transpose(0, 2, 1, 3, 4).reshape(-1, BLOCK_PX, BLOCK_PX, image.shape[2])
+    blocks = _cut(image, rows, columns)
+    wanted = blocks if noise is None else _cut(noise, rows, columns)
     mean = blocks.mean((1, 2, 3))
     usable = (blocks.min((1, 2, 3)) > 0) & (blocks.max((1, 2, 3)) < 1) & (mean > MIDDLE[0]) & (mean < MIDDLE[1])
-    blocks = blocks[usable]
+    blocks, wanted = blocks[usable], wanted[usable]
     if len(blocks) < FEWEST_BLOCKS:
-        return blocks[:0]
+        return _level(wanted[:0])
     cells = blocks.reshape(-1, BLOCK_PX // CELL_PX, CELL_PX, BLOCK_PX // CELL_PX, CELL_PX, image.shape[2]).mean((2, 4, 5))
     flattest = np.argsort(cells.var((1, 2)), kind="stable")[: math.ceil(FLATTEST * len(blocks))]
-    return _level(blocks[flattest])
+    return _level(wanted[flattest])
+
+
+def _cut(image: FloatArray, rows: int, columns: int) -> FloatArray:
+    """Return the blocks of an image, (rows * columns, 16, 16, C)."""
+    cut = image[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX, -1)
+    blocks: FloatArray = cut.transpose(0, 2, 1, 3, 4).reshape(-1, BLOCK_PX, BLOCK_PX, image.shape[2])
+    return blocks
 
 
 def white_level(image: FloatArray, stride: int) -> float:
