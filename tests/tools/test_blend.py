@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from builders import invoke
-from dae_tools.blend import blend, command
+from dae_tools.blend import MORE_CAMERA, MORE_WHITE, blend, command
 from dae_tools.camera_noise import blur
 from dae_train import preset_settings
 from dae_train.errors import ConfigError
@@ -29,7 +29,7 @@ def network(path: Path, seed: int, **changes: Any) -> keras.Model:
     return built
 
 
-def test_smooth_noise_is_told_twice_to_the_second_and_white_noise_once(tmp_path: Path) -> None:
+def test_both_are_told_more_of_smooth_noise_and_the_level_of_white_noise(tmp_path: Path) -> None:
     camera, white = network(tmp_path / "camera.keras", 1), network(tmp_path / "white.keras", 2)
     blend(tmp_path / "camera.keras", tmp_path / "white.keras", tmp_path / "both.keras")
     both = keras.models.load_model(tmp_path / "both.keras", compile=False)
@@ -37,9 +37,11 @@ def test_smooth_noise_is_told_twice_to_the_second_and_white_noise_once(tmp_path:
     coarse = blur(fine[0], 2.0)[None]
     images = np.concatenate([0.5 + 0.05 * fine, 0.5 + 0.05 * coarse / coarse.std()]).astype(np.float32)
     told = np.full((2, 1), 0.05, np.float32)
-    expected = 0.5 * np.asarray(camera([images, told])) + 0.5 * np.asarray(white([images, told * [[1], [2]]]))
+    told_camera, told_white = (told * [[1], [1 + more]] for more in (MORE_CAMERA, MORE_WHITE))
+    expected = 0.5 * np.asarray(camera([images, told_camera])) + 0.5 * np.asarray(white([images, told_white]))
     np.testing.assert_allclose(np.asarray(both([images, told])), expected, atol=1e-6)
-    assert np.abs(np.asarray(white([images, told])) - np.asarray(white([images, 2 * told]))).max() > 1e-3
+    for each, more in ((camera, MORE_CAMERA), (white, MORE_WHITE)):
+        assert np.abs(np.asarray(each([images, told])) - np.asarray(each([images, told * (1 + more)]))).max() > 1e-3
 
 
 def test_a_network_learns_from_it(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """A teacher of two networks that are told the noise level: `python -m dae_tools.blend CAMERA WHITE -o BOTH.keras`.
 
-A network that knows the noise of cameras does well where it is told the true level; one that knows white noise alone, where
-it is told twice as much of the smooth noise of cameras. The mean of both is better than either (docs/photographs.md), and a
-network can be taught to give it: `dae-train PHOTOS --init CAMERA --teacher BOTH.keras --teacher-weight 1`.
+Of the smooth noise of cameras a network that knows it does best where it is told a little more than the true level, one that
+knows white noise alone where it is told two and a half times as much. The mean of both is better than either
+(docs/photographs.md), and a network can be taught to give it:
+`dae-train PHOTOS --init CAMERA --teacher BOTH.keras --teacher-weight 1`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from dae_train.networks import load_trained
 
 WHITE, SMOOTH = 0.9, 0.5
 """Diagonal differences of neighbors over the level told: from the first on noise is white, or there is texture; below the
-second it is smooth, and the network of white noise is told twice the level."""
+second it is smooth, and both networks are told more."""
+MORE_CAMERA, MORE_WHITE = 0.25, 1.5
+"""Of the level, of smooth noise: what the two networks are told beyond it."""
 _LEAST = 1e-4
 
 
 def blend(camera: str | os.PathLike[str], white: str | os.PathLike[str], destination: str | os.PathLike[str]) -> None:
-    """Write a network that gives the mean of two, the second told up to twice the level.
+    """Write a network that gives the mean of two, both told more where noise is smooth.
 
     Args:
         camera: A run directory or a `.keras` file: a network that is given the noise level.
@@ -50,7 +53,8 @@ def blend(camera: str | os.PathLike[str], white: str | os.PathLike[str], destina
     detail = (rows[:, :, :-1] - rows[:, :, 1:]) * 0.5  # of white noise as strong as the noise
     found = ops.sqrt(ops.mean(detail * detail, axis=(1, 2, 3)) + _LEAST**2)[:, None]
     smooth = ops.clip((WHITE - found / (sigma + _LEAST)) / (WHITE - SMOOTH), 0, 1)
-    both = 0.5 * networks[0]([noisy, sigma]) + 0.5 * networks[1]([noisy, sigma * (1 + smooth)])
+    told = [sigma * (1 + more * smooth) for more in (MORE_CAMERA, MORE_WHITE)]
+    both = 0.5 * networks[0]([noisy, told[0]]) + 0.5 * networks[1]([noisy, told[1]])
     with atomic_path(Path(destination)) as temporary:
         keras.Model([noisy, sigma], both, name="blend").save(temporary)
 
