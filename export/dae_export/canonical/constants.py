@@ -35,6 +35,20 @@ def shrink_constants(graph: Graph) -> None:
     graph.clean()
 
 
+def part_weights(graph: Graph) -> None:
+    """Give transposed convolutions weights of their own, in place, where the converter let them share those of another layer.
+
+    It does so with equal arrays, as of an autoencoder with tied weights; but scales of INT8 go along output channels, another
+    axis there.
+    """
+    transposed = [node for node in graph.nodes if node.op_type == "ConvTranspose"]
+    others = {name for node in graph.nodes if node.op_type != "ConvTranspose" for name in node.input}
+    for node in transposed:
+        weights = node.input[1]
+        if weights in graph.constants and weights in others:
+            node.input[1] = graph.add_constant(graph.constants[weights], weights)
+
+
 def _shrunk(value: Array) -> Array:
     for axis in range(value.ndim):
         first = value.take([0], axis)

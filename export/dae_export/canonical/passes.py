@@ -15,7 +15,7 @@ from dae_runtime.contract import INPUT_NAME, OUTPUT_NAME
 from ..graph.model import Graph, attributes, make_node, set_attributes
 from ..graph.residual import add_at_the_edge
 from .affine import fold_affine
-from .constants import fold_constants, shrink_constants
+from .constants import fold_constants, part_weights, shrink_constants
 from .dense import absorb_layouts, dense_to_convolution, matmul_to_gemm
 from .layout_chains import simplify_movements
 from .sinking import sink_transposes
@@ -48,6 +48,7 @@ def canonicalize(graph: Graph, fixed_size: tuple[int, int] | None) -> None:
     fold_affine(graph)
     add_at_the_edge(graph)
     free_sizes(graph, fixed_size)
+    part_weights(graph)
     name_everything(graph)
 
 
