@@ -129,14 +129,15 @@ def make_model(keras: Keras) -> Callable[..., Any]:
 def make_leveled(keras: Keras) -> Callable[..., Any]:
     """Build a small residual network that is given the noise level, as dae_train does it; what it computes is random."""
 
-    def make(channels: int = 1, seed: int = 0, filters: int = 16) -> Any:
+    def make(channels: int = 1, seed: int = 0, filters: int = 16, blocks: int = 1) -> Any:
         layers = keras.layers
         image, sigma = keras.Input((None, None, channels), name="noisy"), keras.Input((1,), name="sigma")
         x = layers.Conv2D(filters, 4, strides=2, padding="same")(image)
         level = layers.Dense(8, activation="relu")(layers.Rescaling(10.0)(sigma))
         x = layers.Add()([x, layers.Reshape((1, 1, filters))(layers.Dense(filters)(level))])
-        y = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
-        x = layers.Add()([x, layers.Conv2D(filters, 3, padding="same")(y)])
+        for _ in range(blocks):
+            y = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+            x = layers.Add()([x, layers.Conv2D(filters, 3, padding="same")(y)])
         x = layers.Conv2DTranspose(channels, 4, strides=2, padding="same")(x)
         gain = layers.ReLU(max_value=1.0)(layers.Rescaling(51.0)(sigma))
         x = layers.Multiply()([x, layers.Reshape((1, 1, 1))(gain)])

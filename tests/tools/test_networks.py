@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,13 @@ def noisy_and_clean():
     return clean + np.random.default_rng(0).normal(0, LEVEL, clean.shape).astype(np.float32), clean
 
 
+@cache
+def network(name):
+    return load_trained(str(NETWORKS / f"{name}.keras"), name)
+
+
 def denoised(name, noisy):
-    network = load_trained(str(NETWORKS / f"{name}.keras"), name)
-    return np.asarray(network([noisy[np.newaxis], np.float32([[LEVEL]])]))[0]
+    return np.asarray(network(name)([noisy[np.newaxis], np.float32([[LEVEL]])]))[0]
 
 
 def test_there_are_those_of_the_file_and_of_its_teacher():
@@ -41,8 +46,7 @@ def test_there_are_those_of_the_file_and_of_its_teacher():
 @pytest.mark.parametrize("name", ["photo", "photo-camera", "photo-white"])
 def test_each_is_told_the_level_and_denoises(name, noisy_and_clean):
     noisy, clean = noisy_and_clean
-    network = load_trained(str(NETWORKS / f"{name}.keras"), name)
-    assert [tensor.name for tensor in network.inputs] == [INPUT_NAME, SIGMA_NAME]
+    assert [tensor.name for tensor in network(name).inputs] == [INPUT_NAME, SIGMA_NAME]
     assert psnr_db(clean, denoised(name, noisy), 1) > psnr_db(clean, noisy, 1) + 3
 
 

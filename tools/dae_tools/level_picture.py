@@ -6,7 +6,6 @@ subfolders `noisy` and `clean`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,11 +15,11 @@ from matplotlib.figure import Figure
 
 from dae_runtime.images import find_images, read_image
 from dae_runtime.pixels.arrays import Array, as_batch, convert
-from dae_runtime.pixels.level import advise_level, measure_level
-from dae_runtime.pixels.metrics import mean_square_error
+from dae_runtime.pixels.level import advise_level
 from dae_runtime.system.command import run_command
 
 from .camera_noise import Colors, Rng, add_correlated, add_mosaic, add_white
+from .pairs.levels import measured_and_true
 from .pairs.scores import read_pairs
 
 MOST = 16
@@ -37,9 +36,8 @@ Point = tuple[float, float, float]
 
 def point(noisy: Array, clean: Array) -> Point:
     """Return the levels of a noisy image, (H, W, C) like the clean one."""
-    planes = [convert(as_batch(image)[0], np.float32) for image in (noisy, clean)]
-    true = math.sqrt(mean_square_error(planes[1], planes[0]))
-    return 255 * true, 255 * measure_level(planes[0]), 255 * advise_level(planes[0])
+    measured, true = measured_and_true(noisy, clean)
+    return true, measured, 255 * advise_level(convert(as_batch(noisy)[0], np.float32))
 
 
 def synthetic(folder: Path) -> Iterator[tuple[str, Point]]:

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dae_export.graph.model import Graph
-from dae_export.measure.batches import Leveled
 from dae_export.precision import calibrate, quantize
 from dae_export.precision.first_layer import LARGEST, STEPS, common_steps, first_layer
 from dae_export.product.variants import rewritten
@@ -21,14 +20,6 @@ from dae_runtime.engine.session import open_session, run_session
 def told(make_leveled):
     """The canonical graph of a network that is given the noise level."""
     return read_network(load(find_source(make_leveled(3))), 18).model
-
-
-@pytest.fixture(scope="module")
-def samples():
-    numbers = np.random.default_rng(0)
-    clean = numbers.random((8, 8, 8, 3), np.float32).repeat(4, 1).repeat(4, 2)
-    sigma = np.linspace(0.005, 0.05, 8, dtype=np.float32)[:, None]
-    return Leveled(clean + sigma[:, :, None, None] * numbers.standard_normal(clean.shape, np.float32), sigma)
 
 
 def sums_in_orders(image: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> list[np.ndarray]:
@@ -67,12 +58,12 @@ def test_it_ends_with_what_the_level_adds(told):
     assert [kinds[name] for name in first_layer(graph)] == ["Transpose", "Conv", "Add"]
 
 
-def test_a_level_that_differs_in_the_last_bits_changes_nothing(told, samples):
-    quantized = quantize(told, calibrate(told, [samples]))
+def test_a_level_that_differs_in_the_last_bits_changes_nothing(told, leveled_samples):
+    quantized = quantize(told, calibrate(told, [leveled_samples]))
     session = open_session(quantized.SerializeToString(), "cpu", 1)
-    nearly = samples.sigma * np.float32(1 + 3e-7)
-    assert (nearly != samples.sigma).any()
-    first, second = (run_session(session, samples.noisy, sigma) for sigma in (samples.sigma, nearly))
+    nearly = leveled_samples.sigma * np.float32(1 + 3e-7)
+    assert (nearly != leveled_samples.sigma).any()
+    first, second = (run_session(session, leveled_samples.noisy, sigma) for sigma in (leveled_samples.sigma, nearly))
     assert np.abs(first - second).max() < 1e-5  # the gain follows the level, and no step is another one
     kinds = [node.op_type for node in quantized.graph.node]
     assert kinds.count("Round") == 2
@@ -82,11 +73,11 @@ def test_networks_without_a_level_have_none(blur_denoiser):
     assert first_layer(Graph(blur_denoiser)) == []
 
 
-def test_every_form_counts_the_image_in_steps(told, samples):
+def test_every_form_counts_the_image_in_steps(told, leveled_samples):
     forms = rewritten(told, INTEGER_CANDIDATES, 4)
     assert len(forms) > 1
     for model in forms.values():
-        graph = Graph(quantize(model, calibrate(model, [samples])))
+        graph = Graph(quantize(model, calibrate(model, [leveled_samples])))
         (scaled,) = (node for node in graph.consumers(graph.input.name) if node.op_type == "Mul")
         (counted,) = graph.consumers(scaled.output[0])
         assert counted.op_type == "Round"
@@ -95,12 +86,12 @@ def test_every_form_counts_the_image_in_steps(told, samples):
         assert len(np.unique(np.abs(graph.constants[first.input[1]]))) > 128  # those of signed 8 bits
 
 
-def test_the_result_is_nearer_to_float(told, samples, monkeypatch):
+def test_the_result_is_nearer_to_float(told, leveled_samples, monkeypatch):
     def error() -> float:
-        integer = open_session(quantize(told, calibrate(told, [samples])).SerializeToString(), "cpu", 1)
-        return float(np.mean((run_session(integer, samples.noisy, samples.sigma) - expected) ** 2))
+        integer = open_session(quantize(told, calibrate(told, [leveled_samples])).SerializeToString(), "cpu", 1)
+        return float(np.mean((run_session(integer, leveled_samples.noisy, leveled_samples.sigma) - expected) ** 2))
 
-    expected = run_session(open_session(told.SerializeToString(), "cpu", 1), samples.noisy, samples.sigma)
+    expected = run_session(open_session(told.SerializeToString(), "cpu", 1), leveled_samples.noisy, leveled_samples.sigma)
     exact = error()
     monkeypatch.setattr("dae_export.precision.int8.first_layer", lambda graph: [])
     monkeypatch.setattr("dae_export.precision.int8.make_exact", lambda graph: None)

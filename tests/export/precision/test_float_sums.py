@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from dae_export.graph.model import Graph
-from dae_export.measure.batches import Leveled
 from dae_export.precision import calibrate, quantize
 from dae_export.product.variants import rewritten
 from dae_export.rewrites import INTEGER_CANDIDATES
@@ -17,33 +16,24 @@ BLOCKS = 6
 
 
 @pytest.fixture(scope="module")
-def deep(keras):
-    """Build a network of several blocks, told the noise level or not."""
-
-    def build(is_told: bool):
-        layers = keras.layers
-        image, sigma = keras.Input((None, None, 3), name="noisy"), keras.Input((1,), name="sigma")
-        x = layers.Conv2D(16, 4, strides=2, padding="same")(image)
-        if is_told:
-            x = layers.Add()([x, layers.Reshape((1, 1, 16))(layers.Dense(16)(sigma))])
-        for _ in range(BLOCKS):
-            y = layers.Conv2D(16, 3, padding="same", activation="relu")(x)
-            x = layers.Add()([x, layers.Rescaling(0.2)(layers.Conv2D(16, 3, padding="same")(y))])
-        x = layers.Add()([image, layers.Conv2DTranspose(3, 4, strides=2, padding="same")(x)])
-        network = keras.Model([image, sigma] if is_told else image, x)
-        numbers = np.random.default_rng(7)
-        network.set_weights([numbers.normal(0, 1.3 / max(w[..., 0].size, 4) ** 0.5, w.shape) for w in network.get_weights()])
-        return read_network(load(find_source(network)), 18).model
-
-    return build
+def told(make_leveled):
+    """The canonical graph of a network of several blocks that is given the noise level."""
+    return read_network(load(find_source(make_leveled(3, blocks=BLOCKS))), 18).model
 
 
 @pytest.fixture(scope="module")
-def samples():
-    numbers = np.random.default_rng(0)
-    clean = numbers.random((8, 8, 8, 3), np.float32).repeat(4, 1).repeat(4, 2)
-    sigma = np.linspace(0.005, 0.05, 8, dtype=np.float32)[:, None]
-    return Leveled(clean + sigma[:, :, None, None] * numbers.standard_normal(clean.shape, np.float32), sigma)
+def blind(keras, make_model):
+    """The same without a level."""
+    layers = keras.layers
+
+    def network(image):
+        x = layers.Conv2D(16, 4, strides=2, padding="same")(image)
+        for _ in range(BLOCKS):
+            y = layers.Conv2D(16, 3, padding="same", activation="relu")(x)
+            x = layers.Add()([x, layers.Conv2D(16, 3, padding="same")(y)])
+        return layers.Add()([image, layers.Conv2DTranspose(3, 4, strides=2, padding="same")(x)])
+
+    return read_network(load(find_source(make_model(network, (None, None, 3)))), 18).model
 
 
 def sums(graph: Graph) -> list[list[str]]:
@@ -54,29 +44,27 @@ def sums(graph: Graph) -> list[list[str]]:
     return [each for each in kinds if "DequantizeLinear" in each]
 
 
-def test_only_the_first_sum_takes_a_rounded_one(deep, samples):
-    forms = {"plain": deep(True), **rewritten(deep(True), INTEGER_CANDIDATES, 4)}
+def test_only_the_first_sum_takes_a_rounded_one(told, leveled_samples):
+    forms = {"plain": told, **rewritten(told, INTEGER_CANDIDATES, 4)}
     assert len(forms) > 2
     for model in forms.values():
-        kinds = sums(Graph(quantize(model, calibrate(model, [samples]))))
+        kinds = sums(Graph(quantize(model, calibrate(model, [leveled_samples]))))
         assert kinds.count(["Add", "DequantizeLinear"]) == BLOCKS - 1, kinds
         assert kinds.count(["DequantizeLinear", "DequantizeLinear"]) == 1, kinds
 
 
-def test_networks_without_a_level_add_in_integers(deep, samples):
-    model = deep(False)
-    kinds = sums(Graph(quantize(model, calibrate(model, [samples.noisy]))))
+def test_networks_without_a_level_add_in_integers(blind, leveled_samples):
+    kinds = sums(Graph(quantize(blind, calibrate(blind, [leveled_samples.noisy]))))
     assert kinds.count(["DequantizeLinear", "DequantizeLinear"]) == BLOCKS
     assert not any("Add" in each for each in kinds)
 
 
-def test_the_result_is_nearer_to_float(deep, samples, monkeypatch):
+def test_the_result_is_nearer_to_float(told, leveled_samples, monkeypatch):
     def error() -> float:
-        integer = open_session(quantize(told, calibrate(told, [samples])).SerializeToString(), "cpu", 1)
-        return float(np.mean((run_session(integer, samples.noisy, samples.sigma) - expected) ** 2))
+        integer = open_session(quantize(told, calibrate(told, [leveled_samples])).SerializeToString(), "cpu", 1)
+        return float(np.mean((run_session(integer, leveled_samples.noisy, leveled_samples.sigma) - expected) ** 2))
 
-    told = deep(True)
-    expected = run_session(open_session(told.SerializeToString(), "cpu", 1), samples.noisy, samples.sigma)
+    expected = run_session(open_session(told.SerializeToString(), "cpu", 1), leveled_samples.noisy, leveled_samples.sigma)
     kept = error()
     monkeypatch.setattr("dae_export.precision.int8.keep_sums", lambda graph: None)
     assert 0 < kept < 0.9 * error()

@@ -12,15 +12,16 @@ from dae_runtime.engine.session import open_session, run_session
 
 
 @pytest.mark.parametrize("tied", ["a convolution and its transpose", "two convolutions"])
-def test_equal_weights_are_exported_to_int8(keras, tied):
+def test_equal_weights_are_exported_to_int8(keras, make_model, tied):
     layers, numbers = keras.layers, np.random.default_rng(0)
-    image = keras.Input((None, None, 3), name="noisy")
-    x = layers.Conv2D(16, 4, strides=2, padding="same", name="down")(image)
-    for name in ("first", "second"):
-        x = layers.Conv2D(16, 3, padding="same", activation="relu", name=name)(x)
-    x = layers.Add()([image, layers.Conv2DTranspose(3, 4, strides=2, padding="same", name="up")(x)])
-    network = keras.Model(image, x)
-    network.set_weights([numbers.normal(0, 1.3 / max(w[..., 0].size, 4) ** 0.5, w.shape) for w in network.get_weights()])
+
+    def tiable(image):
+        x = layers.Conv2D(16, 4, strides=2, padding="same", name="down")(image)
+        for name in ("first", "second"):
+            x = layers.Conv2D(16, 3, padding="same", activation="relu", name=name)(x)
+        return layers.Add()([image, layers.Conv2DTranspose(3, 4, strides=2, padding="same", name="up")(x)])
+
+    network = make_model(tiable, (None, None, 3))
     one, other = ("down", "up") if "transpose" in tied else ("first", "second")
     kernel = network.get_layer(one).get_weights()[0]
     network.get_layer(other).set_weights([kernel, network.get_layer(other).get_weights()[1]])

@@ -58,12 +58,11 @@ def fake_quantized(network: keras.Model, is_last: bool = True) -> keras.Model:
         if exact or layer.name in LEVEL_LAYERS:
             return copy
         axes = next((axes for kind, axes in _OUTPUT_AXES.items() if isinstance(layer, kind)), ())
-        rounds = not (is_last and is_output) and not _is_fused(layer, network) and not _is_kept(layer, network)
-        reads_sum = (
-            any(_is_kept(other, network) and other.output is layer.input for other in network.layers) if axes else False
-        )
+        rounds = not (is_last and is_output) and not _is_fused(layer, network) and layer not in kept
+        reads_sum = bool(axes) and any(total.output is layer.input for total in kept)
         return Rounded(copy, axes, rounds, reads_sum) if axes or sums else copy
 
+    kept = _kept_sums(network)
     twin = keras.models.clone_model(network, clone_function=clone)
     twin.set_weights(network.get_weights())
     return twin
@@ -74,9 +73,10 @@ def _is_exact(layer: layers.Layer, network: keras.Model) -> bool:
     return len(network.inputs) > 1 and isinstance(layer, layers.Conv2D) and layer.input is network.inputs[0]
 
 
-def _is_kept(layer: layers.Layer, network: keras.Model) -> bool:
-    """Tell whether a layer is a sum that later sums take unrounded."""
-    return len(network.inputs) > 1 and isinstance(layer, layers.Add) and layer.name != WITH_LEVEL
+def _kept_sums(network: keras.Model) -> list[layers.Layer]:
+    """Return the sums that later sums take unrounded: those of a network that is given the noise level."""
+    sums = [layer for layer in network.layers if isinstance(layer, layers.Add) and layer.name != WITH_LEVEL]
+    return sums if len(network.inputs) > 1 else []
 
 
 def _is_fused(layer: layers.Layer, network: keras.Model) -> bool:
