@@ -119,7 +119,11 @@ KERAS_BACKEND selects the framework: tensorflow (default) or jax.
     default=None,
     help="Quantization-aware training: fine-tune with INT8 rounding, with --init.  [default: no]",
 )
-@click.option("--teacher", metavar="NAME|PATH", help="Distill from this network too; accepts the same names as --init.")
+@click.option(
+    "--teacher",
+    metavar="NAME|PATH",
+    help="Distill from this network too; accepts the same names as --init. With --augment it sees images turned.",
+)
 @click.option(
     "--teacher-weight", type=float, help=f"Weight of the teacher in the loss, 0 to 1.  [default: {_DEFAULT.teacher_weight:g}]"
 )

@@ -20,9 +20,10 @@ LOW, HIGH = (1200, 0.3, 0.9), (9600, 1.1, 0.35)
 
 
 def write_shots(folder: Path, spec: str, channels: int = 3, count: int = 12) -> Path:
-    """Write soft pictures with noise, as a camera does: 200 x 200 pixels."""
+    """Write soft pictures with noise, as a camera does: 200 x 200 pixels, with colors as pale as those of photographs."""
     clean = synthetic.make_images(count, 200, channels, seed=3) / np.float32(255)
-    soft = np.stack([textures.blur(image, 2) for image in clean]).astype(np.float32)
+    pale = clean.mean(axis=3, keepdims=True) * np.float32(0.8) + np.float32(0.2) * clean
+    soft = np.stack([textures.blur(image, 4) for image in pale]).astype(np.float32)
     folder.mkdir()
     for number, noisy in enumerate(draw_noisy(soft, NoiseSettings(spec), seed=5)):
         write_image(folder / f"{number}.png", Image(np.rint(noisy * 255).astype(np.uint8)))
@@ -45,7 +46,7 @@ def test_two_cameras_are_told_apart(tmp_path: Path) -> None:
     assert found[1] is not None
     low, high = (fit.amounts for fit in found)
     assert low[0] < high[0]
-    assert low[0] == pytest.approx(LOW[0], rel=1.5)
+    assert LOW[0] / 6 < low[0] < LOW[0] * 2
     assert HIGH[0] / 2.5 < high[0] < HIGH[0] * 2.5
     assert low[1] < high[1] - 0.2
     assert low[2] > 1.4 * high[2]

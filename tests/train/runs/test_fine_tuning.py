@@ -197,6 +197,20 @@ def test_teacher_pulls_the_network_towards_its_own_output(trained: RunDirectory,
     assert len(read_description(run)["training"]["teacher_sha256"]) == 64
 
 
+def test_teacher_sees_images_turned_as_those_of_the_training_are(
+    trained: RunDirectory, digits_file: Path, tmp_path: Path
+) -> None:
+    """A network that is its own teacher agrees with it, unless the teacher sees another side of the image."""
+    found = {}
+    for augment in (False, True):
+        own = {"init": str(trained.root), "teacher": str(trained.root), "teacher_weight": 1.0, "loss": "mse"}
+        settings = config(digits_file, **own, epochs=1, learning_rate=1e-9)
+        settings = dataclasses.replace(settings, data=dataclasses.replace(settings.data, augment=augment))
+        found[augment] = read_history(train(settings, tmp_path / f"run{augment}").run.history)[0]["loss"]
+    assert found[False] < 1e-9
+    assert found[True] > 1e-5
+
+
 def test_loss_mixes_clean_image_and_teacher() -> None:
     trainer = Trainer(inputs := keras.Input((1,)), inputs)
     trainer.loss_function, trainer.teacher_weight = LOSS_FUNCTIONS["mse"], 0.25

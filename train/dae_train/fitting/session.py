@@ -162,7 +162,7 @@ def open_session(
         layer = NoiseLayer(recipes, config.noise.clip, training.seed)
         if takes_sigma(config.model):
             layer = LeveledNoise(recipes, config.noise.clip, training.seed, plan.images.noisy is not None)
-        trainer = build_trainer(models.trained, feed, layer, training, meter, custom.loss)
+        trainer = build_trainer(models.trained, feed, layer, training, meter, custom.loss, plan.augment)
         optimizer = make_optimizer(config, plan.steps_per_epoch, compute_dtype(training))
         optimizer.build(models.trained.trainable_variables)
         trainer.compile(optimizer, auto_scale_loss=False)

@@ -10,6 +10,7 @@ from keras import ops
 from ..errors import ConfigError
 from ..learning.losses import Loss, weight
 from ..learning.supervision import connect, loss_function
+from ..learning.turns import Turned
 from ..networks import load_trained
 from ..settings.training import BY_LEVEL, TrainingSettings
 from .input_pipeline import Feed
@@ -62,8 +63,11 @@ def build_trainer(
     training: TrainingSettings,
     meter: Meter,
     custom_loss: Loss | None = None,
+    turned: bool = False,
 ) -> Trainer:
-    """Build the model of a training step, not compiled; `custom_loss` is that of the program, if any.
+    """Build the model of a training step, not compiled.
+
+    `custom_loss` is that of the program, if any; `turned`, whether the teacher sees images flipped and turned.
 
     Raises:
         ConfigError: The teacher cannot be loaded, or does not accept the images of this run.
@@ -72,7 +76,7 @@ def build_trainer(
     given, target, denoised = connect(training, denoiser, noise, image, target)
     outputs = [target, denoised]
     if training.teacher is not None:
-        outputs.append(_teacher_output(training.teacher, given))
+        outputs.append(_teacher_output(training.teacher, given, training.seed if turned else None))
     by_level = training.loss == BY_LEVEL
     if by_level:
         outputs.append(given[1])
@@ -83,8 +87,8 @@ def build_trainer(
     return trainer
 
 
-def _teacher_output(name: str, given: list[Any]) -> Any:
-    """Return the output of the teacher for noisy images, and their levels if it is given these."""
+def _teacher_output(name: str, given: list[Any], turns: int | None) -> Any:
+    """Return the output of the teacher for noisy images, and their levels if it is given these; `turns` seeds its turns."""
     loaded, noisy = load_trained(name, "--teacher"), given[0]
     if len(loaded.inputs) > len(given):
         raise ConfigError(
@@ -95,8 +99,9 @@ def _teacher_output(name: str, given: list[Any]) -> Any:
     inputs = loaded.inputs if len(loaded.inputs) > 1 else loaded.inputs[0]
     teacher = keras.Model(inputs, loaded.outputs[0], name="teacher")
     teacher.trainable = False
+    seen = given[: len(loaded.inputs)]
     try:
-        output = teacher(given if len(loaded.inputs) > 1 else noisy, training=False)
+        output = teacher(seen if len(seen) > 1 else noisy, training=False)
     except ValueError:  # its text names layers that the user does not know
         output = None
     if output is None or output.shape != noisy.shape:
@@ -105,4 +110,4 @@ def _teacher_output(name: str, given: list[Any]) -> Any:
             f"--teacher {name}: expected a network for patches of {width}x{height} pixels in {channels} channels, "
             f"received one for {teacher.input_shape}. Choose a --patch-size that fits both networks, or another teacher."
         )
-    return output
+    return output if turns is None else Turned(teacher, turns)(*seen)

@@ -35,22 +35,26 @@ from ..errors import DataError
 from .camera import camera
 from .camera_steps import blurred
 
-MOST_IMAGES, MOST_CROPS, CROP_PX = 24, 24, 192
+MOST_IMAGES, MOST_CROPS, FEW_CROPS, CROP_PX = 24, 24, 12, 192
 PICTURES = 300
 """About how many pictures are made."""
 RANGES = np.array([(math.log(200), math.log(30_000)), (0.0, 1.6), (math.log(0.1), math.log(2.5))])
 """What is tried of sensitivity, blur and color: logarithms of the first and the last, as the numbers are linear in these."""
-CLEANER, TOLD, BLUR_PX, COLOR_BLUR_PX = "photo", 1.5, 0.45, 1.5
-"""What frees crops of noise; how many times the measured level it is told; blurs of brightness and color for its rounding."""
+CLEANER, BLUR_PX, COLOR_BLUR_PX = "photo", 0.45, 1.5
+"""What frees crops of noise; blurs of brightness and color for its rounding."""
 WIDEST, KNOWN = 0.35, 0.75
 """Of half of what is tried: the longest way to an end of a range; from where on blur and color are not known."""
-FARTHEST = 0.5
-"""From the photographs to the nearest that the recipe gives, in standard deviations of a picture. Those of cameras, and of the
-recipe itself, are nearer than 0.15."""
+FARTHEST = 1.0
+"""From the photographs to the nearest that the recipe gives, in standard deviations of a picture. Those of cameras are nearer
+than 0.15, noise that is far smoother is beyond 2."""
+_PLACES, _FOR_TWO = (0.1, 0.9), 1.6
+"""Where crops lie in a side that is long enough for two: so many times as long as one."""
 _TRIED, _ROUNDS, _NEAR, _RIDGE, _STEP, _SEED = 41, 6, 1.5, 1e-3, 0.05, 20
 _MEDIAN_SIZE = 0.6745
 CLIPPED = (0.05, 0.95)
 """Crops that are darker or brighter in the mean do not count."""
+_FLAT = 0
+"""The place of flat parts among `QUANTILES`."""
 _LEAST, _MIDDLE = 0.05, np.float32(0.5)
 """Added to deviations, of 255, before logarithms; added to color, which is around 0."""
 
@@ -119,8 +123,7 @@ def fit_camera_folder(folder: Path) -> CameraFit | None:
             f"the noise of {folder} cannot be measured: it is correlated between pixels, and no image has {CROP_PX}x{CROP_PX} "
             "pixels neither black nor white, as it takes then. Give larger images, or better exposed ones."
         )
-    chosen = np.random.default_rng(_SEED).permutation(len(alike))[:MOST_CROPS]
-    fit, distance = fit_crops(np.stack([alike[index] for index in chosen]))
+    fit, distance = fit_crops(np.stack(_most_even(alike)))
     if distance > FARTHEST:
         raise DataError(
             f"the noise of {folder} cannot be measured: it is correlated between pixels, and not as the recipe camera makes "
@@ -159,9 +162,9 @@ def fit_crops(crops: FloatArray) -> tuple[CameraFit, float]:
 def numbers(image: FloatArray) -> _Values:
     """Return the numbers that tell the amounts: level, roughness, and color over brightness, all logarithms.
 
-    They are of differences between pixels some way off, means over the flat and the average parts of an image, as cameras
-    leave little noise in flat ones: of brightness 2 and 3 pixels apart; of neighbors over 3 pixels apart; and of color over
-    brightness 6 pixels apart, as the noise of color is coarse.
+    The level is the one measured in any image. The others are of differences between pixels: in brightness, of neighbors over
+    3 pixels apart, in flat parts, where texture is least; and of color over brightness 6 pixels apart, as the noise of color
+    is coarse, in the mean over flat and average parts, as cameras leave little of it in flat ones.
 
     Args:
         image: (H, W, C) in 0..1 with C 1 or 3, sides of at least 10; of 1 there is no color.
@@ -172,13 +175,16 @@ def numbers(image: FloatArray) -> _Values:
     gray = luma_of(image)
     colors = [_MIDDLE + image[..., channel : channel + 1] - gray for channel in (0, 2)] if image.shape[2] == 3 else []
     log, *logs = (_log_deviations(plane) for plane in (gray, *colors))
-    return np.array([(log[2] + log[3]) / 2, log[1] - log[3], *([(logs[0][6] + logs[1][6]) / 2 - log[6]] if logs else [])])
+    level = math.log(255 * measure_level(image) + _LEAST)
+    rough = log[1][_FLAT] - log[3][_FLAT]
+    return np.array([level, rough, *([np.mean([logs[0][6], logs[1][6]]) - np.mean(log[6])] if logs else [])])
 
 
-def _log_deviations(plane: FloatArray) -> dict[int, float]:
+def _log_deviations(plane: FloatArray) -> dict[int, _Values]:
+    """Return logarithms for each of `STRIDES_PX`, of flat and of average parts, (2,) each."""
     found = statistics(plane)
     assert found is not None  # crops are large
-    return dict(zip(STRIDES_PX, np.log(255 * found.deviations[0] + _LEAST).mean(axis=1).tolist(), strict=True))
+    return dict(zip(STRIDES_PX, np.log(255 * found.deviations[0] + _LEAST), strict=True))
 
 
 def _beyond(index: int, best: _Values) -> bool:
@@ -197,18 +203,30 @@ def _crops(image: Pixels) -> list[FloatArray]:
     sizes = image.shape[:2]
     if min(sizes) < CROP_PX:
         return []
-    shares = (0.25, 0.75) if min(sizes) >= 2 * CROP_PX else (0.5,)
-    starts = [[round((size - CROP_PX) * share) for share in shares] for size in sizes]
+    shares = [_PLACES if size >= _FOR_TWO * CROP_PX else (0.5,) for size in sizes]
+    starts = [[round((size - CROP_PX) * share) for share in each] for size, each in zip(sizes, shares, strict=True)]
     colors = image[..., : color_channels(image.shape[2])]
     parts = [to_unit(colors[top : top + CROP_PX, left : left + CROP_PX]) for top, left in itertools.product(*starts)]
     return [part for part in parts if CLIPPED[0] < part.mean() < CLIPPED[1]]
 
 
+def _most_even(crops: list[FloatArray]) -> list[FloatArray]:
+    """Return the half of the crops, at least 12 and at most 24, whose flat parts differ least: noise rather than texture."""
+    count = min(MOST_CROPS, max(FEW_CROPS, math.ceil(len(crops) / 2)))
+    return sorted(crops, key=_unevenness)[:count]
+
+
+def _unevenness(crop: FloatArray) -> float:
+    found = statistics(crop)
+    assert found is not None  # as above
+    assert found.unevenness is not None
+    return found.unevenness
+
+
 def _cleaned(crops: FloatArray) -> FloatArray:
     """Return crops, (N, H, W, C), without most of their noise, and with most of their texture."""
-    level = float(np.median([measure_level(crop) for crop in crops]))
     with Denoiser(CLEANER) as denoiser:
-        clean = to_unit(denoiser.denoise(convert(crops, np.uint8), sigma=min(1.0, TOLD * level)))
+        clean = to_unit(denoiser.denoise(convert(crops, np.uint8)))
     gray = luma_of(clean)
     planes = ((gray, BLUR_PX), (clean - gray, COLOR_BLUR_PX))
     soft = [blurred(ops.convert_to_tensor(plane), ops.full((len(clean), 1, 1, 1), width)) for plane, width in planes]
