@@ -15,11 +15,14 @@ from builders import random_pixels, wait_until
 from dae_runtime import Denoiser, FolderRequest, run_folder
 from dae_runtime.images import Image, write_image
 
+from .conftest import parent
 from .test_runs import contents
 
 pytestmark = pytest.mark.slow
 
 FILES = 40
+NAMES = [f"{number:02}{'-waits' * (FILES // 2 <= number < FILES // 2 + 2)}.png" for number in range(FILES)]
+"""Two wait: a worker that reads one of them is kept until `let_go`, so that no run ends before something happens to it."""
 
 
 @pytest.fixture
@@ -31,9 +34,9 @@ def expected(folder):
     write_image(first, Image(random_pixels((900, 1200), seed=1)))
     with Denoiser(folder / "blur.onnx", "cpu", 1) as denoiser:
         run_folder(FolderRequest(first, folder / "alone.png"), denoiser)
-    for number in range(1, FILES):
-        shutil.copy(first, folder / "in" / f"{number:02}.png")
-    return dict.fromkeys((f"{number:02}.png" for number in range(FILES)), (folder / "alone.png").read_bytes())
+    for name in NAMES[1:]:
+        shutil.copy(first, folder / "in" / name)
+    return dict.fromkeys(NAMES, (folder / "alone.png").read_bytes())
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
@@ -43,6 +46,15 @@ def lines(folder: Path) -> list[dict[str, object]]:
 
 def done(folder: Path) -> int:
     return sum(line["status"] == "done" for line in lines(folder))
+
+
+def kept(folder: Path) -> list[int]:
+    """Return the workers that read a file that waits."""
+    return [int(path.name.removeprefix("kept-")) for path in folder.glob("kept-*")]
+
+
+def let_go(folder: Path) -> None:
+    (folder / "go-on").touch()
 
 
 def check_whole(folder: Path, expected: dict[str, bytes]) -> None:
@@ -56,10 +68,9 @@ def check_whole(folder: Path, expected: dict[str, bytes]) -> None:
 
 def test_a_killed_worker_is_replaced(cluster, folder, start_run, expected):
     process = start_run()
-    wait_until(lambda: len(cluster.workers()) == 2)
-    worker = cluster.workers()[0]
-    wait_until(lambda: done(folder) >= 3)
-    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: done(folder) >= 3 and kept(folder))
+    os.kill(kept(folder)[0], signal.SIGKILL)
+    let_go(folder)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert out.startswith(f"{FILES} of {FILES} files denoised, 0 failed")
@@ -69,9 +80,9 @@ def test_a_killed_worker_is_replaced(cluster, folder, start_run, expected):
 
 def test_a_lost_node_is_no_hang_where_there_is_no_other_room(cluster, folder, start_run, expected):
     process = start_run()
-    wait_until(lambda: len(cluster.workers()) == 2)
-    wait_until(lambda: done(folder) >= 3)
-    cluster.cut_power(cluster.nodes[-1])
+    wait_until(lambda: done(folder) >= 3 and kept(folder))
+    cluster.cut_power(next(node for node in cluster.nodes if node.raylet == parent(kept(folder)[0])))
+    let_go(folder)
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     assert "a worker was lost, and " in err
@@ -83,6 +94,7 @@ def test_a_killed_driver_is_continued_by_the_same_command(cluster, folder, start
     wait_until(lambda: done(folder) >= 5)
     process.kill()
     process.wait()
+    let_go(folder)
     code, _, err = run_on()  # at once: workers of the run before may still write
     assert code == 0, err
     check_whole(folder, expected)
@@ -92,6 +104,7 @@ def test_an_interrupted_run_ends_soon_and_is_continued(cluster, folder, start_ru
     process = start_run()
     wait_until(lambda: done(folder) >= 3)
     process.send_signal(signal.SIGINT)
+    let_go(folder)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, f"of {FILES} files are whole; the same command goes on from there" in err) == (130, True), err
     wait_until(lambda: not cluster.workers())
@@ -118,13 +131,12 @@ def test_a_file_that_kills_its_worker_is_found_and_the_others_are_done(folder, r
 
 def test_nothing_foreign_is_replaced(cluster, folder, start_run, run_on, expected):
     process = start_run()
-    wait_until(lambda: len(cluster.workers()) == 2)
-    workers = cluster.workers()
-    wait_until(lambda: done(folder) >= 1)
-    last = folder / "out" / f"{FILES - 1:02}.png"
+    wait_until(lambda: done(folder) >= 1 and len(kept(folder)) == 2)
+    last = folder / "out" / NAMES[-1]
     last.write_bytes(b"of a person")
-    for pid in workers:  # the files under way are done again
+    for pid in kept(folder):  # the files under way are done again
         os.kill(pid, signal.SIGKILL)
+    let_go(folder)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 3, err
     assert f"failed: out/{last.name}: exists" in err, err

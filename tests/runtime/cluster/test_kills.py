@@ -11,7 +11,7 @@ import pytest
 
 from builders import wait_until
 
-from .test_failures import check_whole, done, expected
+from .test_failures import check_whole, done, expected, let_go
 
 __all__ = ["expected"]
 
@@ -39,6 +39,7 @@ def test_a_run_that_is_killed_at_any_moment_is_continued(cluster, folder, start_
             os.kill(chance.choice(workers), signal.SIGKILL)
         else:
             cluster.cut_power(cluster.nodes[-1])
+        let_go(folder)
         said = process.communicate(timeout=240)[1]
         assert process.returncode == (-signal.SIGKILL if kind == "driver" else 0), said
         code, _, err = run_on()
@@ -46,4 +47,5 @@ def test_a_run_that_is_killed_at_any_moment_is_continued(cluster, folder, start_
         check_whole(folder, expected)
         assert {path: path.read_bytes() for path in (folder / "in").iterdir()} == inputs
         (folder / "out").rename(folder / f"out-{number}")
+        (folder / "go-on").unlink()
         cluster.fill()
