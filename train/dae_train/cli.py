@@ -31,7 +31,7 @@ from .settings.networks import PRESETS
 from .settings.noise import FitRequest
 from .settings.processes import Processes
 from .settings.trained_file import find_init
-from .settings.training import LEARNING_RATES, LOSSES, PRECISIONS, SCHEDULES, SUPERVISIONS, TrainingSettings
+from .settings.training import BY_LEVEL, LEARNING_RATES, LOSSES, MSE, PRECISIONS, SCHEDULES, SUPERVISIONS, TrainingSettings
 
 _DEFAULT = TrainingSettings()
 _RATES = ", ".join(f"{rate:g} ({name})" for name, rate in LEARNING_RATES.items())
@@ -89,7 +89,7 @@ KERAS_BACKEND selects the framework: tensorflow (default) or jax.
     help=f"Training targets: {', '.join(SUPERVISIONS)}. noise2noise: DATA and --target are noisy shots of the same scenes. "
     "noise2void: DATA are single noisy images.  [default: clean]",
 )
-@click.option("--loss", help=f"{', '.join(LOSSES)}.  [default: {_DEFAULT.loss}]")
+@click.option("--loss", help=f"{', '.join(LOSSES)}.  [default: {MSE}; {BY_LEVEL} with --sigma-input]")
 @click.option("--epochs", type=int, help=f"Number of epochs.  [default: {_DEFAULT.epochs}]")
 @click.option("--steps", type=int, help="Weight updates of the whole run, instead of --epochs.")
 @click.option(

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dae_runtime.contract import parse_noise
+from dae_runtime.contract import gaussian_range, parse_noise
 from dae_runtime.images import Image, write_image
 from dae_train import DataError, DataSettings, NoiseSettings, RunConfig
 from dae_train.data import synthetic, textures
 from dae_train.fitting.preparation import prepare
-from dae_train.noise.fit import NoiseFit, fit_folder, fit_images, resolve
+from dae_train.noise.fit import resolve
+from dae_train.noise.fit_sensor import NoiseFit, fit_folder, fit_images
 from dae_train.settings.noise import FitRequest
 
 VALUES = (0.25, 0.5, 0.75)
@@ -60,6 +61,15 @@ def test_folders_of_gray_and_color_of_8_and_16_bits(tmp_path: Path, channels: in
     fit = fit_folder(folder)
     assert worst(fit, 0.01, 0.02) < 0.15
     assert 0 < fit.darkest < fit.brightest < 1
+
+
+def test_a_network_that_is_given_the_level_gets_a_range_around_it(tmp_path: Path) -> None:
+    folder = str(write_all(tmp_path / "shots", shots(scenes(16), 0, 0.05, 3)))
+    request, wider = FitRequest(f"fit:{folder}", folder, 1, 1), FitRequest(f"fit:0.8-1.2:{folder}", folder, 0.8, 1.2)
+    fit = fit_folder(Path(folder))
+    assert gaussian_range(resolve(request)[0]) == pytest.approx((fit.sigma, fit.sigma), rel=1e-3)
+    assert gaussian_range(resolve(request, leveled=True)[0]) == pytest.approx((0.5 * fit.sigma, 1.5 * fit.sigma), rel=1e-3)
+    assert gaussian_range(resolve(wider, leveled=True)[0]) == pytest.approx((0.8 * fit.sigma, 1.2 * fit.sigma), rel=1e-3)
 
 
 @pytest.mark.parametrize("levels", [255, 65535])

@@ -162,6 +162,7 @@ def test_every_flag_reaches_a_setting() -> None:
                 learning_rate=1,
                 init="a",
                 teacher="b",
+                loss="l1",
                 optimizer="adam",
             ),
         )
@@ -177,7 +178,7 @@ def test_command_line_has_flags_for_non_defaults() -> None:
 
 
 def test_conflicting_flags_of_a_resumed_run_are_named() -> None:
-    config = merge(None, {"data": "mnist", "lr": 1e-3})
+    config = merge(None, {"data": "mnist", "lr": 1e-3, "loss": "mse"})
     check_same(config, {"data": "mnist", "lr": 1e-3, "loss": "mse", "epochs": 99, "seed": None})
     with pytest.raises(ConfigError) as caught:
         check_same(config, {"data": "synthetic", "lr": 2e-3, "patch_size": 32})

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dae_train import ConfigError, RunConfig, from_mapping, preset_settings, to_toml
+from dae_train.fitting.preparation import prepare
 from dae_train.networks import build_network
 from dae_train.settings.config import from_toml
 from dae_train.settings.flags import command_line, merge
@@ -46,6 +47,17 @@ def test_loss_by_level_needs_the_level() -> None:
         from_mapping({"training": {"loss": "mse-by-level"}})
 
 
+@pytest.mark.parametrize("sigma", [False, True])
+def test_default_loss_follows_the_network(tmp_path: Path, sigma: bool) -> None:
+    named = {False: "mse", True: "mse-by-level"}
+    config = merge(None, {"limit": 4, "steps": 1, "sigma_input": sigma})
+    assert prepare(config).config.training.loss == named[sigma]
+    assert "--loss" not in command_line(config, {"limit": 4, "steps": 1, "sigma_input": sigma})
+    (tmp_path / "run.toml").write_text(to_toml(prepare(config).config))
+    assert merge(str(tmp_path / "run.toml"), {"sigma_input": not sigma}).loss == named[not sigma]
+    assert merge(str(tmp_path / "run.toml"), {"sigma_input": True, "loss": "l1"}).loss == "l1"
+
+
 def test_flag_and_file_say_the_same(tmp_path: Path) -> None:
     given = {"data": "synthetic", "sigma_input": True, "loss": "mse-by-level"}
     config = merge(None, given)
@@ -53,7 +65,7 @@ def test_flag_and_file_say_the_same(tmp_path: Path) -> None:
     assert command_line(config, given) == "dae-train synthetic --sigma-input --loss mse-by-level"
     (tmp_path / "run.toml").write_text(to_toml(config))
     assert from_toml(tmp_path / "run.toml") == config
-    assert not takes_sigma(merge(str(tmp_path / "run.toml"), {"sigma_input": False, "loss": "mse"}).model)
+    assert not takes_sigma(merge(str(tmp_path / "run.toml"), {"sigma_input": False}).model)
 
 
 def test_older_files_mean_networks_without_it() -> None:

@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..settings.config import RunConfig
 from ..settings.networks import CustomSettings
 from ..settings.noise import CUSTOM_NOISE, CustomNoise
-from ..settings.training import CUSTOM_LOSS, TrainingSettings
+from ..settings.training import CUSTOM_LOSS
 
 if TYPE_CHECKING:
     import keras
@@ -54,7 +54,7 @@ class Custom:
         Raises:
             ConfigError: The model cannot be trained, settings name a noise or loss too, or a part is missing.
         """
-        if self.loss is not None and config.training.loss not in (TrainingSettings.loss, CUSTOM_LOSS):
+        if self.loss is not None and config.training.loss not in (None, CUSTOM_LOSS):
             raise ConfigError(f"loss was given as a function and as the text {config.training.loss!r}. Omit one.")
         if self.noise is not None and config.noise.spec is not None and not config.noise.custom:
             raise ConfigError(f"noise was given as a function and as the text {str(config.noise.spec)!r}. Omit one.")

@@ -18,6 +18,7 @@ from ..data.patches import Size, choose_patch, draw_patches, padded
 from ..data.sources import load_dataset
 from ..noise import resolve
 from ..settings.config import RunConfig
+from ..settings.networks import takes_sigma
 from ..settings.noise import VALIDATION_SEED, FitRequest
 from ..settings.trained_file import check_channels, file_digest
 from ..settings.training import TrainingSettings
@@ -107,7 +108,7 @@ def _with_noise(config: RunConfig) -> tuple[RunConfig, dict[str, Any]]:
     """Return the settings with a measured noise if requested, and a record of the measurement."""
     if not isinstance(config.noise.spec, FitRequest):
         return config, {}
-    spec, record = resolve(config.noise.spec)
+    spec, record = resolve(config.noise.spec, leveled=takes_sigma(config.model))
     return dataclasses.replace(config, noise=dataclasses.replace(config.noise, spec=spec)), {"noise_fit": record}
 
 
@@ -133,7 +134,7 @@ def _filled(config: RunConfig, channels: int, patch: Size, whole: bool, plan: Ba
             sha256=sha256,
             augment=plan.augment,
         ),
-        training=_with_lengths(dataclasses.replace(config.training, optimizer=config.optimizer), plan),
+        training=_with_lengths(dataclasses.replace(config.training, loss=config.loss, optimizer=config.optimizer), plan),
     )
 
 

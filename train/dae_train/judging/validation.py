@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..data.image_set import FloatArray
-from ..learning.losses import LOSS_FUNCTIONS, Loss, weight
+from ..learning.losses import Loss, loss_named, weight
 from ..learning.supervision import mask_pixels, masked_loss, shot_variance
 from ..settings.config import RunConfig
 from ..settings.noise import VALIDATION_SEED
@@ -65,7 +65,7 @@ def validation_setup(
         with single noisy images the `loss` at masked pixels, the same in every epoch.
     """
     training, noisy = config.training, given[0]
-    loss = custom_loss or LOSS_FUNCTIONS[training.loss]
+    loss = custom_loss or loss_named(training.loss)
     if config.has_clean:
         weights = np.asarray(weight(given[1]))[:, :, None] if training.loss == BY_LEVEL else None
         metrics = [Psnr(name="psnr"), Ssim(name="ssim")]

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import losses, ops
 
-from ..settings.training import BY_LEVEL
+from ..settings.training import BY_LEVEL, MSE
 
 CHARBONNIER_EPSILON = 1e-3
 
@@ -26,12 +26,18 @@ def charbonnier(clean: Any, denoised: Any) -> Any:
 
 LOSS_FUNCTIONS: Mapping[str, Loss] = {
     "bce": losses.binary_crossentropy,
-    "mse": losses.mean_squared_error,
+    MSE: losses.mean_squared_error,
     "l1": losses.mean_absolute_error,
     "charbonnier": charbonnier,
     BY_LEVEL: losses.mean_squared_error,
 }
 """The losses by the names of `settings.training.LOSSES`."""
+
+
+def loss_named(name: str | None) -> Loss:
+    """Return a loss by its name; None: the mean squared error, as for networks without other settings."""
+    return LOSS_FUNCTIONS[name or MSE]
+
 
 USUAL_ERROR, USUAL_LEVEL, GROWTH = 4.07e-4, 15 / 255, 1.13
 """Mean squared error that a small network leaves of white noise of this level on photographs, and its exponent of growth."""

@@ -21,7 +21,7 @@ from keras import ops, random
 
 from ..data.image_set import FloatArray
 from ..settings.training import NOISE2NOISE, NOISE2VOID, TrainingSettings
-from .losses import LOSS_FUNCTIONS, Loss
+from .losses import Loss, loss_named
 
 CELL_PX = 8
 """One pixel of each square of this side is masked: 1.6 %, evenly distributed."""
@@ -121,7 +121,7 @@ def connect(
 
 def loss_function(training: TrainingSettings, custom: Loss | None = None) -> Loss:
     """Return the loss of the tensors of `connect`; `custom` is that of the program, if any."""
-    loss = custom or LOSS_FUNCTIONS[training.loss]
+    loss = custom or loss_named(training.loss)
     if training.supervision != NOISE2VOID:
         return loss
     return lambda target, output: loss(target, output) * CELL_PX**2  # the mean over masked pixels

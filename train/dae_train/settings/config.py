@@ -23,7 +23,7 @@ from ..errors import ConfigError, check_fields, check_setting
 from .networks import Architecture, ResidualSettings, preset_class, preset_settings, takes_sigma
 from .noise import FitRequest, NoiseSettings
 from .trained_file import channels_of, model_table
-from .training import BY_LEVEL, MUON, NOISE2NOISE, NOISE2VOID, PLAIN_MUON, TrainingSettings
+from .training import BY_LEVEL, MSE, MUON, NOISE2NOISE, NOISE2VOID, PLAIN_MUON, TrainingSettings
 
 RECORDS = ("command", "versions", "record")
 """Entries of run.toml that are not settings."""
@@ -136,6 +136,11 @@ class RunConfig:
         return NO_NOISE if noisy_already else DEFAULT_NOISE.get(self.data.source, GENERAL_NOISE)
 
     @property
+    def loss(self) -> str:
+        """The effective loss."""
+        return self.training.loss or default_loss(takes_sigma(self.model))
+
+    @property
     def optimizer(self) -> str:
         """The effective optimizer."""
         return self.training.optimizer or default_optimizer(self.model)
@@ -145,6 +150,11 @@ class RunConfig:
         """Whether the target images are clean, for validation."""
         kind = self.training.supervision
         return kind == "clean" or (kind == NOISE2VOID and self.noise_spec != NO_NOISE)
+
+
+def default_loss(leveled: bool) -> str:
+    """Return the default loss: all levels count alike, for a network that is given the noise level."""
+    return BY_LEVEL if leveled else MSE
 
 
 def default_optimizer(model: Architecture) -> str:

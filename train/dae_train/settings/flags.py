@@ -16,6 +16,7 @@ from .config import (
     SYNTHETIC,
     RunConfig,
     check_table,
+    default_loss,
     default_optimizer,
     from_mapping,
     read_toml,
@@ -117,6 +118,8 @@ def _drop_outdated(document: Mapping[str, dict[str, Any]], given: Mapping[str, A
         data.pop("sha256", None)
     for name in changed & {"init", "teacher"}:
         training.pop(f"{name}_sha256", None)
+    if "sigma_input" in changed and training.get("loss") == default_loss(bool(model.get("sigma"))):
+        del training["loss"]
     preset = model.get("preset", DEFAULT_PRESETS.get(str(data.get("source")), GENERAL_PRESET))
     if given.get("preset", preset) != preset:
         for key in set(model) - {"channels"}:

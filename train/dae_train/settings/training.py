@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from ..errors import check_fields, check_setting
 
-BY_LEVEL = "mse-by-level"
-LOSSES = ("bce", "mse", "l1", "charbonnier", BY_LEVEL)
+MSE, BY_LEVEL = "mse", "mse-by-level"
+LOSSES = ("bce", MSE, "l1", "charbonnier", BY_LEVEL)
 CUSTOM_LOSS = "custom"
 """Name of a loss function of the calling program; see `dae_train.train`."""
 SUPERVISIONS = ("clean", "noise2noise", "noise2void")
 _, NOISE2NOISE, NOISE2VOID = SUPERVISIONS
-UNBIASED_LOSSES = ("mse", "l1")
+UNBIASED_LOSSES = (MSE, "l1")
 """Losses with the same minimum for noisy targets: for noise with mean 0, and with median 0."""
 SCHEDULES = ("cosine", "constant")
 _, CONSTANT = SCHEDULES
@@ -35,9 +35,10 @@ class TrainingSettings:
     """Training targets; see `supervision`. `clean`: clean images. `noise2noise`: other noisy shots of the same scenes,
     `data.target`. `noise2void`: single noisy images whose noise is independent between pixels (or clean images with added
     noise, to test the method)."""
-    loss: str = "mse"
+    loss: str | None = None
     """`bce`, `mse`, `l1`, `charbonnier` or, for a network that is given the noise level, `mse-by-level`: all levels then count
-    alike, see `losses.weight`. `custom`: the function passed to `train`."""
+    alike, see `losses.weight`. `custom`: the function passed to `train`. None: depends on the network, see
+    `RunConfig.loss`."""
     epochs: int = 10
     """Number of epochs, each of `steps_per_epoch` updates, then validated and saved."""
     steps: int | None = None
@@ -85,7 +86,7 @@ class TrainingSettings:
             check_setting(getattr(self, name) in choices, f"training.{name}", one_of(choices), getattr(self, name))
         losses = LOSSES if self.supervision == "clean" else UNBIASED_LOSSES
         expected = one_of(losses) + ("" if self.supervision == "clean" else ", since the target is noisy")
-        check_setting(self.loss in (*losses, CUSTOM_LOSS), "training.loss", expected, self.loss)
+        check_setting(self.loss in (None, *losses, CUSTOM_LOSS), "training.loss", expected, self.loss)
         teachable = self.supervision != NOISE2VOID or self.teacher is None
         check_setting(teachable, "training.teacher", f"omitted with {NOISE2VOID}", self.teacher)
         known = self.optimizer is None or self.optimizer in LEARNING_RATES
