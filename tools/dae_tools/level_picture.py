@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dae_runtime.images import find_images, read_image
+from dae_runtime.pixels.advice import noise_of
 from dae_runtime.pixels.arrays import Array, as_batch, convert
-from dae_runtime.pixels.level import advise_level
 from dae_runtime.system.command import run_command
 
 from .camera_noise import Colors, Rng, add_correlated, add_mosaic, add_white
@@ -37,7 +37,7 @@ Point = tuple[float, float, float]
 def point(noisy: Array, clean: Array) -> Point:
     """Return the levels of a noisy image, (H, W, C) like the clean one."""
     measured, true = measured_and_true(noisy, clean)
-    return true, measured, 255 * advise_level(convert(as_batch(noisy)[0], np.float32))
+    return true, measured, 255 * noise_of(convert(as_batch(noisy)[0], np.float32)).advised
 
 
 def synthetic(folder: Path) -> Iterator[tuple[str, Point]]:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import sys
-from dataclasses import replace
 from typing import Any
 
 import click
 
 from .._version import __version__
 from ..errors import InputError
-from ..models import bundled_models, describe_models, find_model
 from ..system.bounds import LARGEST_SIDE_PX, MOST_IMAGES, MOST_MEMORY_MB, MOST_PIXELS, MOST_THREADS
-from ..system.command import EXIT_FAILED, PrintableFormatter, echo, run_command
-from ..system.messages import counted
+from ..system.command import PrintableFormatter, run_command
+from . import actions
 from .files import denoise_files, watch_folder
-from .options import RunOptions, usage_errors
+from .measuring import measure_levels
+from .options import RunOptions
 from .streams import STANDARD, denoise_frames, denoise_image
 
 MIN_MEMORY_MB = 64
@@ -166,6 +164,11 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
 )
 @click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails.")
 @click.option(
+    "--measure",
+    is_flag=True,
+    help="Print the noise level of each file of IN and, for each camera and ISO, the level to give as --sigma.",
+)
+@click.option(
     "--self-test",
     is_flag=True,
     help="Check that MODEL, or each bundled model, computes here what its exporter computed.",
@@ -182,6 +185,7 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
 def command(
     source: str | None,
     output: str | None,
+    measure: bool,
     self_test: bool,
     contract: str | None,
     merge_manifests: str | None,
@@ -197,21 +201,23 @@ def command(
     """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
     options = RunOptions(**values)
     _configure_log(options)
-    actions = (
-        (list_models, _list_models),
-        (doctor, _doctor),
-        (self_test, lambda: _self_test(options)),
-        (contract is not None, lambda: _contract(contract or "")),
-        (merge_manifests is not None, lambda: _merge_manifests(merge_manifests or "")),
+    wanted = (
+        (list_models, actions.list_models),
+        (doctor, actions.print_diagnosis),
+        (self_test, lambda: actions.check_models(options)),
+        (contract is not None, lambda: actions.print_contract(contract or "")),
+        (merge_manifests is not None, lambda: actions.merge_shards(merge_manifests or "")),
     )
-    chosen = [action for wanted, action in actions if wanted]
-    if len(chosen) > 1 or (chosen and source is not None):
+    chosen = [action for asked, action in wanted if asked]
+    if len(chosen) > 1 or (chosen and (measure or source is not None)):
         raise click.UsageError(
             "--self-test, --contract, --merge-manifests, --list-models and --doctor exclude each other, IN and OUT: give one "
             "of them alone."
         )
     if chosen:
         return chosen[0]()
+    if measure:
+        return measure_levels(source, output, options)
     if options.raw:
         return denoise_frames(source or STANDARD, output or STANDARD, options.raw, options)
     if source is None or output is None:
@@ -226,63 +232,6 @@ def command(
 def main() -> None:
     """Run the command on `sys.argv`."""
     run_command(command)
-
-
-def _self_test(options: RunOptions) -> int:
-    from ..diagnosis.self_test import failure_cause, self_test
-
-    paths = list(bundled_models().values()) if options.model is None else options.model_paths()
-    if not paths:
-        raise InputError("this installation has no bundled models. Give a file with --model.")
-    failed = False
-    for path in paths:
-        with replace(options, model=os.fspath(path)).open_denoiser() as denoiser:
-            outcome = self_test(denoiser)
-            echo(f"{denoiser.model.name} on {denoiser.device}: {outcome}: {'passed' if outcome.passed else 'FAILED'}")
-            if not outcome.passed:
-                echo(f"  {failure_cause(denoiser)}", err=True)
-        failed |= not outcome.passed
-    return EXIT_FAILED if failed else 0
-
-
-def _contract(model: str) -> int:
-    from ..engine.opening import contract_document
-
-    click.echo(contract_document(find_model(model)))  # as it is: a program reads it
-    return 0
-
-
-def _merge_manifests(output: str) -> int:
-    from ..folders import merge_manifests
-
-    with usage_errors():
-        path, count = merge_manifests(output)
-    echo(f"{path}: {counted(count, 'manifest')} of shards merged into it")
-    return 0
-
-
-def _list_models() -> int:
-    models = describe_models()
-    for model in models:
-        echo(str(model))
-    if not models:
-        echo("no models are bundled with this installation")
-    return 0
-
-
-def _doctor() -> int:
-    from ..diagnosis.doctor import examine
-
-    diagnosis = examine()
-    for name, value in diagnosis.facts:
-        echo(f"{name:12} {value}")
-    for advice in diagnosis.advice:
-        echo(f"advice: {advice}")
-    for problem in diagnosis.problems:
-        echo(f"problem: {problem}")
-    if not diagnosis.problems:
-        echo("no problems found")
-    return EXIT_FAILED if diagnosis.problems else 0
 
 
 def _configure_log(options: RunOptions) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ..system.lazy import lazy_face
 
 if TYPE_CHECKING:
+    from .levels import FileLevel, SharedLevel, measure_files, shared_levels
     from .outcome import Failure, FolderOutcome, Tally
     from .planning import FolderPlan, plan_request
     from .request import FolderRequest
@@ -14,23 +15,28 @@ if TYPE_CHECKING:
 __all__ = [
     "Cluster",
     "Failure",
+    "FileLevel",
     "FolderOutcome",
     "FolderPlan",
     "FolderRequest",
+    "SharedLevel",
     "Tally",
     "job_options",
     "manifest_of",
+    "measure_files",
     "merge_manifests",
     "open_manifest",
     "open_run",
     "plan_request",
     "run_folder",
     "run_settings",
+    "shared_levels",
 ]
 
 __getattr__ = lazy_face(
     __name__,
     {
+        "levels": ("FileLevel", "SharedLevel", "measure_files", "shared_levels"),
         "outcome": ("Failure", "FolderOutcome", "Tally"),
         "planning": ("FolderPlan", "plan_request"),
         "request": ("FolderRequest",),

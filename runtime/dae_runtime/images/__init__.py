@@ -6,6 +6,7 @@ from ..system.lazy import lazy_face
 
 if TYPE_CHECKING:
     from .codec import KINDS_OF_8_BITS, MAX_PIXELS, decode, encode, lost_metadata
+    from .exif import camera_of
     from .files import (
         Image,
         image_bytes,
@@ -44,6 +45,7 @@ __all__ = [
     "OTHER_SUFFIXES",
     "Image",
     "PassedOver",
+    "camera_of",
     "codec_versions",
     "decode",
     "disable_cache",
@@ -74,6 +76,7 @@ __getattr__ = lazy_face(
     __name__,
     {
         "codec": ("KINDS_OF_8_BITS", "MAX_PIXELS", "decode", "encode", "lost_metadata"),
+        "exif": ("camera_of",),
         "files": (
             "Image",
             "image_bytes",

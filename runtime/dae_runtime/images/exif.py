@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
+from typing import Any
 
 from .headers import Read
 from .tags import (
@@ -21,6 +23,8 @@ DESCRIPTIVE = (269, 270, 271, 272, 285, 305, 306, 315, 316, 33432, EXIF_IFD, GPS
 """Tags of a TIFF that EXIF has, too: names, texts, camera, software, time, artist, copyright, EXIF and GPS."""
 _PREFIX = b"Exif\0\0"
 _WIDTH, _HEIGHT = 0xA002, 0xA003
+_MODEL, _ISO = 272, 0x8827
+_LONGEST_NAME = 64
 _THUMBNAILS = ((0x201, 0x202), (0x111, 0x117))
 """Tags of offset and size of a thumbnail: of a JPEG, and of bare pixels."""
 
@@ -64,6 +68,19 @@ def orientation_in(directory: Directory) -> int:
     tag = directory.get(ORIENTATION)
     value = tag.values[0] if tag is not None and tag.type in (1, 3, 4) else 1
     return value if 1 <= value <= 8 else 1
+
+
+def camera_of(metadata: Mapping[str, Any]) -> str:
+    """Return the model of the camera and the ISO, as `NIKON D800, ISO 3200`; empty where a file does not tell the model."""
+    directories = read_directories(_reader(without_prefix(metadata.get("exif-data", b""))))
+    model = directories[0].get(_MODEL) if directories else None
+    if model is None or model.type != 2:
+        return ""
+    name = model.data[:_LONGEST_NAME].decode("latin-1").strip("\0 ")
+    exif = directories[0].get(EXIF_IFD)
+    iso = None if exif is None or exif.directory is None else exif.directory.get(_ISO)
+    speed = iso.values[0] if iso is not None and iso.type == 3 else 0
+    return f"{name}, ISO {speed}" if name and speed else name
 
 
 def resolution_of(directory: Directory) -> dict[str, float]:

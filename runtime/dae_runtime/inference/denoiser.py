@@ -16,6 +16,7 @@ from ..contract import Contract
 from ..engine.devices import AUTO, parse_device
 from ..errors import DaeError, InputError
 from ..models import DEFAULT_MODEL
+from ..pixels.advice import Noise
 from ..pixels.arrays import Array, as_batch, as_image, check_values
 from ..system.bounds import LARGEST_SIDE_PX, MOST_IMAGES, MOST_MEMORY_MB, MOST_THREADS, check_callback, check_whole, shown
 from ..system.processor import available_cpus
@@ -25,7 +26,7 @@ from .limits import ENGINE_SHARE
 from .open_model import Network
 from .sources import check_unchanged, sources_of, stamps_of
 from .streaming import denoise_stream
-from .treatment import level_in, sigma_unused, treat
+from .treatment import noise_in, sigma_unused, treat
 
 
 class Denoiser:
@@ -98,10 +99,7 @@ class Denoiser:
 
     @property
     def model(self) -> Contract:
-        """The contract of the model file.
-
-        With the default models: of the one that denoised the latest image; before any image, of the gray one.
-        """
+        """The contract of the model file; of several that of the latest image, and before any image that for gray ones."""
         return self._latest.model
 
     @property
@@ -110,24 +108,25 @@ class Denoiser:
         used = [network for network in self._distinct() if network.first_use]
         return tuple(network.model for network in sorted(used, key=lambda network: network.first_use))
 
-    def measure(self, noisy: npt.ArrayLike, bits: int | None = None) -> float | None:
-        """Return the noise level of an image, or None if its model estimates the noise by itself.
+    def noise(self, noisy: npt.ArrayLike, bits: int | None = None) -> Noise | None:
+        """Return what is seen of the noise of an image, or None if its model estimates the noise by itself.
 
         Args:
             noisy: One image, (H, W) or (H, W, C), as for `denoise`.
             bits: As for `denoise`.
 
-        Returns:
-            The standard deviation of the noise over pixels and channels, where white is 1.
-
         Raises:
             InputError: The image is not valid for `denoise`.
         """
-        return level_in(noisy, self._opened, bits, advice=False)
+        return noise_in(noisy, self._opened, bits)
+
+    def measure(self, noisy: npt.ArrayLike, bits: int | None = None) -> float | None:
+        """Return the standard deviation of the noise over pixels and channels, where white is 1; else as `noise`."""
+        return None if (found := self.noise(noisy, bits)) is None else found.level
 
     def advise(self, noisy: npt.ArrayLike, bits: int | None = None) -> float | None:
         """Return the level that `denoise` tells its model without `sigma`: as `measure`, or less where that may be texture."""
-        return level_in(noisy, self._opened, bits, advice=True)
+        return None if (found := self.noise(noisy, bits)) is None else found.advised
 
     def check(self, controls: Controls) -> None:
         """Raise InputError if the model cannot have a noise level told, or cannot take as many copies of an image."""

@@ -11,11 +11,11 @@ import numpy.typing as npt
 from ..contract import Contract
 from ..errors import InputError
 from ..models import STRONG
+from ..pixels.advice import Noise, noise_of
 from ..pixels.arrays import Array, FloatArray, as_batch, as_image, check_values, color_channels
 from ..pixels.common_noise import add_luma_change, has_common_noise, luma_plane
 from ..pixels.detail import put_back
 from ..pixels.hidden import fill_hidden, hidden_in
-from ..pixels.level import advise_level, measure_level
 from ..pixels.storage import Stored, stored_as
 from .controls import Controls, Shares
 from .open_model import Network
@@ -76,8 +76,8 @@ def _kept(cancel: Callable[[], bool] | None) -> Callable[[], bool] | None:
     return kept
 
 
-def level_in(noisy: npt.ArrayLike, networks: Networks, bits: int | None, *, advice: bool) -> float | None:
-    """Return the level of an image, or with `advice` what `treat` tells; None if its network takes none."""
+def noise_in(noisy: npt.ArrayLike, networks: Networks, bits: int | None) -> Noise | None:
+    """Return what is seen of the noise of an image; None if its network takes no level."""
     image = as_image(noisy)
     check_values(image)
     if image.ndim == 4:
@@ -85,7 +85,7 @@ def level_in(noisy: npt.ArrayLike, networks: Networks, bits: int | None, *, advi
     batch = as_batch(image)
     opened = stored_as(batch[0], bits).opened(batch)
     network = networks(color_channels(opened.shape[3]))
-    return None if network.model.sigma is None else _level_of_visible(opened[0], advise_level if advice else measure_level)
+    return None if network.model.sigma is None else _noise_of_visible(opened[0])
 
 
 def sigma_unused(model: Contract) -> InputError:
@@ -119,7 +119,7 @@ def _treat(
     if levels is not None and controls.sigma is not None:
         _warn_of_untold(networks, network, colors, levels)
     if network.model.sigma is not None and levels is None:
-        levels = np.array([_level_of_visible(image, advise_level) for image in opened], np.float32)
+        levels = np.array([_noise_of_visible(image).advised for image in opened], np.float32)
     has_detail = controls.detail > 0 and controls.shares.luma > 0
     expendable = not has_detail and (overwrite or not np.may_share_memory(opened, batch))
     start = opened
@@ -183,11 +183,11 @@ def _with_hidden_filled(opened: Array, hidden: Array) -> Array:
     return filled
 
 
-def _level_of_visible(image: Array, find: Callable[[Array], float]) -> float:
-    """Return the level that `find` finds in an image; transparent pixels are black, which does not count."""
+def _noise_of_visible(image: Array) -> Noise:
+    """Return what is seen of the noise of an image; transparent pixels are black, which does not count."""
     if image.shape[2] in (2, 4) and (hidden := hidden_in(image)).any():
         image = np.where(hidden[..., None], image.dtype.type(0), image)
-    return find(image)
+    return noise_of(image)
 
 
 def _without_common_noise(
@@ -215,7 +215,7 @@ def _without_common_noise(
     luma = luma_plane(part)
     told = None
     if gray.model.sigma is not None:
-        told = np.array([advise_level(plane) for plane in luma], np.float32) if levels is None else levels[chosen]
+        told = np.array([noise_of(plane).advised for plane in luma], np.float32) if levels is None else levels[chosen]
     share = controls.shares.luma
     clean = gray.denoise(luma, Shares(share, share), cancel, told, overwrite=True, ensemble=controls.ensemble)
     add_luma_change(part, clean)

@@ -5,8 +5,7 @@ Differences of pixels further apart show more of it, and how much more tells how
 everywhere: in each range of brightness the flattest parts of an image count, and noise is normal where texture is sparse. A
 small regression puts these numbers together. `python -m dae_tools.fit_level` makes its coefficients from synthetic noise.
 
-Texture everywhere still reads as noise. What a model is given is therefore not the measured level but the advised one
-(`advised`): it asks, too, whether all flat parts are of one kind, as one camera's noise is in one image and texture is not.
+Texture everywhere still reads as noise: what a model is told is the advised level (`advice`).
 
 Source: the lower quantiles of block variances by brightness follow M. Colom, A. Buades, Analysis and extension of the
 percentile method, estimating a noise curve from a single image, Image Processing On Line 3, 2013.
@@ -44,33 +43,6 @@ _LEAST = 0.15 / 255
 _LEAST_VARIANCE = 2e-7
 """Added to variances for their logarithms; 0.1 of 255, squared."""
 
-MOST_ADDED_SHARE, MOST_ADDED = 0.2, 1.0
-"""On the scale of 0 to 255, like those below. What is added to the level of noise: the smooth noise of cameras comes out best
-when a model is told a little more."""
-NEAR, PULL = 0.6, 0.8
-"""Levels that differ from the usual one of finished photographs by less than a factor of e ** NEAR are pulled to it, by this
-share at most: the level is measured to a quarter, and what is told should err to where most photographs are."""
-RISE, RISE_FROM = 0.04, 5.0
-"""By how much the limits of evenness grow for each step of the level, and from where: strong noise that is taken for texture
-stays visible."""
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What is told by, on the scale of 0 to 255: fitted to the models in the box, of which `photo` takes less from detail."""
-
-    harmless: float
-    """A model told no more than this keeps a clean photograph to 45 dB or better."""
-    usual: float
-    """The level to which those near it are pulled."""
-    even: float
-    """Where spectra differ less between blocks than this it is noise."""
-    uneven: float
-    """Where they differ more it is texture."""
-
-
-GRAY, COLOR = Advice(2.8, 4.5, 0.26, 0.38), Advice(3.2, 5.0, 0.28, 0.42)
-
 
 @dataclass(frozen=True)
 class Statistics:
@@ -98,48 +70,6 @@ def measure_level(image: Array) -> float:
     """
     found = statistics(image)
     return 0.0 if found is None else level_of(found.deviations)
-
-
-def advise_level(image: Array) -> float:
-    """Return the level to tell a model for an image whose level nobody has told, 0 to 1: `advised` from what is measured.
-
-    Args:
-        image: As for `measure_level`.
-    """
-    found = statistics(image)
-    advice = GRAY if color_channels(image.shape[2]) == 1 else COLOR
-    return 0.0 if found is None else advised(level_of(found.deviations), found.unevenness, advice)
-
-
-def advised(level: float, unevenness: float | None, advice: Advice) -> float:
-    """Return the level to tell a model: a little more than measured where it is noise, at most a harmless one where texture.
-
-    Between the two it is their weighted geometric mean. Levels of noise near the usual one are pulled to it.
-
-    Args:
-        level: Measured, where white is 1.
-        unevenness: As in `Statistics`; None leaves the level as it is.
-        advice: That for gray images or for colors.
-
-    Returns:
-        The level, where white is 1, 0 to 1; 0 for 0.
-    """
-    if unevenness is None:
-        return level
-    measured = 255 * level
-    limit = advice.uneven + RISE * max(0.0, measured - RISE_FROM)
-    noise = min(1.0, max(0.0, (limit - unevenness) / (advice.uneven - advice.even)))
-    if_noise = _pulled(measured + min(MOST_ADDED_SHARE * measured, MOST_ADDED), advice.usual)
-    if_texture = min(measured, advice.harmless)
-    return float(min(1.0, if_noise**noise * if_texture ** (1 - noise) / 255))
-
-
-def _pulled(level: float, usual: float) -> float:
-    """Return a level, on the scale of 0 to 255, pulled to the usual one where it is near."""
-    distance = math.log(level / usual) / NEAR if level else math.inf
-    if abs(distance) >= 1:
-        return level
-    return usual * math.exp(NEAR * distance * (1 - PULL * (1 - distance**2)))
 
 
 def level_of(deviations: Float64) -> float:

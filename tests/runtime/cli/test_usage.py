@@ -102,15 +102,15 @@ def test_the_other_actions(dae_run):
 
 
 def test_bundled_models_are_listed(tmp_path, make_model, monkeypatch, capsys):
-    from dae_runtime.cli import command as cli
+    from dae_runtime.cli import actions
     from dae_runtime.models import bundled as models
 
     monkeypatch.setattr(models, "MODEL_FOLDER", tmp_path)
-    assert cli._list_models() == 0
+    assert actions.list_models() == 0
     assert "no models" in capsys.readouterr().out
     (tmp_path / "tiny.onnx").write_bytes(make_model())
     (tmp_path / "whole.onnx").write_bytes(make_model(noise="none"))
-    assert cli._list_models() == 0
+    assert actions.list_models() == 0
     assert re.match(r"tiny .*gray, fp32, noise gaussian:0\.1.*\nwhole .*, pairs of images", capsys.readouterr().out)
 
 

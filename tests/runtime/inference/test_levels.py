@@ -12,7 +12,7 @@ from builders import BLUR, make_model, random_pixels
 from dae_runtime import Denoiser, InputError, ModelError
 from dae_runtime.contract import SigmaInput
 from dae_runtime.diagnosis.self_test import self_test
-from dae_runtime.pixels.level import GRAY
+from dae_runtime.pixels.advice import GRAY
 
 GAIN = 8.0
 

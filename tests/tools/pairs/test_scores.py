@@ -9,6 +9,7 @@ import pytest
 
 from builders import invoke, make_model
 from dae_runtime import Denoiser, InputError
+from dae_runtime.pixels.advice import shared_level
 from dae_runtime.pixels.metrics import psnr_db
 from dae_tools.pairs.command import command
 from dae_tools.pairs.levels import measured_and_true, scatter
@@ -42,6 +43,22 @@ def test_the_command_prints_the_mean_and_the_worst(folders, model):
     gains = {line.split()[-1]: float(line.split("(")[1].split(")")[0]) for line in result.output.splitlines()[:2]}
     worst = min(gains, key=gains.__getitem__)
     assert f"worst: {worst}, {gains[worst]:+.2f} dB" in result.output
+
+
+def test_the_command_tells_all_one_level(folders, model):
+    noisy, clean = folders
+    with Denoiser(model, "cpu", 1) as denoiser:
+        level = shared_level([denoiser.noise(before) for _, before, _ in read_pairs(noisy, clean)])
+        told = score_pairs(denoiser, noisy, clean, level)
+    result = invoke(command, "--noisy", noisy, "--clean", clean, "-m", model, "--shared")
+    assert result.exit_code == 0, result.output
+    for pair, line in zip(told, result.output.splitlines()[:2], strict=True):
+        assert f"({pair.gain_db:+.2f})   level {255 * level:.1f} of 255" in line
+    refused = invoke(command, "--noisy", noisy, "--clean", clean, "-m", model, "--shared", "--sigma", "5")
+    assert "give --sigma or --shared" in refused.stderr
+    own = invoke(command, "--noisy", noisy, "--clean", clean, "-m", "color", "--shared")
+    assert isinstance(own.exception, InputError)
+    assert "is told no level" in str(own.exception)
 
 
 def test_the_command_compares_levels(folders):

@@ -14,7 +14,7 @@ from dae_runtime.pixels.scores import mean_scores
 from .contest import compare, table
 from .levels import measured_and_true, print_synthetic, scatter
 from .methods import METHODS, check_installed, set_threads
-from .scores import Pair, Sweep, read_pairs, score_pairs, sweep_levels
+from .scores import Pair, Sweep, level_of_all, read_pairs, score_pairs, sweep_levels
 
 _SIGMA = click.FloatRange(0, 255)
 _Context = click.Context
@@ -42,6 +42,7 @@ def _folder(help_text: str, **options: Any) -> dict[str, Any]:
 @click.option("--clean", **_folder("Of clean ones.", required=True))
 @click.option("-m", "--model", help="An .onnx file from dae-export, or the name of a bundled model.")
 @click.option("--sigma", type=_SIGMA, help="Noise level on the scale of 0 to 255.  [default: measured]")
+@click.option("--shared", is_flag=True, help="Tell the model one level for all, as dae-run --measure gives it.")
 @click.option("--sigmas", callback=_sigmas, metavar="2,4,...", help="Tell the model each of these levels; print the best.")
 @click.option(
     "--against",
@@ -65,6 +66,7 @@ def command(
     clean: Path,
     model: str | None,
     sigma: float | None,
+    shared: bool,
     sigmas: tuple[float, ...],
     against: tuple[str, ...],
     crop: int | None,
@@ -77,12 +79,16 @@ def command(
         print_synthetic(clean)
     elif noisy is None or (model is None and not levels):
         raise click.UsageError("give --noisy and -m MODEL, or --levels.")
+    elif shared and sigma is not None:
+        raise click.UsageError("give --sigma or --shared.")
     elif levels:
         click.echo(f"{'pairs':11}{scatter([measured_and_true(*pair) for _, *pair in read_pairs(noisy, clean, crop)])}")
     elif model is not None:
         check_installed(against)
         level = None if sigma is None else sigma / 255
         with Denoiser(model, threads=threads) as denoiser:
+            if shared:
+                level = level_of_all(denoiser, noisy, clean, crop)
             if against:
                 set_threads(against, denoiser.threads)
                 click.echo("\n".join(table(compare(denoiser, against, read_pairs(noisy, clean, crop), level, ensemble))))

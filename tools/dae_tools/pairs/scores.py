@@ -12,6 +12,7 @@ from dae_runtime.errors import InputError
 from dae_runtime.images import find_images, read_image
 from dae_runtime.inference import Denoiser
 from dae_runtime.jobs.references import References
+from dae_runtime.pixels.advice import shared_level
 from dae_runtime.pixels.arrays import Array
 from dae_runtime.pixels.scores import Scores, score
 
@@ -91,6 +92,20 @@ def score_pairs(
         denoised = denoiser.denoise(before, sigma=level, ensemble=ensemble)
         found.append(Pair(name, score(after, before, denoised), level))
     return found
+
+
+def level_of_all(denoiser: Denoiser, noisy: Path, clean: Path, crop_px: int | None = None) -> float:
+    """Return the level to tell for all of the noisy images, as `dae-run --measure` gives it; arguments as above.
+
+    Raises:
+        InputError: The model estimates the noise by itself, the images are gray and in color, or as `score_pairs`.
+        ImageError: An image cannot be read.
+    """
+    found = [denoiser.noise(before) for _, before, _ in read_pairs(noisy, clean, crop_px)]
+    known = [noise for noise in found if noise is not None]
+    if len(known) < len(found) or len({noise.is_gray for noise in known}) > 1:
+        raise InputError(f"the model {denoiser.model.name} is told no level, or gray images are among others.")
+    return shared_level(known)
 
 
 @dataclass(frozen=True)
