@@ -75,6 +75,14 @@ def test_wrong_usage(arguments, words, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("program", ["plain", "darktable", "triton"])
+def test_a_name_is_no_path(program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    finished = invoke(command, "photo", "--for", program, "--name", "../evil")
+    assert "'../evil' is a path" in str(finished.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_run_directory(run, dae_export, tmp_path):
     finished = dae_export(run, "--for", "triton", "--dtype", "fp16", "--max-psnr-drop", 1, *UNTRAINED, "-o", tmp_path / "m")

@@ -86,6 +86,13 @@ def test_a_shift_of_the_brightness_writes_nothing(run, tmp_path):
     refused(run, tmp_path / "out", GateError, words, quantize=True, max_psnr_drop=1.0, max_color_shift=0.0)
 
 
+def test_a_network_alone_takes_the_samples_of_its_run(run, tmp_path):
+    made = export(run / "model.keras", tmp_path / "model.onnx", untrained(quantize=True, max_psnr_drop=1.0))
+    whole = export(run, tmp_path / "run.onnx", untrained(quantize=True, max_psnr_drop=1.0))
+    both = [result.contract.report["agreement_with_fp32_db"] for result in (made, whole)]
+    assert both[0] == pytest.approx(both[1], abs=1)  # the form may differ, which is the fastest of those timed
+
+
 def test_missing_samples_are_refused_before_the_model_is_loaded(tmp_path, make_run):
     run = make_run(tmp_path / "run", samples=None)
     (run / "model.keras").write_bytes(b"never read")

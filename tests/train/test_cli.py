@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ def test_help_is_quick_and_names_the_noises(dae_train: Run) -> None:
     done = dae_train("--help")
     assert time.perf_counter() - started < 3
     assert done.returncode == 0
-    for part in ("poisson-gaussian:GAIN,SIGMA", "--noise-once", "--resume", "synthetic", "[default: mse]"):
+    for part in ("poisson-gaussian:GAIN,SIGMA", "--noise-once", "--resume", "synthetic", "[default: mse;"):
         assert part in done.stdout
 
 
@@ -116,7 +117,7 @@ def test_command_trains_reports_and_names_the_next_command(dae_train: Run, tmp_p
     words = ["--epochs", 1, "--batch-size", 16, "--noise", "gaussian:0.5", "--device", "cpu"]
     done = dae_train(digits_file, "-o", run, *words)
     assert done.returncode == 0, done.stderr
-    assert "training on CPU" in done.stderr
+    assert re.search(rf"training on CPU.*; data: {digits_file}, noise: gaussian:0\.5$", done.stderr, re.M)
     lines = done.stdout.splitlines()
     assert any(line.startswith("validation: psnr ") for line in lines)
     assert any(line.startswith("test: bce ") and "noisy psnr" in line and line.endswith("images 40") for line in lines)

@@ -83,8 +83,9 @@ def quantize_within(
                 return best
     raise GateError(
         f"INT8 {problem}. With {', '.join(best.float_layers) or 'no layer'} in float ({best.float_share:.0%} of the "
-        f"arithmetic) it still {failed_gates(best.gates)}. Fine-tune with dae-train "
-        "--init RUN --qat, calibrate with more typical images (--calibration-data), or increase --max-psnr-drop."
+        f"arithmetic) it still {failed_gates(best.gates)}. Fine-tune with dae-train --config "
+        "RUN/run.toml --init RUN --qat -o NEW, calibrate with more typical images (--calibration-data), "
+        "or increase --max-psnr-drop."
     )
 
 

@@ -69,7 +69,8 @@ def find_source(source: str | os.PathLike[str] | Any) -> Source:
             f"{given}: expected a run directory of dae-train or a .keras file, received {given.suffix or 'no suffix'}. "
             "Save the model with model.save('name.keras')."
         )
-    return Source(given, given.stem, None, UNKNOWN_NOISE, None, given.parent)
+    samples = RunDirectory(given.parent).calibration
+    return Source(given, given.stem, None, UNKNOWN_NOISE, samples if samples.is_file() else None, given.parent)
 
 
 def _from_memory(model: Any) -> Source:

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -184,7 +185,8 @@ class FolderRun:
 
     def outcome(self) -> FolderOutcome:
         """Return the outcome so far."""
-        return self._tally.outcome(
+        tally = replace(self._tally, done=self.whole - self._tally.skipped)
+        return tally.outcome(
             self._engine,
             failures=tuple(self._failures),
             cancelled=self._cancelled and not self.finished,

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import ImageError
-from ..system.messages import listed
+from ..system.messages import counted, listed
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def walk_images(folder: str | os.PathLike[str], recursive: bool = False, *, warn
     """
     passed = PassedOver(folder)
     try:
-        for name, is_entry in _find(os.fspath(Path(folder)), recursive):
+        for name, is_entry in _find(os.fspath(Path(folder)), recursive, passed):
             if not is_entry or is_image_name(name):
                 yield name
             else:
@@ -154,6 +154,8 @@ class PassedOver:
         self._folder = os.fspath(folder)
         self._kinds: dict[str, Counter[str]] = {}
         self._shown: dict[str, str] = {}
+        self.linked_folders = 0
+        """Links to folders: what they hold may be elsewhere in the folder, or hold it."""
 
     def add(self, name: str) -> None:
         """Count a file, unless nobody expects that it is read."""
@@ -168,8 +170,9 @@ class PassedOver:
         kinds = self._kinds
         parts = [_counted_kinds(kinds[advice]) + f" ({advice})" for advice in _ADVICE if advice in kinds]
         parts += [_counted_kinds(kinds[""])] if "" in kinds else []
+        parts += [counted(self.linked_folders, "linked folder")] if self.linked_folders else []
         if parts:
-            level = logging.INFO if kinds.keys() == {""} else logging.WARNING
+            level = logging.WARNING if kinds.keys() - {""} or self.linked_folders else logging.INFO
             logger.log(level, "%s: passed over: %s", self._folder, ", ".join(parts))
 
 
@@ -179,17 +182,19 @@ def _counted_kinds(kinds: Counter[str]) -> str:
     return listed([f"{count} {suffix or 'without a suffix'}" for suffix, count in ordered])
 
 
-def _find(folder: str, recursive: bool) -> Iterator[tuple[str, bool]]:
-    """Yield files with true, and sub-folders that cannot be read with false."""
+def _find(folder: str, recursive: bool, passed: PassedOver) -> Iterator[tuple[str, bool]]:
+    """Yield files with true, and sub-folders that cannot be read with false; count links to folders."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             name = os.fspath(Path(entry.path))
             if _is_folder(entry):
-                if recursive and not entry.is_symlink():
+                if recursive and entry.is_symlink():
+                    passed.linked_folders += 1
+                elif recursive:
                     try:
-                        yield from _find(name, True)
+                        yield from _find(name, True, passed)
                     except OSError:
                         yield name, False
             elif entry.is_symlink() or entry.is_file():

@@ -37,11 +37,12 @@ def test_interrupting_leaves_whole_files_and_the_same_command_goes_on(tmp_path, 
         while not any(out.glob("[0-9]*.png")) and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        error = process.communicate(timeout=60)[1]
+        summary, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"Traceback" not in error
     written = list(out.glob("[0-9]*.png"))
     assert 0 < len(written) < 1500
+    assert summary.startswith(f"{len(written)} of 1500 files denoised, 0 failed".encode())
     for path in written:
         assert read_image(path).pixels.shape == (300, 300, 3)
     assert f"{len(written)} of 1500 files are whole; the same command goes on from there\n".encode() in error

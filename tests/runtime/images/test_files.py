@@ -164,6 +164,18 @@ def test_finding_images(tmp_path):
         find_images(tmp_path / "none")
 
 
+def test_links_to_folders_are_passed_over_and_named(tmp_path, caplog):
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    (tmp_path / "in" / "a.png").touch()
+    (tmp_path / "in" / "album").symlink_to(tmp_path)
+    assert find_images(tmp_path / "in", recursive=True) == [tmp_path / "in" / "a.png"]
+    (record,) = caplog.records
+    assert (record.levelno, record.getMessage()) == (logging.WARNING, f"{tmp_path / 'in'}: passed over: 1 linked folder")
+    caplog.clear()
+    find_images(tmp_path / "in")  # sub-folders are not looked at
+    assert not caplog.records
+
+
 def test_images_of_unsupported_kinds_are_logged(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("dae_runtime.images.names._is_installed", lambda package: False)
     names = ["1.CR2", "2.CR2", "3.cr2", "4.NEF", "x.psd", "b.txt", "README", "a.png", "dae-manifest.jsonl", ".hidden.txt"]

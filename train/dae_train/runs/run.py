@@ -261,7 +261,8 @@ def _open(
 
     if not devices.on_gpu():
         check_step(prepared.config.model, prepared.config.training, prepared.plan.batch_size, prepared.patch)
-    _LOG.info("training on %s", described)
+    data, noise = prepared.config.data, prepared.config.noise_spec
+    _LOG.info("training on %s; data: %s, noise: %s", described, " and ".join(filter(None, (data.source, data.target))), noise)
     models = build_models(prepared.config, fresh, prepared.mean, custom.model, group)
     return open_session(prepared, run, models, custom, group), described
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+from dae_runtime.errors import InputError
 
 from ...errors import DestinationError
 from ...options import ExportOptions
@@ -21,7 +24,12 @@ def find_target(program: str, destination: Path | None, home: Path, name: str, o
         home: Folder of the files that no path is given for.
         name: Name of the model.
         options: The options; the precision is part of the usual name.
+
+    Raises:
+        InputError: The name of the model is a path.
     """
+    if "/" in name or os.sep in name:
+        raise InputError(f"--name becomes the name of a file, and {name!r} is a path. Give --output for another folder.")
     if destination is not None and (not destination.is_dir() or _is_model(destination)):
         return destination
     stem = {"darktable": darktable_id(name), "triton": name}.get(program, f"{name}-{program}")
