@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from ..errors import InputError
 from ..inference import Denoiser
 from ..jobs.cluster import Cluster as Cluster
 from ..jobs.journal import Journal
@@ -78,6 +79,8 @@ def run_folder(
         ...     outcome = run_folder(FolderRequest("noisy/", "clean/"), denoiser)
         >>> print(outcome.done, outcome.failures)
     """
+    if not isinstance(request, FolderRequest):
+        raise InputError(f"expected a FolderRequest, received {type(request).__name__}. Write FolderRequest(source, output).")
     if cluster is not None:
         cluster.check(request.max_memory_mb)
     plan = plan_request(request, lambda: denoiser.sources)

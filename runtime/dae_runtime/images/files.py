@@ -217,6 +217,8 @@ def save_image(
         OutputExistsError, ImageError, MissingDependencyError: As `write_image`.
     """
     name = os.fspath(path)
+    if not isinstance(image, Image):
+        raise ImageError(f"{name}: expected an Image, received {type(image).__name__}. Write Image(pixels) for an array.")
     pixels = _check_pixels(image.pixels, RANGE in image.metadata)
     try:
         kind = kind_to_write(path)

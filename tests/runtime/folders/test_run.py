@@ -47,6 +47,11 @@ def entries(manifest):
     return sorted((line["status"], line["path"], line["model_sha256"], line["output_sha256"] or "") for line in lines)
 
 
+def test_what_is_no_request_is_named(denoiser):
+    with pytest.raises(InputError, match=r"expected a FolderRequest, received str\. Write FolderRequest\(source, output\)"):
+        run_folder("in", denoiser)
+
+
 def test_a_program_gets_the_bytes_that_the_command_writes(tmp_path, images, blur_file, denoiser, dae_run):
     fill(images / "sub", 2, (9, 8, 3))
     write_image(images / "deep.tif", Image(random_pixels((7, 6), dtype=np.uint16)))

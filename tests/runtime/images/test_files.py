@@ -164,6 +164,12 @@ def test_finding_images(tmp_path):
         find_images(tmp_path / "none")
 
 
+def test_an_array_is_not_taken_for_an_image(tmp_path):
+    with pytest.raises(ImageError, match=r"expected an Image, received ndarray\. Write Image\(pixels\)"):
+        write_image(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
 def test_links_to_folders_are_passed_over_and_named(tmp_path, caplog):
     (tmp_path / "in" / "sub").mkdir(parents=True)
     (tmp_path / "in" / "a.png").touch()

@@ -26,12 +26,12 @@ def find_target(program: str, destination: Path | None, home: Path, name: str, o
         options: The options; the precision is part of the usual name.
 
     Raises:
-        InputError: The name of the model is a path.
+        InputError: The name of the model, which would be that of the file, is a path.
     """
-    if "/" in name or os.sep in name:
-        raise InputError(f"--name becomes the name of a file, and {name!r} is a path. Give --output for another folder.")
     if destination is not None and (not destination.is_dir() or _is_model(destination)):
         return destination
+    if "/" in name or os.sep in name:
+        raise InputError(f"--name becomes the name of a file, and {name!r} is a path. Give --output for another folder.")
     stem = {"darktable": darktable_id(name), "triton": name}.get(program, f"{name}-{program}")
     return (destination or home) / f"{stem}{choose_strategy(options).suffix}{DEMANDS[program].suffix}"
 
