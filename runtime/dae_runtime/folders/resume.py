@@ -13,7 +13,7 @@ from ..errors import InputError, OutputExistsError
 from ..inference import Controls, models_digest, name_of_digest
 from ..jobs.entry import Entries, Entry, Settings
 from ..jobs.locations import PARTS_NAME, WHOLE, ObjectPath, path_of
-from ..jobs.manifest import Manifest, absolute, entry_of, manifest_path, read_manifest
+from ..jobs.manifest import MANIFEST_NAME, Manifest, absolute, entry_of, manifest_path, read_manifest
 from ..jobs.merging import join_manifests, shard_manifest
 from ..jobs.parts import has_parts, read_parts
 from ..jobs.places import storage_of
@@ -66,7 +66,7 @@ class ResumeState:
         if foreign:
             raise OutputExistsError(
                 f"{counted(len(foreign), 'file')} at output paths {'were' if len(foreign) > 1 else 'was'} not written by the "
-                f"run that {self.manifest} records, or changed since: {_outputs(foreign)}. "
+                f"run that {self.manifest} records, or changed since: {_outputs(foreign)}. {self._former_place()}"
                 "Move them away, replace them with --overwrite, or give another output."
             )
         if changed:
@@ -107,6 +107,14 @@ class ResumeState:
             State.CONTESTED: "exists, changed since or another program's: fails without --overwrite",
         }
         return (marks[State(state)] for state in self.remaining.states)
+
+    def _former_place(self) -> str:
+        """Return a sentence for a manifest that was moved with its outputs, which it knows by their absolute paths."""
+        output = next(iter(self.entries), "")
+        here = absolute(self.manifest.parent) + os.sep
+        if not output or self.manifest.name != MANIFEST_NAME or output.startswith(here):
+            return ""
+        return f"It records outputs elsewhere, as {output}: if the folder was moved, move it back to go on. "
 
     def _other_settings(self, job: Job) -> str:
         entry = self.entry(job)

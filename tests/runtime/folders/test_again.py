@@ -241,3 +241,15 @@ def test_a_manifest_that_can_no_longer_be_written_ends_no_run(tmp_path, denoiser
     monkeypatch.undo()
     with pytest.raises(OutputExistsError, match="not written by the run"):
         run_folder(request_, denoiser)
+
+
+def test_a_folder_that_was_moved_is_told_from_where_and_goes_on_once_moved_back(tmp_path, denoiser, request_):
+    run_folder(request_, denoiser)
+    out, moved = Path(request_.output), tmp_path / "moved"
+    out.rename(moved)
+    with pytest.raises(
+        OutputExistsError, match=rf"It records outputs elsewhere, as {re.escape(str(out))}/.*: if the folder was moved, move"
+    ):
+        run_folder(replace(request_, output=moved), denoiser)
+    moved.rename(out)
+    assert run_folder(request_, denoiser).skipped == 3
