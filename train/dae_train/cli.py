@@ -26,7 +26,7 @@ from .fitting.group import check_backend
 from .noise import check_request
 from .runs import Outcome, read_config
 from .settings.config import GENERAL_PRESET, RunConfig
-from .settings.flags import check_same, command_line, default_output, merge
+from .settings.flags import check_same, command_line, default_output, merge, with_flags
 from .settings.networks import PRESETS
 from .settings.noise import FitRequest
 from .settings.processes import Processes
@@ -171,7 +171,7 @@ def command(
         else:
             run, settings = _new(output, config, given)
     except (ConfigError, DataError, InputError) as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(with_flags(str(error))) from error
     before = None if resume else _described_ns(run)
     shared: dict[str, Any] = {"device": device, "verbose": _verbosity(), "processes": place}
     try:

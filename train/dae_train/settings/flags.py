@@ -136,6 +136,16 @@ def _drop_outdated(document: Mapping[str, dict[str, Any]], given: Mapping[str, A
         training.pop("steps", None)
 
 
+def with_flags(text: str) -> str:
+    """Return the text of an error with the flag before each setting that has one: `--ema (training.ema) must be ...`."""
+    names = {f"{flag.table}.{flag.key}": flag.name or "DATA" for flag in FLAGS.values()}
+    return re.sub(r"\b(?:model|noise|data|training)\.\w+", lambda found: _named(names.get(found[0]), found[0]), text)
+
+
+def _named(flag: str | None, setting: str) -> str:
+    return setting if flag is None else f"{flag} ({setting})"
+
+
 def check_same(config: RunConfig, given: Mapping[str, Any]) -> None:
     """Check that the flags of a resumed run match its settings, except `epochs`.
 
