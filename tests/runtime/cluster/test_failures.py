@@ -21,8 +21,8 @@ from .test_runs import contents
 pytestmark = pytest.mark.slow
 
 FILES = 40
-NAMES = [f"{number:02}{'-waits' * (FILES // 2 <= number < FILES // 2 + 2)}.png" for number in range(FILES)]
-"""Two wait: a worker that reads one of them is kept until `let_go`, so that no run ends before something happens to it."""
+NAMES = [f"{number:02}{'-waits' * (number >= FILES // 2)}.png" for number in range(FILES)]
+"""Half of them wait: each worker comes to one, and is kept until `let_go`, so that no run ends before something happens."""
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_description_repeats_the_run(finished: RunDirectory, digits_file: Path) 
     assert len(document["data"]["sha256"]) == 64
     settings = from_mapping(document)
     assert settings.training == TrainingSettings(
-        batch_size=32, epochs=3, steps_per_epoch=9, optimizer="muon-plain", learning_rate=TrainingSettings().rate
+        loss="mse", batch_size=32, epochs=3, steps_per_epoch=9, optimizer="muon-plain", learning_rate=TrainingSettings().rate
     )
     assert settings.data.source == str(digits_file)
 
