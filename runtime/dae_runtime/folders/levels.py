@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from ..errors import DaeError
 from ..images import camera_of
@@ -15,7 +13,7 @@ from ..inference import Denoiser
 from ..jobs.locations import path_of
 from ..jobs.places import storage_of
 from ..jobs.results import JobOptions
-from ..pixels.advice import Noise, shared_level
+from ..pixels.advice import Noise, level_of_pages, shared_level
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class FileLevel:
     @property
     def level(self) -> float | None:
         """What its model is told, where white is 1; of several pages the root of the mean square."""
-        return math.sqrt(fmean(noise.advised**2 for noise in self.noise)) if self.noise else None
+        return level_of_pages([noise.advised for noise in self.noise]) if self.noise else None
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from statistics import fmean
 
 from ..errors import CancelledError, DaeError, ImageError, MissingDependencyError
 from ..images import Image
 from ..inference import Controls, Denoiser, by_shape, windows
+from ..pixels.advice import level_of_pages
 from ..pixels.arrays import Array
 from ..system.messages import describe_error, may_pass
 from ..system.threads import Gate
@@ -248,6 +247,6 @@ def _level(work: _Work, controls: Controls) -> float | None:
         return None
     if work.levels is None:
         return controls.sigma
-    level = math.sqrt(fmean(level**2 for level in work.levels))
+    level = level_of_pages(work.levels)
     logger.debug("%s: noise level %.2f of 255", work.job.source, 255 * level)
     return level

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -65,6 +66,11 @@ def noise_of(image: Array) -> Noise:
     """Return what is seen of the noise of an image, given as for `measure_level`."""
     found, is_gray = statistics(image), color_channels(image.shape[2]) == 1
     return Noise(0.0, None, is_gray) if found is None else Noise(level_of(found.deviations), found.unevenness, is_gray)
+
+
+def level_of_pages(levels: Sequence[float]) -> float:
+    """Return the level of an image of several pages: the root of the mean square of theirs."""
+    return math.sqrt(fmean(level**2 for level in levels))
 
 
 def shared_level(found: Sequence[Noise]) -> float:

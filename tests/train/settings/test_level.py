@@ -56,6 +56,9 @@ def test_default_loss_follows_the_network(tmp_path: Path, sigma: bool) -> None:
     (tmp_path / "run.toml").write_text(to_toml(prepare(config).config))
     assert merge(str(tmp_path / "run.toml"), {"sigma_input": not sigma}).loss == named[not sigma]
     assert merge(str(tmp_path / "run.toml"), {"sigma_input": True, "loss": "l1"}).loss == "l1"
+    assert (
+        merge(str(tmp_path / "run.toml"), {"preset": "edge-m"}).loss == "mse"
+    )  # another preset is blind unless told otherwise
 
 
 def test_flag_and_file_say_the_same(tmp_path: Path) -> None:

@@ -118,10 +118,11 @@ def _drop_outdated(document: Mapping[str, dict[str, Any]], given: Mapping[str, A
         data.pop("sha256", None)
     for name in changed & {"init", "teacher"}:
         training.pop(f"{name}_sha256", None)
-    if "sigma_input" in changed and training.get("loss") == default_loss(bool(model.get("sigma"))):
-        del training["loss"]
     preset = model.get("preset", DEFAULT_PRESETS.get(str(data.get("source")), GENERAL_PRESET))
-    if given.get("preset", preset) != preset:
+    other_preset = given.get("preset", preset) != preset
+    if (other_preset or "sigma_input" in changed) and training.get("loss") == default_loss(bool(model.get("sigma"))):
+        del training["loss"]
+    if other_preset:
         for key in set(model) - {"channels"}:
             del model[key]
         if preset in PRESETS and training.get("optimizer") == default_optimizer(PRESETS[preset]):
